@@ -1,0 +1,126 @@
+"""How fast pictures come out of the loader, and where the time goes.
+
+python benchmarks/input_pipeline.py [--data=DIR] [--input_shape=256]
+
+The first table is the time of each stage for one picture on one core; the second is the rate at
+which whole batches arrive, by the number of worker processes. The limit to compare with is the
+training step: `benchmarks/training_step.py`.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cv2
+import numpy as np
+from absl import app, flags
+
+import data_generator
+import preprocess
+from augmentation import DEFAULT, Augmentation
+from pairs import find_pairs, read_pair
+from sample_data import ensure_sample, sample_backgrounds
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
+flags.DEFINE_list("backgrounds", [], "Folders of backgrounds. None: those of the sample.")
+flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
+flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.")
+flags.DEFINE_integer("pictures", 512, "The most pictures to read.")
+flags.DEFINE_list("workers", ["0", "1", "2"], "Numbers of worker processes.")
+
+GEOMETRY = ("flip_horizontal", "rotate_scale", "affine", "perspective")
+
+
+def milliseconds(function, repeats: int = 5) -> float:
+    """The median CPU time of `function()` in this process."""
+    times = []
+    for repeat in range(repeats):
+        start = time.process_time()
+        function(repeat)
+        times.append(time.process_time() - start)
+    return float(np.median(times)) * 1e3
+
+
+def stages(pairs, pictures, backgrounds) -> dict[str, float]:
+    """Milliseconds a picture of one core, by stage."""
+    size = pictures.images.shape[1:3]
+    count = min(FLAGS.batch_size, len(pictures.images))
+    few, chosen = pairs[:count], np.arange(count)
+    raw = [read_pair(pair) for pair in few]
+    images, mattes = pictures.images[chosen], pictures.mattes[chosen]
+    geometry = Augmentation(GEOMETRY)
+    before = Augmentation((*GEOMETRY, "background"), backgrounds=backgrounds)
+    whole = Augmentation(DEFAULT, backgrounds=backgrounds)
+    moved = milliseconds(lambda seed: geometry(images, mattes, seed))
+    replaced = milliseconds(lambda seed: before(images, mattes, seed))
+    everything = milliseconds(lambda seed: whole(images, mattes, seed))
+    result = {
+        "decode (once a run)": milliseconds(lambda _: [read_pair(pair) for pair in few], 3),
+        "resize (once a run)": milliseconds(
+            lambda _: [preprocess.resize(part, size) for pair in raw for part in pair]
+        ),
+        "gather": milliseconds(lambda _: (pictures.images[chosen], pictures.mattes[chosen])),
+        "geometry": moved,
+        "background": replaced - moved,
+        "light, blur, noise": everything - replaced,
+        "boundary": milliseconds(lambda _: [preprocess.boundary_target(m) for m in mattes]),
+        "to float": milliseconds(
+            lambda _: (images.astype(np.float32), mattes.astype(np.float32), mattes * 0.5)
+        ),
+    }
+    return {name: value / count for name, value in result.items()}
+
+
+def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
+    """Pictures a second of two epochs after one to warm up, and milliseconds of the caller."""
+    sequence = data_generator.PortraitSequence(
+        pictures.images,
+        pictures.mattes,
+        FLAGS.batch_size,
+        augmentation=Augmentation(DEFAULT, backgrounds=backgrounds),
+        shuffle=True,
+        workers=workers,
+    )
+    for sequence.epoch in range(3):
+        if sequence.epoch == 1:
+            start, busy = time.perf_counter(), time.process_time()
+        for index in range(len(sequence)):
+            sequence[index]
+    count = 2 * len(pictures.images)
+    result = count / (time.perf_counter() - start), (time.process_time() - busy) * 1e3 / count
+    sequence.close()
+    return result
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    cv2.setNumThreads(1)
+    size = preprocess.parse_input_shape(FLAGS.input_shape)
+    pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
+    step = max(1, len(pairs) // FLAGS.pictures)
+    pairs = pairs[::step][: FLAGS.pictures]
+    pictures = data_generator.load(pairs, size)
+    backgrounds = (
+        data_generator.load_backgrounds(FLAGS.backgrounds, size)
+        if FLAGS.backgrounds
+        else sample_backgrounds()
+    )
+    print(f"{len(pictures.images)} pictures, {size[0]}x{size[1]}, batches of {FLAGS.batch_size}")
+    costs = stages(pairs, pictures, backgrounds)
+    epoch = sum(value for name, value in costs.items() if "once" not in name)
+    print(f"\n{'stage':22}{'ms a picture':>14}{'share of an epoch':>20}")
+    for name, value in costs.items():
+        share = "" if "once" in name else f"{value / epoch:.0%}"
+        print(f"{name:22}{value:14.2f}{share:>20}")
+    print(f"{'an epoch':22}{epoch:14.2f}")
+    print(f"\n{'workers':>8}{'pictures/s':>13}{'a worker':>11}{'ms of the caller':>18}")
+    for workers in map(int, FLAGS.workers):
+        speed, caller = rate(pictures, backgrounds, workers)
+        print(f"{workers:8}{speed:13.0f}{speed / max(workers, 1):11.0f}{caller:18.2f}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,139 @@
+"""How fast the networks train, and what the loader adds to an epoch.
+
+python benchmarks/training_step.py [--data=DIR] [--input_shape=256]
+
+Each network trains the same number of batches from memory (the limit) and through the loader with
+its workers, in turn. Goal: Fast-SCNN through the loader takes at most 1.10 times as long. The last
+lines compare a step of Fast-SCNN with the fused batch normalisation of `batch_norm.py` to one with
+Keras's own.
+"""
+
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+from absl import app, flags
+
+import data_generator
+import fast_scnn
+import models
+import preprocess
+import training
+from augmentation import DEFAULT, Augmentation
+from pairs import find_pairs
+from sample_data import ensure_sample, sample_backgrounds
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
+flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
+flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.")
+flags.DEFINE_integer("batches", 12, "Batches in an epoch.")
+flags.DEFINE_integer("repeats", 3, "Epochs of each kind that are counted, in turn.")
+flags.DEFINE_integer("workers", 2, "Worker processes of the loader.")
+flags.DEFINE_list("networks", ["fast_scnn", "mattingnet_small", "mattingnet_big"], "What to time.")
+
+
+class FromMemory(keras.utils.PyDataset):
+    """Batches that are there already."""
+
+    def __init__(self, batches: list):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int):
+        return self.batches[index]
+
+
+def loader(pictures, workers: int) -> data_generator.PortraitSequence:
+    return data_generator.PortraitSequence(
+        pictures.images,
+        pictures.mattes,
+        FLAGS.batch_size,
+        augmentation=Augmentation(DEFAULT, backgrounds=sample_backgrounds()),
+        shuffle=True,
+        workers=workers,
+    )
+
+
+def build(name: str, size: tuple[int, int]) -> keras.Model:
+    family, _, model_size = name.partition("_") if name.startswith("matting") else (name, "", "big")
+    model = models.build(family, size, model_size)
+    training.compile_model(model, training.Recipe(epochs=10), FLAGS.batches)
+    return model
+
+
+def epoch_seconds(model: keras.Model, data: keras.utils.PyDataset) -> float:
+    start = time.perf_counter()
+    model.fit(data, epochs=1, shuffle=False, verbose=0)
+    return time.perf_counter() - start
+
+
+def compare(name: str, size: tuple[int, int], pictures) -> None:
+    """Prints a line: images/s from memory, through the loader, and the ratio of their times."""
+    through = loader(pictures, FLAGS.workers)
+    memory = FromMemory([through[index] for index in range(len(through))])
+    model = build(name, size)
+    model.fit(memory, epochs=1, verbose=0)
+    ratios, limits = [], []
+    for repeat in range(FLAGS.repeats):
+        through.epoch = repeat + 1
+        limits.append(epoch_seconds(model, memory))
+        ratios.append(epoch_seconds(model, through) / limits[-1])
+    through.close()
+    count = len(pictures.images)
+    rate, ratio = count / statistics.median(limits), statistics.median(ratios)
+    print(
+        f"{name:18}{rate:14.1f}{rate / ratio:16.1f}{ratio:9.2f}   "
+        f"{' '.join(f'{value:.2f}' for value in ratios)}",
+        flush=True,
+    )
+
+
+def compare_norms(size: tuple[int, int], pictures) -> None:
+    """Prints the rate of Fast-SCNN's step with our batch normalisation and with Keras's."""
+    batches = FromMemory([loader(pictures, 0)[0]] * FLAGS.batches)
+    fused = build("fast_scnn", size)
+    fast_scnn.BatchNormalization = keras.layers.BatchNormalization
+    composed = build("fast_scnn", size)
+    for model in (fused, composed):
+        model.fit(batches, epochs=1, verbose=0)
+    times = [
+        (epoch_seconds(fused, batches), epoch_seconds(composed, batches))
+        for _ in range(FLAGS.repeats)
+    ]
+    ratio = statistics.median(a / b for a, b in times)
+    print(
+        f"\nfast_scnn: a step with the fused batch normalisation takes {ratio:.2f} of the time "
+        "with keras.layers.BatchNormalization"
+    )
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    size = preprocess.parse_input_shape(FLAGS.input_shape)
+    pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
+    wanted = FLAGS.batches * FLAGS.batch_size
+    pairs = [pairs[i] for i in np.arange(wanted) % len(pairs)]
+    pictures = data_generator.load(pairs, size)
+    print(
+        f"{FLAGS.batches} batches of {FLAGS.batch_size}, {size[0]}x{size[1]}, "
+        f"{FLAGS.workers} workers, {os.cpu_count()} cores"
+    )
+    print(f"{'network':18}{'memory, img/s':>14}{'loader, img/s':>16}{'ratio':>9}   each")
+    for name in FLAGS.networks:
+        compare(name, size, pictures)
+    compare_norms(size, pictures)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,293 @@
+"""Finds pictures and their mattes on disk, reads them, and makes batches of them.
+
+pairs = find_pairs(["data/selfies", "data/Blank_scenes"], "training")
+train, val = split(pairs, 0.8)
+pictures = load(train, size=(256, 192))
+batches = PortraitSequence(pictures.images, pictures.mattes, batch_size=32, shuffle=True)
+model.fit(batches, shuffle=False, callbacks=[batches.follow_epoch()])
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+import preprocess
+from files import UserError
+from pairs import Pair, find_pairs, split, warn_left_out
+from pictures import PictureError, list_images, read_image, read_matte
+from workers import AVAILABLE, Workers
+
+__all__ = ["Pair", "Pictures", "PortraitSequence", "find_pairs", "load", "read_pair", "split"]
+
+ASPECT_TOLERANCE = 0.02
+
+# Decoded pictures beyond this many bytes (22,000 at 256x192) are kept in a temporary file.
+MEMORY_LIMIT = 4 << 30
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded pairs: uint8 images (N, H, W, 3) RGB, uint8 mattes (N, H, W), and their `pairs`."""
+
+    images: np.ndarray
+    mattes: np.ndarray
+    pairs: list[Pair]
+
+
+def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a pair at the photograph's own size.
+
+    Returns:
+        The image, uint8 (H, W, 3) RGB, and its matte, uint8 (H, W), zeros for a blank picture. A
+        matte of another size but the same aspect (within 2 %) is resized to the image.
+
+    Raises:
+        PictureError: one of the files cannot be read, or the aspects differ.
+    """
+    image = read_image(pair.image)
+    height, width = image.shape[:2]
+    if pair.matte is None:
+        return image, np.zeros((height, width), np.uint8)
+    matte = read_matte(pair.matte)
+    ratio = (matte.shape[1] * height) / (matte.shape[0] * width)
+    if not 1 / (1 + ASPECT_TOLERANCE) <= ratio <= 1 + ASPECT_TOLERANCE:
+        raise PictureError(
+            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} is of another aspect than the "
+            f"picture's {width}x{height}"
+        )
+    return image, preprocess.resize(matte, (height, width))
+
+
+def load(
+    pairs: Sequence[Pair], size: tuple[int, int], workers: int = 2, limit: int = MEMORY_LIMIT
+) -> Pictures:
+    """Decodes every pair and resizes it to `size`.
+
+    Pairs that cannot be used are left out with one warning that counts and names them.
+
+    Args:
+        pairs: what to read.
+        size: (height, width) in pixels; pictures are squeezed to it.
+        workers: number of threads; decoding and resizing let go of Python's lock.
+        limit: if the pictures take more bytes than this, they are kept in a temporary file, which
+            has no name and vanishes with the process however it ends.
+
+    Raises:
+        UserError: no pair is left, or the temporary file does not fit on its disk.
+    """
+    images = _zeros((len(pairs), *size, 3), limit * 3 // 4)
+    mattes = _zeros((len(pairs), *size), limit // 4)
+
+    def read(index: int) -> str | None:
+        try:
+            image, matte = read_pair(pairs[index])
+        except PictureError as error:
+            return str(error)
+        images[index] = preprocess.resize(image, size)
+        mattes[index] = preprocess.resize(matte, size)
+        return None
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        results = pool.map(read, range(len(pairs)))
+        errors = list(tqdm(results, "reading", len(pairs), leave=False, delay=2, unit=" pictures"))
+    good = [index for index, error in enumerate(errors) if error is None]
+    warn_left_out([error for error in errors if error], "{count} left out: {names}")
+    if not good:
+        raise UserError(f"none of {len(pairs)} pictures can be used")
+    for place, index in enumerate(good):  # close the gaps in place: there may be no room for a copy
+        if place != index:
+            images[place], mattes[place] = images[index], mattes[index]
+    return Pictures(images[: len(good)], mattes[: len(good)], [pairs[index] for index in good])
+
+
+def load_backgrounds(
+    folders: Sequence[str | os.PathLike], size: tuple[int, int], workers: int = 2
+) -> list[np.ndarray]:
+    """Reads the photographs of folders for background replacement; unreadable ones are left out.
+
+    Args:
+        folders: each with pictures in it, or with folders of pictures.
+        size: (height, width) of the network; larger photographs are shrunk to cover it with a
+            quarter to spare, so that they can be cropped.
+        workers: number of threads.
+
+    Returns:
+        uint8 (h, w, 3) RGB arrays.
+
+    Raises:
+        UserError: a folder is missing, or nothing could be read.
+    """
+    paths = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise UserError(f"no such folder of backgrounds: {folder}")
+        nested = [list_images(each) for each in sorted(folder.iterdir()) if each.is_dir()]
+        paths += sum(nested, list_images(folder))
+
+    def read(path: Path) -> np.ndarray | None:
+        try:
+            image = read_image(path)
+        except PictureError:
+            return None
+        height, width = image.shape[:2]
+        scale = 1.25 * max(size[0] / height, size[1] / width)
+        return (
+            preprocess.resize(image, (round(height * scale), round(width * scale)))
+            if (scale < 1)
+            else image
+        )
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        results = pool.map(read, paths)
+        read_ones = list(tqdm(results, "backgrounds", len(paths), leave=False, delay=2))
+    bad = [path for path, image in zip(paths, read_ones, strict=True) if image is None]
+    warn_left_out(bad, "{count} backgrounds left out: {names}")
+    if len(bad) == len(paths):
+        raise UserError(f"no readable pictures in --backgrounds={','.join(map(str, folders))}")
+    return [image for image in read_ones if image is not None]
+
+
+class PortraitSequence(keras.utils.PyDataset):
+    """Batches of pictures with their targets: `(images, {"output": ..., ...})`.
+
+    Images are float32 (B, H, W, 3), 0..255; the target `output` is the matte, float32 (B, H, W, 1),
+    0..1; `boundary_attention` is the band along its outline, of the same shape and range. Every
+    picture comes once an epoch. The batches of an epoch differ by one picture at most, so that none
+    is so small that it spoils the statistics of batch normalisation.
+
+    A batch is a function of (seed, epoch, index) alone: worker processes, which compute ahead,
+    change nothing but the speed. Two habits of Keras need care:
+
+    - it calls `on_epoch_end` before the first epoch, too, and draws a batch to build a model, so
+      epochs cannot be counted here: give `fit` the callback of `follow_epoch()`, or set `epoch`;
+    - `fit` shuffles the order of batches unless told `shuffle=False`.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        mattes: uint8 (N, H, W), 255 = person.
+        batch_size: the most pictures in a batch.
+        augmentation: called as `augmentation(images, mattes, seed)` with a batch of uint8 arrays,
+            returns two such arrays; None leaves pictures as they are.
+        shuffle: whether every epoch has its own order.
+        seed: at least 0.
+        workers: processes that compute ahead; 0 computes in the calling thread, as do systems other
+            than Linux, where a process cannot be forked safely.
+        targets: which targets are wanted, some of "output" and "boundary_attention".
+        boundary: makes the band (H, W), 0..1, from a uint8 matte (H, W); it is kept in 256 levels.
+
+    Attributes:
+        epoch: the epoch whose batches are given, from 0.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        mattes: np.ndarray,
+        batch_size: int,
+        augmentation: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+        | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        workers: int = 0,
+        targets: Sequence[str] = ("output", "boundary_attention"),
+        boundary: Callable[[np.ndarray], np.ndarray] = preprocess.boundary_target,
+    ):
+        super().__init__()
+        if not len(images) or len(images) != len(mattes):
+            raise ValueError(f"{len(images)} images and {len(mattes)} mattes")
+        self.images = images
+        self.mattes = mattes
+        self.augmentation = augmentation
+        self.shuffle = shuffle
+        self.seed = seed
+        self.targets = tuple(targets)
+        self.boundary = boundary
+        self.epoch = 0
+        self._batches = -(-len(images) // batch_size)
+        self._workers_ahead = None
+        if workers > 0 and AVAILABLE:
+            plane = (min(batch_size, len(images)), *images.shape[1:3])
+            shapes = [(*plane, 3), plane, plane][: 3 if "boundary_attention" in targets else 2]
+            self._workers_ahead = Workers(self._compute, shapes, workers)
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return self._batches
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        if not 0 <= index < self._batches:
+            raise IndexError(index)
+        job = (self.epoch, index)
+        batch = None
+        if workers := self._workers_ahead:
+            ahead = [(self.epoch, later) for later in range(index + 1, self._batches)]
+            ahead += [(self.epoch + 1, first) for first in range(index)]
+            batch = workers.fetch(job, ahead, self._finish)
+        return batch or self._finish(self._compute(job))
+
+    def follow_epoch(self) -> keras.callbacks.Callback:
+        """A callback for `fit` that sets `epoch`, also when training resumes at `initial_epoch`."""
+
+        def follow(epoch: int, logs: dict | None = None) -> None:
+            self.epoch = epoch
+
+        return keras.callbacks.LambdaCallback(on_epoch_begin=follow)
+
+    def close(self) -> None:
+        """Ends the worker processes; batches can still be had, computed by the caller."""
+        if self._workers_ahead:
+            self._workers_ahead.close()
+            self._workers_ahead = None
+
+    def _finish(self, arrays: list[np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The batch as networks take it, from what `_compute` gives."""
+        images, *planes = arrays
+        targets = {
+            name: np.multiply(plane[..., None], np.float32(1 / 255), dtype=np.float32)
+            for name, plane in zip(("output", "boundary_attention"), planes, strict=False)
+            if name in self.targets
+        }
+        return images.astype(np.float32), targets
+
+    def _compute(self, job: tuple[int, int]) -> list[np.ndarray]:
+        """The batch of job = (epoch, index) in bytes: images, mattes and, if wanted, bands."""
+        epoch, index = job
+        order = np.arange(len(self.images))
+        if self.shuffle:
+            np.random.default_rng((self.seed, epoch)).shuffle(order)
+        # A memory-mapped file is read faster in its own order, which does not matter in a batch.
+        chosen = np.sort(np.array_split(order, self._batches)[index])
+        images, mattes = self.images[chosen], self.mattes[chosen]
+        if self.augmentation:
+            seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+            images, mattes = self.augmentation(images, mattes, int(seed >> 1))
+        arrays = [images, mattes]
+        if "boundary_attention" in self.targets:
+            bands = np.stack([self.boundary(matte) for matte in mattes])
+            arrays.append(np.rint(bands * 255).astype(np.uint8))
+        return arrays
+
+
+def _zeros(shape: tuple[int, ...], limit: int) -> np.ndarray:
+    """A uint8 array of zeros, in a nameless temporary file if it is larger than `limit` bytes."""
+    size = int(np.prod(shape))
+    if size <= limit:
+        return np.zeros(shape, np.uint8)
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the last array that maps it)
+        if hasattr(os, "posix_fallocate"):
+            # Else a full disk would end the process with SIGBUS at some later write.
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise UserError(
+            f"the decoded pictures need {size >> 20} MiB in {tempfile.gettempdir()}: "
+            f"{error.strerror}; set TMPDIR to a larger disk"
+        ) from error
+    return np.memmap(file, np.uint8, "r+", shape=shape)

@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all, and the one exception that users see."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something that a user can put right: shown as one line, exit status 1, no stack trace."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is synced and renamed over `path`.
+
+    The temporary name keeps the suffixes of `path` (libraries choose the format by them) and is
+    hidden, so that a killed run leaves nothing that is taken for a result. On any error the
+    temporary file is removed and an earlier file at `path` stays as it was.
+
+    Raises:
+        UserError: the folder cannot be written (read-only, disk full, no such drive).
+    """
+    path = Path(path)
+    suffixes = "".join(path.suffixes[-2:])
+    temporary = path.with_name(f".{path.name.split('.')[0]}-{secrets.token_hex(4)}.part{suffixes}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

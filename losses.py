@@ -1,0 +1,93 @@
+"""Losses for the matte and its boundary; every term by its name.
+
+Terms take `(y_true, y_pred)` of shape (N, H, W, 1) in 0..1 and return one number a picture, (N,).
+"""
+
+import keras
+from keras import ops
+
+# Probabilities are kept this far from 0 and 1 so that logarithms stay finite in float32.
+EPSILON = 1e-6
+
+
+def _clip(y_pred):
+    return ops.clip(ops.cast(y_pred, "float32"), EPSILON, 1.0 - EPSILON)
+
+
+def _cross_entropy(y_true, y_pred):
+    p = _clip(y_pred)
+    return -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
+
+
+def binary_cross_entropy(y_true, y_pred):
+    """-[y log p + (1 - y) log(1 - p)], the mean over pixels."""
+    return ops.mean(_cross_entropy(y_true, y_pred), axis=(1, 2, 3))
+
+
+def focal(y_true, y_pred, alpha: float = 0.25, gamma: float = 2.0):
+    """Focal loss (Lin et al., 1708.02002): cross-entropy weighted by how wrong a pixel is.
+
+    The weight is |y - p|^gamma, which is the paper's (1 - p_t)^gamma for masks of 0 and 1 and, for
+    soft mattes, is least where p equals y. Person pixels count `alpha`, background 1 - `alpha`.
+    """
+    y_true = ops.cast(y_true, "float32")
+    balance = y_true * alpha + (1.0 - y_true) * (1.0 - alpha)
+    wrong = ops.power(ops.abs(y_true - _clip(y_pred)) + EPSILON, gamma)
+    return ops.mean(balance * wrong * _cross_entropy(y_true, y_pred), axis=(1, 2, 3))
+
+
+def dice(y_true, y_pred, smooth: float = 1.0):
+    """1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s), after Milletari et al. (1606.04797).
+
+    `smooth`, in pixels, makes an empty alpha right (0) for a picture without a person.
+    """
+    y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+    overlap = ops.sum(y_true * y_pred, axis=(1, 2, 3))
+    total = ops.sum(y_true, axis=(1, 2, 3)) + ops.sum(y_pred, axis=(1, 2, 3))
+    return 1.0 - (2.0 * overlap + smooth) / (total + smooth)
+
+
+def squared_error(y_true, y_pred):
+    """(y - p)^2, the mean over pixels."""
+    return ops.mean(ops.square(y_true - ops.cast(y_pred, "float32")), axis=(1, 2, 3))
+
+
+MATTE_TERMS = {"focal": focal, "bce": binary_cross_entropy, "dice": dice, "mse": squared_error}
+MATTE_WEIGHTS = {"focal": 0.7, "bce": 0.2, "dice": 0.2, "mse": 0.1}
+OUTPUT_WEIGHTS = {"output": 0.8, "boundary_attention": 0.2}
+
+
+def matte_terms(y_true, y_pred) -> dict:
+    """Every term of the matte's loss by name, each (N,), not yet weighted."""
+    y_true = ops.cast(y_true, "float32")
+    return {name: term(y_true, y_pred) for name, term in MATTE_TERMS.items()}
+
+
+class MatteLoss(keras.losses.Loss):
+    """0.7 focal + 0.2 (BCE + Dice) + 0.1 MSE, or the same terms with other `weights`."""
+
+    def __init__(self, weights: dict[str, float] | None = None, name: str = "matte_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.weights = dict(weights or MATTE_WEIGHTS)
+
+    def call(self, y_true, y_pred):
+        terms = matte_terms(y_true, y_pred)
+        return sum(weight * terms[name] for name, weight in self.weights.items())
+
+    def get_config(self):
+        return {**super().get_config(), "weights": self.weights}
+
+
+class BoundaryLoss(keras.losses.Loss):
+    """Binary cross-entropy between the boundary head and `preprocess.boundary_target`."""
+
+    def __init__(self, name: str = "boundary_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        return binary_cross_entropy(ops.cast(y_true, "float32"), y_pred)
+
+
+def training_losses() -> dict[str, keras.losses.Loss]:
+    """What `compile(loss=..., loss_weights=OUTPUT_WEIGHTS)` takes, by the name of the output."""
+    return {"output": MatteLoss(), "boundary_attention": BoundaryLoss()}

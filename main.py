@@ -1,0 +1,375 @@
+"""Trains, evaluates and applies portrait segmentation networks.
+
+  python main.py --model=mattingnet --train=True              on a small built-in sample
+  python main.py --model=fast_scnn --train=True --data=DIR    on your own pictures
+  python main.py --resume=True --checkpoint_path=DIR          go on after an interruption
+  python main.py --evaluate=True --weight_dir=W --data=DIR    scores and worst cases
+  python main.py --predict=photo.jpg --weight_dir=W           alpha and cut-out
+
+--train, --finetune, --evaluate, --predict, --convert and --preview_data may be combined; what is
+trained is then what is evaluated, applied and converted.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from files import UserError
+
+FLAGS = flags.FLAGS
+NETWORKS = ("mattingnet", "fast_scnn")
+
+# What to do.
+flags.DEFINE_boolean("train", False, "Train a network.")
+flags.DEFINE_boolean(
+    "finetune", False, "Train on, starting from the weights --weight_dir, with a new optimizer."
+)
+flags.DEFINE_boolean("resume", False, "Go on with the newest run in --checkpoint_path.")
+flags.DEFINE_boolean("evaluate", False, "Score the network on the pictures of --data.")
+flags.DEFINE_list("predict", [], "Photos or folders to write alphas and cut-outs of.")
+flags.DEFINE_boolean("convert", False, "Export the network for phones.")
+flags.DEFINE_string("preview_data", "", "Write a sheet of what the network is fed to this PNG.")
+
+# The network.
+flags.DEFINE_enum("model", "mattingnet", NETWORKS, "The network.")
+flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of MattingNet.")
+flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
+flags.DEFINE_string(
+    "weight_dir",
+    "",
+    "Weights (.weights.h5, or the folder of a run) to start from, evaluate, apply or convert. "
+    "Training from scratch passes over a file that is not there.",
+)
+
+# The data.
+flags.DEFINE_list(
+    "data", [], "Folders of pictures and mattes. None: a small built-in sample, to try the tools."
+)
+flags.DEFINE_float("val_ratio", 0.8, "The share of the pictures that trains; the rest validates.")
+flags.DEFINE_string(
+    "augment", "default", "Augmentations: default, all, none, or names; -NAME takes one away."
+)
+flags.DEFINE_float("augment_strength", 1.0, "How far augmentations go, 0 to 3.")
+flags.DEFINE_list(
+    "backgrounds", [], "Folders of photos without people to put behind the person while training."
+)
+flags.DEFINE_list(
+    "boundary_thickness", [], "Widths of the boundary target in pixels. None: by the person's size."
+)
+flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", lower_bound=0)
+
+# The training.
+flags.DEFINE_integer(
+    "nb_epoch", None, "The most epochs. Default: 100, or 30 on the built-in sample.", lower_bound=1
+)
+flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", lower_bound=1)
+flags.DEFINE_float("lr", 0.001, "The (highest) learning rate.", lower_bound=0.0)
+flags.DEFINE_enum(
+    "schedule", "cosine", ("cosine", "halving", "constant"), "How the learning rate changes."
+)
+flags.DEFINE_integer(
+    "patience", 20, "Epochs without a better validation loss before it ends; 0: never.", 0
+)
+flags.DEFINE_integer("checkpoint", 0, "Also keep every so-manieth epoch's checkpoint.", 0)
+flags.DEFINE_boolean("ema", True, "Keep a moving average of the weights.")
+flags.DEFINE_enum(
+    "mixed_precision", "none", ("none", "float16", "bfloat16"), "Half precision, for GPUs."
+)
+flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", lower_bound=0)
+
+# Where things go.
+flags.DEFINE_string(
+    "checkpoint_path", "", "Where runs go. Default: trained_models/NETWORK; a dated folder a run."
+)
+flags.DEFINE_string("output", "output", "Where --evaluate and --predict write.")
+flags.DEFINE_string("tflite_name", "", "Name of the exported file. Default: the network's.")
+flags.DEFINE_boolean("android", False, "Export for Android: 4 channels, RGBA.")
+
+# Flags that a resumed run may change; the rest is fixed when it is started.
+FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path", "output")
+VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "preview_data")
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line; a wrong flag is one line on stderr and exit status 2."""
+    try:
+        rest = FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(_fail(f"{str(error).splitlines()[0]} (see --help)", 2))
+    if len(rest) > 1:
+        sys.exit(_fail(f"unexpected argument {rest[1]!r}: write --flag=value (see --help)", 2))
+    return rest
+
+
+def main(argv: list[str]) -> int:
+    del argv
+    if not any(FLAGS[verb].value for verb in VERBS):
+        app.usage(shorthelp=True)
+        return 0
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    try:
+        _dispatch()
+    except UserError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; --resume=True goes on with a training", 130)
+    return 0
+
+
+def _dispatch() -> None:
+    trains = FLAGS.train or FLAGS.finetune or FLAGS.resume
+    settings = {}
+    run = None
+    if FLAGS.resume:
+        from runs import Run
+
+        run = Run.latest(_checkpoint_path())
+        settings = run.settings()
+        _take_settings(settings["flags"], run.folder)
+    data = _data_folders()
+    if FLAGS.preview_data:
+        _preview_data(data)
+    weights = _train(data, run) if trains else None
+    if FLAGS.evaluate or FLAGS.predict or FLAGS.convert:
+        _use(weights, data)
+
+
+def _take_settings(started_with: dict, folder: Path) -> None:
+    """Gives flags the values of the run that is resumed, and refuses others."""
+    for name, value in started_with.items():
+        flag = FLAGS[name]
+        if not flag.present:
+            flag.value = value
+        elif flag.value != value and name not in FREE_ON_RESUME:
+            raise UserError(
+                f"{folder} was started with --{name}={value}: it cannot go on with "
+                f"--{name}={flag.value}"
+            )
+
+
+def _network_name() -> str:
+    return f"mattingnet_{FLAGS.model_size}" if FLAGS.model == "mattingnet" else FLAGS.model
+
+
+def _checkpoint_path() -> Path:
+    return Path(FLAGS.checkpoint_path or Path("trained_models") / _network_name())
+
+
+def _data_folders() -> list[str]:
+    if FLAGS.data:
+        return FLAGS.data
+    from sample_data import ensure_sample
+
+    return [str(ensure_sample())]
+
+
+def _epochs() -> int:
+    return FLAGS.nb_epoch or (100 if FLAGS.data else 30)
+
+
+def _boundary():
+    """The function that makes the boundary target, as --boundary_thickness wants it."""
+    import functools
+
+    import preprocess
+
+    if not all(text.isdigit() and int(text) > 0 for text in FLAGS.boundary_thickness):
+        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
+    thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
+    return functools.partial(preprocess.boundary_target, thickness=thickness)
+
+
+def _sequences(data: list[str]):
+    """The training and validation batches of `data`."""
+    import data_generator
+    from augmentation import Augmentation, parse
+    from preprocess import parse_input_shape
+    from sample_data import sample_backgrounds
+
+    size = parse_input_shape(FLAGS.input_shape)
+    names = parse(FLAGS.augment)
+    boundary = _boundary()
+    pairs = data_generator.find_pairs(data, "training")
+    train_pairs, val_pairs = data_generator.split(pairs, FLAGS.val_ratio)
+    if not val_pairs:
+        raise UserError(f"{', '.join(data)}: two pictures are needed, to train and to validate")
+    backgrounds = ()
+    if "background" in names:
+        backgrounds = (
+            data_generator.load_backgrounds(FLAGS.backgrounds, size)
+            if FLAGS.backgrounds
+            else sample_backgrounds()
+        )
+    train = data_generator.load(train_pairs, size)
+    val = data_generator.load(val_pairs, size)
+    if not 0 <= FLAGS.augment_strength <= 3:
+        raise UserError(f"--augment_strength={FLAGS.augment_strength}: must be 0 to 3")
+    training = data_generator.PortraitSequence(
+        train.images,
+        train.mattes,
+        FLAGS.batch_size,
+        augmentation=Augmentation(names, FLAGS.augment_strength, backgrounds),
+        shuffle=True,
+        seed=FLAGS.seed,
+        workers=FLAGS.workers,
+        boundary=boundary,
+    )
+    validation = data_generator.PortraitSequence(
+        val.images, val.mattes, FLAGS.batch_size, boundary=boundary
+    )
+    return training, validation
+
+
+def _preview_data(data: list[str]) -> None:
+    import numpy as np
+
+    from pictures import write_png
+    from previews import data_sheet
+
+    training, _ = _sequences(data)
+    batches = [training[i] for i in range(min(len(training), -(-24 // FLAGS.batch_size)))]
+    training.close()
+    images = np.concatenate([images for images, _ in batches])[:24]
+    targets = {name: np.concatenate([t[name] for _, t in batches])[:24] for name in batches[0][1]}
+    write_png(FLAGS.preview_data, data_sheet(images, targets))
+    print(f"what the network sees: {FLAGS.preview_data}")
+
+
+def _model():
+    import models
+    from preprocess import parse_input_shape
+
+    return models.build(FLAGS.model, parse_input_shape(FLAGS.input_shape), FLAGS.model_size)
+
+
+def _train(data: list[str], run) -> Path:
+    """Trains as the flags say, in a new run or in `run`.
+
+    Returns:
+        The best checkpoint.
+    """
+    import keras
+
+    import models
+    import training as training_module
+    from runs import Run
+
+    if FLAGS.finetune and not FLAGS.weight_dir:
+        raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
+    if FLAGS.mixed_precision != "none":
+        keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
+    keras.utils.set_random_seed(FLAGS.seed)
+    # The loader forks its workers: before the network gives TensorFlow's threads work.
+    training, validation = _sequences(data)
+    model = _model()
+    resuming = run is not None
+    if FLAGS.weight_dir and not resuming:
+        start = _weights_file(FLAGS.weight_dir)
+        if start.is_file() or FLAGS.finetune:
+            models.load_weights(model, start)
+            print(f"starting from {start}")
+        else:
+            print(f"there is no {start}: starting from fresh weights")
+    facts = {
+        "training_pictures": len(training.images),
+        "validation_pictures": len(validation.images),
+    }
+    if not resuming:
+        values = {name: FLAGS[name].value for name in sorted(_run_flags())}
+        run = Run.create(
+            _checkpoint_path(),
+            {"command": sys.argv, "flags": values, "data": facts, "keras": keras.__version__},
+        )
+    print(
+        f"{model.name}: {facts['training_pictures']} pictures train, "
+        f"{facts['validation_pictures']} validate; run folder {run.folder}"
+    )
+    recipe = training_module.Recipe(
+        epochs=_epochs(),
+        lr=FLAGS.lr,
+        schedule=FLAGS.schedule,
+        ema=FLAGS.ema,
+        patience=FLAGS.patience,
+        checkpoint_every=FLAGS.checkpoint,
+    )
+    try:
+        best = training_module.train(model, training, validation, run, recipe, resuming)
+    finally:
+        training.close()
+    _show_unseen(model, data, run.folder)
+    return best
+
+
+def _run_flags() -> list[str]:
+    """The names of our own flags, without the verbs."""
+    ours = FLAGS.get_flags_for_module(sys.modules[__name__])
+    return [flag.name for flag in ours if flag.name not in VERBS]
+
+
+def _show_unseen(model, data: list[str], folder: Path) -> None:
+    """Leaves the matte of a photo that the network was not trained on."""
+    import data_generator
+    from evaluation import model_matte_fn, predict
+    from training import predict_batch
+
+    try:
+        unseen = data_generator.find_pairs(data, "testing")[0]
+    except UserError:
+        return
+    trained_on, _ = data_generator.split(
+        data_generator.find_pairs(data, "training"), FLAGS.val_ratio
+    )
+    if unseen in trained_on:
+        return
+    matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
+    for path in predict(matte_fn, [unseen.image], folder / "unseen"):
+        print(f"a photo it was not trained on: {path}")
+
+
+def _weights_file(path: str) -> Path:
+    """The weights that --weight_dir names: a file, its older name, or a run's best checkpoint."""
+    from runs import best_checkpoint
+
+    named = Path(path)
+    if named.is_dir():
+        return best_checkpoint(named)
+    newer = named.with_name(named.name.removesuffix(".h5") + ".weights.h5")
+    return newer if not named.is_file() and newer.is_file() else named
+
+
+def _use(weights: Path | None, data: list[str]) -> None:
+    """Evaluates, applies and converts: what was just trained, --weight_dir, or what we ship."""
+    import data_generator
+    import models
+    from evaluation import evaluate, model_matte_fn, predict
+    from training import predict_batch
+
+    if weights is None:
+        shipped = Path(__file__).parent / "trained_models" / _network_name()
+        shipped /= f"{_network_name()}.weights.h5"
+        if not FLAGS.weight_dir and not shipped.is_file():
+            raise UserError(f"no weights of {_network_name()}: train it, or give --weight_dir=FILE")
+        weights = _weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
+    model = _model()
+    models.load_weights(model, weights)
+    matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
+    if FLAGS.evaluate:
+        sets = {folder: data_generator.find_pairs([folder], "testing") for folder in data}
+        evaluate(matte_fn, sets, FLAGS.output)
+    if FLAGS.predict:
+        for path in predict(matte_fn, FLAGS.predict, FLAGS.output):
+            print(path)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

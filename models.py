@@ -1,0 +1,76 @@
+"""The networks by name, and the form of a trained network that phones get."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+import fast_scnn
+import network
+from files import UserError
+
+MODELS: dict[str, Callable] = {
+    "mattingnet": network.build,
+    "fast_scnn": fast_scnn.build,
+}
+
+
+def build(name: str, input_shape: tuple[int, int], size: str = "big") -> keras.Model:
+    """Builds the network `name` with fresh weights.
+
+    Args:
+        name: a key of `MODELS`.
+        input_shape: (height, width).
+        size: "big" or "small", for networks that have sizes (MattingNet).
+
+    Raises:
+        UserError: no such network.
+    """
+    if name not in MODELS:
+        raise UserError(f"there is no model {name!r}; the models are {', '.join(MODELS)}")
+    if name == "mattingnet":
+        return MODELS[name](input_shape, size=size)
+    return MODELS[name](input_shape)
+
+
+def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:
+    """The network with one output, the alpha, sharing the weights of `model`.
+
+    Args:
+        model: as `build` makes it.
+        channels: 3 takes RGB; 4 takes RGBA and ignores its alpha, which is what Android's bitmaps
+            and GPU textures hold.
+
+    Returns:
+        A model from (N, H, W, channels) in 0..255 to the alpha (N, H, W, 1) in 0..1.
+    """
+    if channels not in (3, 4):
+        raise ValueError(f"channels must be 3 (RGB) or 4 (RGBA), not {channels}")
+    if channels == 3:
+        return keras.Model(model.input, model.output["output"], name=model.name)
+    trained = model.get_layer("normalize")
+    kernel, bias = trained.get_weights()
+    image = keras.Input((*model.input_shape[1:3], channels), name="image")
+    rgba = keras.layers.Conv2D(3, 1, dtype="float32", trainable=False, name="normalize")
+    body = keras.Model(trained.output, model.output["output"])
+    alpha = body(rgba(image))
+    rgba.set_weights([np.pad(kernel, [(0, 0), (0, 0), (0, 1), (0, 0)]), bias])
+    return keras.Model(image, alpha, name=f"{model.name}_rgba")
+
+
+def load_weights(model: keras.Model, path) -> None:
+    """Loads `.weights.h5` (or an older Keras's `.h5`) into `model`.
+
+    Raises:
+        UserError: no such file, not weights, or the weights of another network.
+    """
+    from pathlib import Path
+
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error

@@ -1,0 +1,148 @@
+"""MattingNet, big and small: encoder-decoder of separable residual blocks with a boundary head.
+
+After "Towards Real-Time Automatic Portrait Matting on Mobile Devices" (Seo et al., 1904.03816) and
+"Boundary-Aware Network for Fast and High-Accuracy Portrait Segmentation" (Chen et al., 1901.03814).
+"""
+
+import types
+
+import keras
+
+# ImageNet's mean and standard deviation of RGB in 0..255.
+MEAN = (123.68, 116.779, 103.939)
+STD = (58.393, 57.12, 57.375)
+
+
+def normalize(image, framework: types.ModuleType = keras):
+    """Raw RGB 0..255 to zero mean and unit variance, as a frozen 1x1 convolution.
+
+    A convolution because phones run it on the GPU as one op, where a subtraction and a division by
+    per-channel constants are two that some delegates broadcast wrongly; and because dropping the
+    alpha of RGBA is then only a column of zeros (`models.for_inference`).
+    """
+    kernel = [[[[1.0 / STD[i] if i == j else 0.0 for j in range(3)] for i in range(3)]]]
+    return framework.layers.Conv2D(
+        3,
+        1,
+        kernel_initializer=framework.initializers.Constant(kernel),
+        bias_initializer=framework.initializers.Constant(
+            [-mean / std for mean, std in zip(MEAN, STD, strict=True)]
+        ),
+        trainable=False,
+        # 0..255 does not fit the 8 bits of bfloat16: this layer keeps full precision.
+        dtype="float32",
+        name="normalize",
+    )(image)
+
+
+class _Blocks:
+    """The three pieces that both sizes are made of, in one framework (keras or tf_keras)."""
+
+    def __init__(self, framework: types.ModuleType):
+        self.layers = framework.layers
+
+    def prelu(self, x):
+        """PReLU with one slope a channel, which every phone GPU takes."""
+        return self.layers.PReLU(shared_axes=[1, 2])(x)
+
+    def separable(self, x, channels: int):
+        return self.layers.SeparableConv2D(
+            channels,
+            3,
+            padding="same",
+            depthwise_initializer="he_normal",
+            pointwise_initializer="he_normal",
+        )(x)
+
+    def residual(self, x, count: int):
+        """`count` blocks of PReLU, separable 3x3, PReLU, separable 3x3, plus the input."""
+        channels = x.shape[-1]
+        for _ in range(count):
+            branch = self.separable(self.prelu(x), channels)
+            branch = self.separable(self.prelu(branch), channels)
+            x = self.layers.Add()([x, branch])
+        return x
+
+    def conv(self, x, channels: int, kernel: int = 3, stride: int = 1, **kwargs):
+        return self.layers.Conv2D(
+            channels,
+            kernel,
+            strides=stride,
+            padding="same",
+            kernel_initializer="he_normal",
+            **kwargs,
+        )(x)
+
+    def up(self, x, skip, channels: int):
+        """Transposed 3x3 convolution of stride 2, plus the encoder's map of that size."""
+        x = self.layers.Conv2DTranspose(
+            channels, 3, strides=2, padding="same", kernel_initializer="he_normal"
+        )(x)
+        return x if skip is None else self.layers.Add()([x, skip])
+
+    def refine(self, x, hidden: int):
+        """One residual block without a leading activation, at full size just before the matte."""
+        branch = self.prelu(self.separable(x, hidden))
+        branch = self.prelu(self.separable(branch, x.shape[-1]))
+        return self.layers.Add()([x, branch])
+
+    def alpha(self, x):
+        return self.conv(x, 1, kernel=1, activation="sigmoid", dtype="float32", name="output")
+
+
+def _big(image, blocks: _Blocks):
+    x = blocks.residual(blocks.conv(image, 8), 1)
+    skips = [x]
+    for channels, count in ((32, 1), (64, 1), (128, 2), (128, 6)):
+        x = blocks.residual(blocks.conv(x, channels, stride=2), count)
+        skips.append(x)
+    for channels, skip in zip((128, 64, 32, 8), reversed(skips[:-1]), strict=True):
+        x = blocks.residual(blocks.up(x, skip, channels), 3)
+    boundary = blocks.conv(
+        x, 1, kernel=1, activation="sigmoid", dtype="float32", name="boundary_attention"
+    )
+    features = blocks.conv(x, 3, kernel=1, activation="tanh")
+    features = blocks.layers.Concatenate()([features, boundary])
+    return blocks.alpha(blocks.refine(features, hidden=3)), boundary
+
+
+def _small(image, blocks: _Blocks):
+    x, skips = image, []
+    for channels in (8, 16, 32, 64, 128):
+        x = blocks.residual(blocks.conv(x, channels, stride=2), 1)
+        skips.append(x)
+    for channels, skip in zip((64, 32, 16, 8), reversed(skips[:-1]), strict=True):
+        x = blocks.residual(blocks.up(x, skip, channels), 1)
+    boundary = blocks.layers.UpSampling2D(2, interpolation="bilinear")(blocks.conv(x, 1, kernel=1))
+    boundary = blocks.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
+        boundary
+    )
+    features = blocks.up(x, None, 8)
+    features = blocks.layers.Concatenate()([features, image, boundary])
+    return blocks.alpha(blocks.refine(features, hidden=8)), boundary
+
+
+SIZES = {"big": _big, "small": _small}
+
+
+def build(
+    input_shape: tuple[int, int] = (256, 192),
+    size: str = "big",
+    framework: types.ModuleType = keras,
+):
+    """MattingNet.
+
+    Args:
+        input_shape: (height, width); multiples of 16 for "big", of 32 for "small".
+        size: "big" (0.93 M parameters, full-size features) or "small" (half-size features).
+        framework: `keras`, or `tf_keras` for tools that know only the older Keras.
+
+    Returns:
+        A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
+        0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
+    """
+    image = framework.Input((*input_shape, 3), name="image")
+    alpha, boundary = SIZES[size](normalize(image, framework), _Blocks(framework))
+    return framework.Model(
+        image, {"output": alpha, "boundary_attention": boundary}, name=f"mattingnet_{size}"
+    )

@@ -1,0 +1,143 @@
+"""Finds pictures and their mattes on disk, and divides them into training and validation."""
+
+import hashlib
+import logging
+import os
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from files import UserError
+from pictures import list_images
+
+log = logging.getLogger(__name__)
+
+SUBSETS = ("training", "testing")
+_MATTE_FOLDERS = {"img": ("alpha", "masks"), "images": ("masks", "alpha")}  # the usual one first
+_EG1800 = ("images_data_crop", "images_mask")
+# Folders that say how a set is laid out, not which set it is.
+_STRUCTURE = {*SUBSETS, *_MATTE_FOLDERS, *_EG1800}
+
+LAYOUTS = (
+    "NAME.jpg with NAME_matte.png beside it; img/NAME.* with alpha/NAME.* (or images/ with masks/);"
+    " images_data_crop/NAME.jpg with images_mask/NAME_mask.mat;"
+    " a folder called Blank... of pictures without a person"
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture file and its matte file; `matte` is None where nobody is in the picture."""
+
+    image: Path
+    matte: Path | None
+
+    @property
+    def name(self) -> str:
+        """Set and picture, as in "selfies/00001"; the same wherever the set is moved to."""
+        parts = [part for part in self.image.parent.parts if part not in _STRUCTURE]
+        return "/".join([*parts[-1:], _key(self.image)])
+
+
+def find_pairs(
+    folders: Sequence[str | os.PathLike], subset: Literal["training", "testing"]
+) -> list[Pair]:
+    """Finds the pairs of every folder by their names alone, in the order of folders and names.
+
+    A folder is recognised by its layout (`LAYOUTS`), and may mix several. If it has a `training` or
+    a `testing` sub-folder, only that of `subset` is used; else all of it serves either subset.
+    Pictures without a matte are left out with one warning for each folder.
+
+    Raises:
+        UserError: a folder is missing or holds no pair in any known layout.
+    """
+    pairs = []
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError(f"no such data folder: {folder}")
+        root = Path(folder).resolve()
+        blank = root.name.startswith("Blank")
+        if any((root / each).is_dir() for each in SUBSETS):
+            root /= subset
+            if not root.is_dir():
+                raise UserError(f"{folder} has no {subset} sub-folder")
+        found, alone = _blanks(root) if blank else _pairs_in(root)
+        if not found:
+            raise UserError(f"no pictures with mattes in {root}; known layouts: {LAYOUTS}")
+        warn_left_out(alone, f"{root}: {{count}} left out, no matte: {{names}}")
+        pairs += found
+    return pairs
+
+
+def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pair]]:
+    """Divides pairs into those that train and those that validate.
+
+    A pair's side depends on nothing but its set's and its own name, hence stays the same when
+    pictures are added or the set is moved. Only where one side would be empty does the pair whose
+    hash is nearest to it change sides; a single pair trains.
+
+    Args:
+        pairs: what to divide.
+        val_ratio: the share that *trains*, between 0 and 1 (named by the command line's flag).
+
+    Raises:
+        UserError: `val_ratio` is not between 0 and 1.
+    """
+    if not 0 < val_ratio < 1:
+        raise UserError(f"--val_ratio={val_ratio}: the share that trains must lie between 0 and 1")
+    places = np.array([_place(pair) for pair in pairs])
+    trains = places < val_ratio
+    if len(pairs) and not trains.any():
+        trains[places.argmin()] = True
+    elif len(pairs) > 1 and trains.all():
+        trains[places.argmax()] = False
+    train = [pair for pair, chosen in zip(pairs, trains, strict=True) if chosen]
+    val = [pair for pair, chosen in zip(pairs, trains, strict=True) if not chosen]
+    return train, val
+
+
+def warn_left_out(items: Sequence[str | Path], message: str) -> None:
+    """Logs one warning in which {count} and {names} stand for how many items and the first five."""
+    if items:
+        named = [item.name if isinstance(item, Path) else item for item in items[:5]]
+        names = "; ".join(named) + ("; ..." if len(items) > 5 else "")
+        log.warning("%s", message.format(count=len(items), names=names))
+
+
+def _key(path: Path) -> str:
+    """The name without suffix; composed, because macOS copies spell accents in two code points."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def _place(pair: Pair) -> float:
+    """A number of 0..1 that is as good as random but depends on the pair's name only."""
+    digest = hashlib.sha256(pair.name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _blanks(folder: Path) -> tuple[list[Pair], list[Path]]:
+    return [Pair(image, None) for image in list_images(folder)], []
+
+
+def _pairs_in(folder: Path) -> tuple[list[Pair], list[Path]]:
+    """The pairs directly in `folder`, in all layouts, and the pictures that have no matte."""
+    beside = list_images(folder)
+    mattes = {_key(path): path for path in beside if _key(path).endswith("_matte")}
+    images = [path for path in beside if _key(path) not in mattes]
+    candidates = [(image, mattes.get(f"{_key(image)}_matte")) for image in images]
+    for images_name, matte_names in _MATTE_FOLDERS.items():
+        present = [name for name in matte_names if (folder / name).is_dir()]
+        if present and (folder / images_name).is_dir():
+            mattes = {_key(path): path for path in list_images(folder / present[0])}
+            images = list_images(folder / images_name)
+            candidates += [(image, mattes.get(_key(image))) for image in images]
+    if all((folder / each).is_dir() for each in _EG1800):
+        mattes = {_key(path): path for path in (folder / _EG1800[1]).glob("[!.]*_mask.mat")}
+        images = list_images(folder / _EG1800[0])
+        candidates += [(image, mattes.get(f"{_key(image)}_mask")) for image in images]
+    pairs = [Pair(image, matte) for image, matte in candidates if matte]
+    return pairs, [image for image, matte in candidates if not matte]

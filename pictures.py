@@ -1,0 +1,243 @@
+"""Reads whatever picture files real folders hold, and writes PNGs.
+
+Everything comes in as bytes and is decoded from memory, because OpenCV's own file reading fails on
+some names, and by Pillow rather than OpenCV, because OpenCV fills the missing part of a truncated
+JPEG with grey and reports nothing.
+"""
+
+import io
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from files import UserError, replacing
+
+# HEIC is listed, although nothing here decodes it, so that such pictures are named when left out.
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+SUFFIXES |= {".ppm", ".pgm", ".avif", ".heic", ".heif"}
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_TIFF = (b"II*\0", b"MM\0*")
+_HEIC = (b"heic", b"heix", b"mif1", b"msf1")
+
+
+class PictureError(UserError):
+    """A picture file that cannot be used; the message names the file and the reason."""
+
+
+def list_images(folder: str | os.PathLike) -> list[Path]:
+    """Lists the picture files directly in `folder`, sorted by name.
+
+    Files are chosen by suffix, in any case (`.JPG`); hidden files, which include macOS's `._name`
+    twins, are skipped.
+
+    Raises:
+        UserError: the folder is missing or may not be read.
+    """
+    try:
+        names = [
+            entry.name
+            for entry in os.scandir(folder)
+            if not entry.name.startswith(".")
+            and os.path.splitext(entry.name)[1].lower() in SUFFIXES  # noqa: PTH122 (20,000 files)
+            and entry.is_file()
+        ]
+    except OSError as error:
+        raise UserError(f"cannot list {folder}: {error.strerror or error}") from error
+    return [Path(folder, name) for name in sorted(names)]
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads a photograph as uint8 RGB of shape (H, W, 3), upright by its EXIF orientation.
+
+    Grey, palette, 1-bit and CMYK pictures become RGB; 16 bits per channel are scaled to 8. A
+    transparent picture is laid on white, as a browser's page would show it: what lies under alpha 0
+    is undefined and often garbage. Of an animation, the first frame is taken.
+
+    Raises:
+        PictureError: the file is missing, truncated, not a picture, or a decompression bomb.
+    """
+    picture = _decode(path)
+    if isinstance(picture, np.ndarray) or _is_deep(picture):
+        array = _to_8_bits(np.asarray(picture), path)
+        return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+    if picture.has_transparency_data:
+        rgba = _convert(picture, "RGBA", path)
+        picture = Image.new("RGBA", rgba.size, "white")
+        picture.alpha_composite(rgba)
+    return np.array(_convert(picture, "RGB", path))
+
+
+def read_matte(path: str | os.PathLike) -> np.ndarray:
+    """Reads a matte as uint8 (H, W), 0 background to 255 person, upright by its EXIF orientation.
+
+    What counts as the matte, in this order:
+
+    - a `.mat` file (EG1800): the array `mask`, else the only 2-D array;
+    - the alpha channel, where there is one and it is not the same everywhere;
+    - a palette with a colour in use (label masks of Supervisely, Pascal VOC): every label but 0;
+    - else the luma.
+
+    Masks of 0 and 1 are stretched to 0 and 255. A 16-bit matte that never exceeds 255 holds 8-bit
+    values in a wide container and is taken as such: scaled, it would be black.
+
+    Raises:
+        PictureError: the file is missing, truncated, not a picture, or holds no matte.
+    """
+    if Path(path).suffix.lower() == ".mat":
+        return _stretch(_read_mat(path), path)
+    picture = _decode(path)
+    if isinstance(picture, np.ndarray):
+        array = picture if picture.ndim == 2 else _luma(picture)
+    elif _is_deep(picture) or picture.mode == "1":
+        array = np.asarray(picture)
+    elif (alpha := _varying_alpha(picture, path)) is not None:
+        array = alpha
+    elif picture.mode == "P" and _is_coloured(picture):
+        array = np.asarray(picture) != 0
+    else:
+        array = np.asarray(_convert(picture, "L", path))
+    return _stretch(array, path)
+
+
+def write_png(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Writes uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA as a PNG, whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if array.dtype != np.uint8:
+        raise TypeError(f"write_png takes uint8, not {array.dtype}")
+    with replacing(path) as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
+
+
+def _decode(path: str | os.PathLike) -> Image.Image | np.ndarray:
+    """The upright, fully decoded picture; an RGB or grey array for what only OpenCV reads."""
+    data = _bytes(path)
+    try:
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+        return _upright(picture)
+    except UnidentifiedImageError as error:
+        if data.startswith(_TIFF) and (array := _decode_tiff(data)) is not None:
+            return array
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+            raise PictureError(f"{path}: HEIC is not supported, save it as JPEG") from error
+        raise PictureError(f"{path}: not a picture, or of an unknown format") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path}: too many pixels ({_one_line(error)})") from error
+    # Pillow's decoders raise whatever they stumble over (OSError, SyntaxError, struct.error,
+    # zlib.error, ...); each of them means the same to the user.
+    except Exception as error:
+        raise PictureError(f"{path}: damaged or truncated ({_one_line(error)})") from error
+
+
+def _bytes(path: str | os.PathLike) -> bytes:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror or error}") from error
+    if not data:
+        raise PictureError(f"{path}: the file is empty")
+    return data
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _decode_tiff(data: bytes) -> np.ndarray | None:
+    """TIFFs with 16 bits per colour, which Pillow does not know; None if OpenCV fails as well."""
+    try:
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    return array if array is None or array.ndim == 2 else array[..., 2::-1]
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF that cannot be parsed says nothing about the rotation
+        return picture
+    return ImageOps.exif_transpose(picture) if orientation in range(2, 9) else picture
+
+
+def _convert(picture: Image.Image, mode: str, path: str | os.PathLike) -> Image.Image:
+    try:
+        return picture.convert(mode)
+    except ValueError as error:
+        raise PictureError(f"{path}: colour mode {picture.mode} is not supported") from error
+
+
+def _luma(rgb: np.ndarray) -> np.ndarray:
+    """ITU-R 601 luma, in the depth of `rgb`."""
+    return (rgb @ np.array([0.299, 0.587, 0.114])).round().astype(rgb.dtype)
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether the values are of 16 or 32 bits or floating-point: modes I;16, I;16B, I, F."""
+    return picture.mode[0] in "IF"
+
+
+def _varying_alpha(picture: Image.Image, path: str | os.PathLike) -> np.ndarray | None:
+    if not picture.has_transparency_data:
+        return None
+    alpha = np.asarray(_convert(picture, "RGBA", path).getchannel("A"))
+    return alpha if alpha.min() != alpha.max() else None
+
+
+def _is_coloured(picture: Image.Image) -> bool:
+    """Whether a palette picture uses any colour that is not a grey."""
+    used = np.unique(np.asarray(picture))
+    palette = np.zeros((256, 3), np.uint8)
+    entries = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    palette[: len(entries)] = entries
+    return bool((palette[used].min(axis=1) != palette[used].max(axis=1)).any())
+
+
+def _read_mat(path: str | os.PathLike) -> np.ndarray:
+    from scipy.io import loadmat  # half a second that only EG1800 needs
+
+    try:
+        contents = loadmat(io.BytesIO(_bytes(path)))
+    except PictureError:
+        raise
+    except Exception as error:  # SciPy, too, raises whatever it stumbles over
+        raise PictureError(f"{path}: cannot be read as a .mat file ({_one_line(error)})") from error
+    planes = {
+        name: value
+        for name, value in contents.items()
+        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "buif"
+    }
+    if "mask" in planes:
+        return planes["mask"]
+    if len(planes) != 1:
+        raise PictureError(f"{path}: no array 'mask' and {len(planes)} others of two dimensions")
+    return next(iter(planes.values()))
+
+
+def _stretch(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """A matte of any type and range as uint8 0..255."""
+    top = array.max()
+    if array.dtype == bool or (array.dtype.kind in "iu" and 0 < top <= 1):
+        return np.where(array > 0, np.uint8(255), np.uint8(0))
+    if array.dtype.kind in "iu" and top <= 255:
+        return array.clip(0, 255).astype(np.uint8)
+    return _to_8_bits(array, path)
+
+
+def _to_8_bits(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """Scales 0..65535 (integers), 0..1 or 0..255 (floats) to uint8 0..255."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind in "iu":
+        return np.round(array.clip(0, 65535) / 257).astype(np.uint8)
+    if not np.isfinite(array).all() or array.max() > 255:
+        raise PictureError(f"{path}: floating-point values outside 0..1 and 0..255")
+    scale = 255 if array.max() <= 1 else 1
+    return np.round(array.clip(0) * scale).astype(np.uint8)

@@ -1,0 +1,119 @@
+"""Pictures to look at: what a network is fed, what it makes of it, and how a run went."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PAPER = (238, 238, 238)  # not white: mattes are
+INK = (40, 40, 40)
+GREEN = (0, 177, 64)  # what is cut out is easiest to judge before the green of a film studio
+_GAP = 4
+_HEAD = 24
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], repeat: int = 1):
+    """A sheet of pictures of one size, with a title over each column.
+
+    Args:
+        rows: pictures uint8 (H, W, 3), or float (H, W) 0..1, each row as long as `titles`.
+        titles: a word a column.
+        repeat: how many rows stand side by side, to make a sheet of many rows wide, not long.
+
+    Returns:
+        uint8 (h, w, 3) RGB.
+    """
+    height, width = rows[0][0].shape[:2]
+    columns = len(titles) * repeat
+    lines = -(-len(rows) // repeat)
+    sheet = Image.new(
+        "RGB",
+        (columns * (width + _GAP) + _GAP, lines * (height + _GAP) + _GAP + _HEAD),
+        PAPER,
+    )
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for column in range(columns):
+        draw.text((_GAP + column * (width + _GAP), 4), titles[column % len(titles)], INK, font)
+    for index, row in enumerate(rows):
+        for place, picture in enumerate(row):
+            column = (index % repeat) * len(titles) + place
+            corner = (_GAP + column * (width + _GAP), _HEAD + (index // repeat) * (height + _GAP))
+            sheet.paste(Image.fromarray(_bytes(picture)), corner)
+    return np.asarray(sheet)
+
+
+def before_green(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The person of a uint8 picture (H, W, 3) before green, by alpha (H, W) 0..1."""
+    alpha = alpha[..., None].astype(np.float32)
+    return np.rint(image * alpha + np.float32(GREEN) * (1 - alpha)).astype(np.uint8)
+
+
+def data_sheet(images: np.ndarray, targets: dict[str, np.ndarray]) -> np.ndarray:
+    """What the network sees: image, matte, boundary, and the matte over the image.
+
+    Args:
+        images: (N, H, W, 3), 0..255.
+        targets: `output` and `boundary_attention`, (N, H, W, 1), 0..1.
+    """
+    rows = []
+    for i, image in enumerate(images.astype(np.uint8)):
+        matte = targets["output"][i, ..., 0]
+        boundary = targets["boundary_attention"][i, ..., 0]
+        rows.append((image, matte, boundary, before_green(image, matte)))
+    return grid(rows, ("image", "matte", "boundary", "over green"), repeat=3)
+
+
+def matte_sheet(images: np.ndarray, targets: dict, outputs: dict) -> np.ndarray:
+    """What the network makes of pictures; arguments as those of `data_sheet`."""
+    rows = []
+    for i, image in enumerate(images.astype(np.uint8)):
+        alpha = np.asarray(outputs["output"][i, ..., 0], np.float32)
+        rows.append(
+            (
+                image,
+                targets["output"][i, ..., 0],
+                alpha,
+                targets["boundary_attention"][i, ..., 0],
+                np.asarray(outputs["boundary_attention"][i, ..., 0], np.float32),
+                before_green(image, alpha),
+            )
+        )
+    titles = ("image", "matte", "alpha", "boundary", "its prediction", "cut out")
+    return grid(rows, titles, repeat=2)
+
+
+def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
+    """Loss, person IoU and mean absolute error against the epoch, training beside validation.
+
+    Args:
+        history: a row an epoch, with the names of Keras's logs.
+        best_epoch: is marked.
+
+    Returns:
+        uint8 (h, w, 3) RGB.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    epochs = [row["epoch"] for row in history]
+    shown = (("loss", "loss"), ("output_person_iou", "person IoU"), ("output_mad", "MAD"))
+    for axes, (key, label) in zip(figure.subplots(1, 3), shown, strict=True):
+        for prefix, name in (("", "training"), ("val_", "validation")):
+            axes.plot(epochs, [row.get(prefix + key, np.nan) for row in history], label=name)
+        axes.axvline(best_epoch, color="grey", linewidth=0.8, linestyle=":", label="best")
+        axes.set(xlabel="epoch", title=label, xlim=(1, max(epochs[-1], 2)))
+        if key == "loss":
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3, which="both")
+        axes.legend()
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    if picture.dtype != np.uint8:
+        picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture

@@ -1,0 +1,182 @@
+"""A run's folder: its flags, history and checkpoints, and the state from which it resumes.
+
+checkpoint_path/20260131/            the day; -2, -3, ... for further runs of that day
+    run.json                         the flags, versions and data of the run
+    0041-0.0312.weights.h5           the best epoch so far, EPOCH-VALLOSS
+    history.csv  curves.png          a row and a point an epoch
+    previews/  logs/                 pictures of the mattes; TensorBoard
+    state.npz                        weights, optimizer and history after the last whole epoch
+"""
+
+import csv
+import datetime
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from files import UserError, replacing
+
+RUN_NAME = re.compile(r"\d{8}(-\d+)?")
+CHECKPOINT_NAME = re.compile(r"(\d+)-(\d+\.\d+)\.weights\.h5")
+
+
+@dataclass
+class Progress:
+    """What a run knows of itself beside its weights, after `epoch` whole epochs."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    waited: int = 0  # epochs since the best one
+    finished: str = ""  # why training ended; empty while there is more to do
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Run:
+    """One run's folder; `create` makes a new one, `latest` finds the newest there is."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, checkpoint_path: str | Path, settings: dict) -> "Run":
+        """Makes `checkpoint_path/YYYYMMDD[-N]` with `settings` in its run.json.
+
+        Raises:
+            UserError: the folder cannot be made.
+        """
+        today = datetime.date.today().strftime("%Y%m%d")
+        number = 1
+        while True:
+            folder = Path(checkpoint_path) / (today if number == 1 else f"{today}-{number}")
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise UserError(f"cannot make {folder}: a file is in the way") from None
+                number += 1
+            except OSError as error:
+                raise UserError(f"cannot make {folder}: {error.strerror}") from error
+        run = cls(folder)
+        run.write_settings(settings)
+        return run
+
+    @classmethod
+    def latest(cls, checkpoint_path: str | Path) -> "Run":
+        """The newest run under `checkpoint_path`, or the run that `checkpoint_path` itself is.
+
+        Raises:
+            UserError: there is none.
+        """
+        path = Path(checkpoint_path)
+        if (path / "run.json").is_file():
+            return cls(path)
+        runs = [
+            run.parent for run in path.glob("*/run.json") if RUN_NAME.fullmatch(run.parent.name)
+        ]
+        if not runs:
+            raise UserError(f"no run to resume in {path}: start one with --train=True")
+        return cls(max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns))
+
+    def settings(self) -> dict:
+        """The flags and facts with which the run was started."""
+        try:
+            return json.loads((self.folder / "run.json").read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.folder / 'run.json'} cannot be read: {error}") from error
+
+    def write_settings(self, settings: dict) -> None:
+        with replacing(self.folder / "run.json") as path:
+            path.write_text(json.dumps(settings, indent=2) + "\n")
+
+    def save_state(self, model, progress: Progress) -> None:
+        """Writes weights, optimizer and `progress` as one file, so that they always match."""
+        arrays = {f"weight_{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}
+        for i, variable in enumerate(model.optimizer.variables):
+            arrays[f"optimizer_{i:04}"] = _numpy(variable)
+        with replacing(self.folder / "state.npz") as path:
+            np.savez(path, progress=json.dumps(asdict(progress)), **arrays)
+        if progress.history:
+            self.write_history(progress.history)
+
+    def load_state(self, model) -> Progress:
+        """Puts the saved weights and optimizer into a compiled `model`.
+
+        Returns:
+            The progress; a fresh one where the run was killed within its first epoch.
+
+        Raises:
+            UserError: the state is that of another network, or cannot be read.
+        """
+        path = self.folder / "state.npz"
+        if not path.is_file():
+            return Progress()
+        model.optimizer.build(model.trainable_variables)
+        try:
+            with np.load(path) as state:
+                progress = Progress(**json.loads(str(state["progress"])))
+                for prefix, variables in (
+                    ("weight", model.weights),
+                    ("optimizer", model.optimizer.variables),
+                ):
+                    if sum(name.startswith(prefix) for name in state.files) != len(variables):
+                        raise ValueError("it is the state of another network")
+                    for i, variable in enumerate(variables):
+                        variable.assign(state[f"{prefix}_{i:04}"])
+        except Exception as error:  # zipfile, NumPy and Keras each have their own for a bad file
+            raise UserError(f"cannot resume from {path}: {error}") from error
+        return progress
+
+    def save_checkpoint(self, model, epoch: int, val_loss: float) -> Path:
+        """Writes `EPOCH-VALLOSS.weights.h5`."""
+        target = self.folder / f"{epoch:04}-{val_loss:.4f}.weights.h5"
+        with replacing(target) as path:
+            try:
+                model.save_weights(path)
+            except (RuntimeError, ValueError) as error:  # how h5py tells of a full disk
+                raise OSError(str(error).splitlines()[0]) from error
+        return target
+
+    def checkpoint(self, epoch: int) -> Path | None:
+        """The checkpoint of that epoch."""
+        found = [p for p in self.folder.glob("*.weights.h5") if _epoch_of(p) == epoch]
+        return found[0] if found else None
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        """Writes `history.csv`, whole."""
+        with replacing(self.folder / "history.csv") as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(history[-1]), restval="")
+            writer.writeheader()
+            for row in history:
+                writer.writerow({k: v if k == "epoch" else f"{v:.6g}" for k, v in row.items()})
+
+
+def best_checkpoint(folder: str | Path) -> Path:
+    """The checkpoint of lowest validation loss in a run's folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = {
+        path: float(match[2])
+        for path in Path(folder).glob("*.weights.h5")
+        if (match := CHECKPOINT_NAME.fullmatch(path.name))
+    }
+    if not found:
+        raise UserError(f"there is no EPOCH-VALLOSS.weights.h5 in {folder}")
+    return min(found, key=found.get)
+
+
+def _epoch_of(path: Path) -> int | None:
+    match = CHECKPOINT_NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def _numpy(variable) -> np.ndarray:
+    import keras
+
+    return keras.ops.convert_to_numpy(variable)

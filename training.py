@@ -1,0 +1,299 @@
+"""Trains a network: optimizer and schedule, checkpoints, previews, and resuming after a kill."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import losses
+import previews
+from data_generator import PortraitSequence
+from files import UserError
+from pictures import write_png
+from runs import Progress, Run
+from training_metrics import PersonIoU
+
+log = logging.getLogger(__name__)
+
+SCHEDULES = ("cosine", "halving", "constant")
+PREVIEW_PICTURES = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        epochs: the most epochs.
+        lr: the (highest) learning rate of Adam.
+        schedule: "constant"; "halving", which halves it after each fifth of the epochs; or
+            "cosine", which rises during the first twentieth and then falls to a hundredth.
+        ema: validate and keep an exponential moving average of the weights, over the last
+            twentieth of the steps, instead of the weights themselves.
+        patience: epochs without a lower validation loss after which training ends; 0 never does.
+        checkpoint_every: keep the checkpoint of every so-manieth epoch, too; 0 keeps the best only.
+    """
+
+    epochs: int
+    lr: float = 1e-3
+    schedule: str = "cosine"
+    ema: bool = True
+    patience: int = 20
+    checkpoint_every: int = 0
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Adam with the recipe's schedule and, if wanted, the moving average of weights."""
+    total = max(1, recipe.epochs * steps_per_epoch)
+    if recipe.schedule == "constant":
+        rate = recipe.lr
+    elif recipe.schedule == "halving":
+        rate = keras.optimizers.schedules.ExponentialDecay(
+            recipe.lr, max(1, total // 5), decay_rate=0.5, staircase=True
+        )
+    else:
+        warm_up = max(1, total // 20)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=recipe.lr / 20,
+            decay_steps=max(1, total - warm_up),
+            alpha=0.01,
+            warmup_target=recipe.lr,
+            warmup_steps=warm_up,
+        )
+    return keras.optimizers.Adam(
+        rate,
+        # A sudden bad batch may not undo what was learned.
+        clipnorm=1.0,
+        use_ema=recipe.ema,
+        ema_momentum=max(0.0, min(0.999, 1.0 - 20.0 / total)),
+    )
+
+
+def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    """Compiles `model` with the losses, their weights and the metrics of training."""
+    model.compile(
+        make_optimizer(recipe, steps_per_epoch),
+        loss=losses.training_losses(),
+        loss_weights=losses.OUTPUT_WEIGHTS,
+        metrics={"output": [PersonIoU(), keras.metrics.MeanAbsoluteError(name="mad")]},
+        # XLA's convolutions are several times slower than oneDNN's on a CPU.
+        jit_compile="auto" if _has_gpu() else False,
+    )
+
+
+def train(
+    model: keras.Model,
+    training: PortraitSequence,
+    validation: PortraitSequence,
+    run: Run,
+    recipe: Recipe,
+    resume: bool = False,
+) -> Path:
+    """Trains `model` and leaves everything in the folder of `run` (see `runs.py`).
+
+    With `resume`, goes on after the last whole epoch of `run`. The model ends with the weights of
+    the best epoch.
+
+    Returns:
+        The checkpoint of the best epoch.
+
+    Raises:
+        UserError: the loss is no longer a number; a file cannot be written; nothing to resume.
+    """
+    compile_model(model, recipe, len(training))
+    progress = run.load_state(model) if resume else Progress()
+    if progress.epoch >= recipe.epochs or (0 < recipe.patience <= progress.waited):
+        raise UserError(
+            f"{run.folder} is finished ({progress.finished}): raise --nb_epoch or --patience"
+        )
+    progress.finished = ""
+    if progress.epoch:
+        log.info("resuming %s after epoch %d", run.folder, progress.epoch)
+    keeper = RunKeeper(run, recipe, progress, validation)
+    callbacks = [training.follow_epoch(), keeper]
+    if recipe.ema:
+        # First, so that the others see the averaged weights from the start of a validation.
+        callbacks.insert(0, keeper.averages)
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=recipe.epochs,
+        initial_epoch=progress.epoch,
+        shuffle=False,
+        callbacks=callbacks,
+        # A progress bar for a person, a line an epoch for a log file.
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    best = run.checkpoint(progress.best_epoch)
+    model.load_weights(best)
+    row = progress.history[progress.best_epoch - 1]
+    print(
+        f"best checkpoint: {best} (epoch {progress.best_epoch} of {progress.epoch}; validation: "
+        f"loss {row['val_loss']:.4f}, person IoU {row['val_output_person_iou']:.4f}, "
+        f"MAD {row['val_output_mad']:.4f})"
+    )
+    return best
+
+
+class RunKeeper(keras.callbacks.Callback):
+    """Keeps a run's folder up to date: checkpoints, history, state, previews, TensorBoard.
+
+    After each epoch the checkpoint is written first and the state last. A run that is killed in
+    between repeats the epoch and writes the same checkpoint again.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):
+        super().__init__()
+        self.run = run
+        self.recipe = recipe
+        self.progress = progress
+        self.averages = keras.callbacks.SwapEMAWeights() if recipe.ema else None
+        self.fixed = _spread(validation, PREVIEW_PICTURES)
+        self.board = _board(run.folder / "logs")
+        self.started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            best = self.run.checkpoint(self.progress.best_epoch)
+            raise UserError(
+                f"the loss is no longer a number (epoch {self.progress.epoch + 1}, batch "
+                f"{batch + 1}): lower --lr; last good checkpoint: {best or 'none'}"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        progress, number = self.progress, epoch + 1
+        progress.epoch = number
+        progress.history.append(
+            {
+                "epoch": number,
+                "seconds": time.monotonic() - self.started,
+                "lr": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+                **{name: float(value) for name, value in logs.items()},
+            }
+        )
+        with_averages = self.averages
+        if with_averages:
+            with_averages.on_test_begin()
+        try:
+            self._save_best(logs["val_loss"])
+            if _is_preview(number) or number == self.recipe.epochs:
+                self._draw()
+        finally:
+            if with_averages:
+                with_averages.on_test_end()
+        if self.recipe.patience and progress.waited >= self.recipe.patience:
+            progress.finished = f"no better for {progress.waited} epochs"
+            self.model.stop_training = True
+        elif number == self.recipe.epochs:
+            progress.finished = f"all {number} epochs are done"
+        self._write_board()
+        self.run.save_state(self.model, progress)
+        if progress.finished:
+            curves = previews.curves(progress.history, progress.best_epoch)
+            write_png(self.run.folder / "curves.png", curves)
+
+    def _save_best(self, val_loss: float) -> None:
+        """Keeps the best checkpoint, and those of every `checkpoint_every` epochs."""
+        progress, every = self.progress, self.recipe.checkpoint_every
+        better = val_loss < progress.best_loss
+        due = every and progress.epoch % every == 0
+        if better or due:
+            self.run.save_checkpoint(self.model, progress.epoch, val_loss)
+        if not better:
+            progress.waited += 1
+            return
+        former = self.run.checkpoint(progress.best_epoch)
+        if former and not (every and progress.best_epoch % every == 0):
+            former.unlink()
+        progress.best_loss, progress.best_epoch = val_loss, progress.epoch
+        progress.waited = 0
+
+    def _draw(self) -> None:
+        images, targets = self.fixed
+        outputs = self.model.predict_on_batch(images)
+        sheet = previews.matte_sheet(images, targets, outputs)
+        folder = self.run.folder
+        write_png(folder / "previews" / f"epoch_{self.progress.epoch:04}.png", sheet)
+        write_png(
+            folder / "curves.png",
+            previews.curves(self.progress.history, self.progress.best_epoch or 1),
+        )
+        if self.board:
+            self.board.image("mattes", sheet, self.progress.epoch)
+
+    def _write_board(self) -> None:
+        if self.board:
+            row = self.progress.history[-1]
+            for name, value in row.items():
+                if name != "epoch":
+                    self.board.scalar(name, value, row["epoch"])
+
+
+class _Board:
+    """TensorBoard's event files, which only TensorFlow writes with pictures."""
+
+    def __init__(self, folder: Path, tf):
+        self.tf = tf
+        self.writer = tf.summary.create_file_writer(str(folder))
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        part = "validation" if name.startswith("val_") else "training"
+        with self.writer.as_default():
+            self.tf.summary.scalar(f"{part}/{name.removeprefix('val_')}", value, step)
+        self.writer.flush()
+
+    def image(self, name: str, picture: np.ndarray, step: int) -> None:
+        with self.writer.as_default():
+            self.tf.summary.image(name, picture[None], step)
+
+
+def _board(folder: Path) -> _Board | None:
+    if keras.backend.backend() != "tensorflow":
+        log.info("no TensorBoard logs: they need the TensorFlow backend")
+        return None
+    import tensorflow as tf
+
+    return _Board(folder, tf)
+
+
+def _spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """`count` pictures spread evenly over an unshuffled sequence, with their targets."""
+    chosen = np.linspace(0, len(sequence.images) - 1, min(count, len(sequence.images))).astype(int)
+    few = PortraitSequence(sequence.images[chosen], sequence.mattes[chosen], batch_size=count)
+    return few[0]
+
+
+def _is_preview(epoch: int) -> bool:
+    """Often at first, when much happens; then every 10th epoch, from 100 on every 100th."""
+    return epoch <= 5 or epoch % (10 if epoch <= 100 else 100) == 0
+
+
+def _has_gpu() -> bool:
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
+    return False
+
+
+def predict_batch(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from images (N, H, W, 3) 0..255 to alphas (N, H, W, 1), 0..1."""
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return np.asarray(model.predict_on_batch(images)["output"])
+
+    return run
