@@ -13,7 +13,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last axis; same weights, names and results.
 
     On the TensorFlow backend, training steps on 4-D inputs use the fused kernel. Every other case
-    (inference, other backends, masks) is the parent's.
+    (inference, other backends, masks, options of the layer that the kernel lacks) is the parent's.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -23,6 +23,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.trainable
             and mask is None
             and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and (self.scale and self.center)
+            and not (self.renorm or self.synchronized)
         )
         if not fused:
             return super().call(inputs, training=training, mask=mask)
@@ -35,6 +38,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
+        # The kernel's variance is the unbiased one, n / (n - 1) times Keras's: 2 times after a pool
+        # of whole pictures in a batch of two.
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
+        variance *= (count - 1.0) / count
         keep = self.momentum
         self.moving_mean.assign(self.moving_mean * keep + mean * (1.0 - keep))
         self.moving_variance.assign(self.moving_variance * keep + variance * (1.0 - keep))

@@ -7,8 +7,12 @@ batches = PortraitSequence(pictures.images, pictures.mattes, batch_size=32, shuf
 model.fit(batches, shuffle=False, callbacks=[batches.follow_epoch()])
 """
 
+import atexit
 import os
 import tempfile
+import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +34,9 @@ ASPECT_TOLERANCE = 0.02
 
 # Decoded pictures beyond this many bytes (22,000 at 256x192) are kept in a temporary file.
 MEMORY_LIMIT = 4 << 30
+
+
+_LIVING: weakref.WeakSet = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -211,11 +218,15 @@ class PortraitSequence(keras.utils.PyDataset):
         self.boundary = boundary
         self.epoch = 0
         self._batches = -(-len(images) // batch_size)
-        self._workers_ahead = None
+        self._lock = threading.Lock()  # Keras asks from threads of its own
+        self._next = self._batches
+        self._ended = False
+        _LIVING.add(self)
+        self._pool = None
         if workers > 0 and AVAILABLE:
             plane = (min(batch_size, len(images)), *images.shape[1:3])
             shapes = [(*plane, 3), plane, plane][: 3 if "boundary_attention" in targets else 2]
-            self._workers_ahead = Workers(self._compute, shapes, workers)
+            self._pool = Workers(self._compute, shapes, workers)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -225,12 +236,14 @@ class PortraitSequence(keras.utils.PyDataset):
         if not 0 <= index < self._batches:
             raise IndexError(index)
         job = (self.epoch, index)
-        batch = None
-        if workers := self._workers_ahead:
-            ahead = [(self.epoch, later) for later in range(index + 1, self._batches)]
-            ahead += [(self.epoch + 1, first) for first in range(index)]
-            batch = workers.fetch(job, ahead, self._finish)
-        return batch or self._finish(self._compute(job))
+        ahead = [(self.epoch, later) for later in range(index + 1, self._batches)]
+        ahead += [(self.epoch + 1, first) for first in range(index)]
+        with self._lock:
+            if self._ended:
+                raise RuntimeError("the process is ending")
+            self._next = index + 1
+            batch = self._pool and self._pool.fetch(job, ahead, self._finish)
+            return batch or self._finish(self._compute(job))
 
     def follow_epoch(self) -> keras.callbacks.Callback:
         """A callback for `fit` that sets `epoch`, also when training resumes at `initial_epoch`."""
@@ -242,9 +255,17 @@ class PortraitSequence(keras.utils.PyDataset):
 
     def close(self) -> None:
         """Ends the worker processes; batches can still be had, computed by the caller."""
-        if self._workers_ahead:
-            self._workers_ahead.close()
-            self._workers_ahead = None
+        with self._lock:
+            if self._pool:
+                self._pool.close()
+                self._pool = None
+
+    def _end(self) -> bool:
+        """Refuses batches from now on; returns whether an epoch was under way."""
+        with self._lock:
+            self._ended = True
+        self.close()
+        return self._next < self._batches
 
     def _finish(self, arrays: list[np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The batch as networks take it, from what `_compute` gives."""
@@ -273,6 +294,17 @@ class PortraitSequence(keras.utils.PyDataset):
             bands = np.stack([self.boundary(matte) for matte in mattes])
             arrays.append(np.rint(bands * 255).astype(np.uint8))
         return arrays
+
+
+@atexit.register
+def _end_all() -> None:
+    """Stops the threads in which Keras draws batches ahead.
+
+    When training is interrupted in the middle of an epoch they go on. One that comes back to Python
+    while the interpreter is being taken down never wakes again, and TensorFlow waits for it.
+    """
+    if any([sequence._end() for sequence in list(_LIVING)]):
+        time.sleep(0.5)  # they are refused the next batch now, and wind up
 
 
 def _zeros(shape: tuple[int, ...], limit: int) -> np.ndarray:

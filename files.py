@@ -32,7 +32,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
+        in_the_way = path.parent.is_file()
+        reason = f"{path.parent} is a file" if in_the_way else error.strerror or str(error)
         raise UserError(f"cannot write {path}: {reason}") from error
     finally:
         with contextlib.suppress(OSError):

@@ -10,14 +10,14 @@
 trained is then what is evaluated, applied and converted.
 """
 
-import logging
-import os
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+import cli
 from files import UserError
+from quiet import start_keras
 
 FLAGS = flags.FLAGS
 NETWORKS = ("mattingnet", "fast_scnn")
@@ -66,6 +66,7 @@ flags.DEFINE_integer(
     "nb_epoch", None, "The most epochs. Default: 100, or 30 on the built-in sample.", lower_bound=1
 )
 flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", lower_bound=1)
+flags.DEFINE_enum("loss", "focal", ("focal", "bce_dice"), "The weighting of the matte's loss.")
 flags.DEFINE_float("lr", 0.001, "The (highest) learning rate.", lower_bound=0.0)
 flags.DEFINE_enum(
     "schedule", "cosine", ("cosine", "halving", "constant"), "How the learning rate changes."
@@ -78,7 +79,7 @@ flags.DEFINE_boolean("ema", True, "Keep a moving average of the weights.")
 flags.DEFINE_enum(
     "mixed_precision", "none", ("none", "float16", "bfloat16"), "Half precision, for GPUs."
 )
-flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", 0, 2**32 - 1)
 
 # Where things go.
 flags.DEFINE_string(
@@ -89,49 +90,24 @@ flags.DEFINE_string("tflite_name", "", "Name of the exported file. Default: the 
 flags.DEFINE_boolean("android", False, "Export for Android: 4 channels, RGBA.")
 
 # Flags that a resumed run may change; the rest is fixed when it is started.
-FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path", "output")
+FREE_ON_RESUME = (
+    *("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path"),
+    *("output", "tflite_name", "android"),
+)
 VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "preview_data")
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the command line; a wrong flag is one line on stderr and exit status 2."""
-    try:
-        rest = FLAGS(argv)
-    except flags.Error as error:
-        sys.exit(_fail(f"{str(error).splitlines()[0]} (see --help)", 2))
-    if len(rest) > 1:
-        sys.exit(_fail(f"unexpected argument {rest[1]!r}: write --flag=value (see --help)", 2))
-    return rest
-
-
-def main(argv: list[str]) -> int:
-    del argv
-    if not any(FLAGS[verb].value for verb in VERBS):
-        app.usage(shorthelp=True)
-        return 0
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
-    logging.getLogger("absl").setLevel(logging.WARNING)
-    try:
-        _dispatch()
-    except UserError as error:
-        return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted; --resume=True goes on with a training", 130)
-    return 0
-
-
-def _dispatch() -> None:
+def dispatch() -> None:
+    """Does what the flags say."""
+    start_keras()
     trains = FLAGS.train or FLAGS.finetune or FLAGS.resume
-    settings = {}
     run = None
     if FLAGS.resume:
         from runs import Run
 
         run = Run.latest(_checkpoint_path())
-        settings = run.settings()
-        _take_settings(settings["flags"], run.folder)
-    data = _data_folders()
+        _take_settings(run.settings()["flags"], run.folder)
+    data = _data_folders() if trains or FLAGS.evaluate or FLAGS.preview_data else []
     if FLAGS.preview_data:
         _preview_data(data)
     weights = _train(data, run) if trains else None
@@ -178,7 +154,7 @@ def _boundary():
 
     import preprocess
 
-    if not all(text.isdigit() and int(text) > 0 for text in FLAGS.boundary_thickness):
+    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
         raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
     thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
     return functools.partial(preprocess.boundary_target, thickness=thickness)
@@ -259,38 +235,33 @@ def _train(data: list[str], run) -> Path:
     import training as training_module
     from runs import Run
 
-    if FLAGS.finetune and not FLAGS.weight_dir:
-        raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
+    resuming = run is not None
+    start = None if resuming and run.has_state() else _start_weights()
     if FLAGS.mixed_precision != "none":
         keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
     keras.utils.set_random_seed(FLAGS.seed)
     # The loader forks its workers: before the network gives TensorFlow's threads work.
     training, validation = _sequences(data)
     model = _model()
-    resuming = run is not None
-    if FLAGS.weight_dir and not resuming:
-        start = _weights_file(FLAGS.weight_dir)
-        if start.is_file() or FLAGS.finetune:
-            models.load_weights(model, start)
-            print(f"starting from {start}")
-        else:
-            print(f"there is no {start}: starting from fresh weights")
-    facts = {
+    if start:
+        models.load_weights(model, start)
+        print(f"starting from {start}")
+    counts = {
         "training_pictures": len(training.images),
         "validation_pictures": len(validation.images),
     }
-    if not resuming:
-        values = {name: FLAGS[name].value for name in sorted(_run_flags())}
-        run = Run.create(
-            _checkpoint_path(),
-            {"command": sys.argv, "flags": values, "data": facts, "keras": keras.__version__},
-        )
+    if resuming:
+        run.write_settings({**run.settings(), "flags": _run_flags()})
+    else:
+        settings = {"command": sys.argv, "flags": _run_flags(), "data": counts}
+        run = Run.create(_checkpoint_path(), settings | {"keras": keras.__version__})
     print(
-        f"{model.name}: {facts['training_pictures']} pictures train, "
-        f"{facts['validation_pictures']} validate; run folder {run.folder}"
+        f"{model.name}: {counts['training_pictures']} pictures train, "
+        f"{counts['validation_pictures']} validate; run folder {run.folder}"
     )
     recipe = training_module.Recipe(
         epochs=_epochs(),
+        loss=FLAGS.loss,
         lr=FLAGS.lr,
         schedule=FLAGS.schedule,
         ema=FLAGS.ema,
@@ -305,10 +276,25 @@ def _train(data: list[str], run) -> Path:
     return best
 
 
-def _run_flags() -> list[str]:
-    """The names of our own flags, without the verbs."""
+def _start_weights() -> Path | None:
+    """The weights that training starts from; None for fresh ones."""
+    if not FLAGS.weight_dir:
+        if FLAGS.finetune:
+            raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
+        return None
+    start = _weights_file(FLAGS.weight_dir)
+    if start.is_file():
+        return start
+    if FLAGS.finetune:
+        raise UserError(f"there is no weights file {start}")
+    print(f"there is no {start}: starting from fresh weights")
+    return None
+
+
+def _run_flags() -> dict:
+    """The values of our own flags but the verbs, which a run keeps for the time it is resumed."""
     ours = FLAGS.get_flags_for_module(sys.modules[__name__])
-    return [flag.name for flag in ours if flag.name not in VERBS]
+    return {flag.name: flag.value for flag in ours if flag.name not in VERBS}
 
 
 def _show_unseen(model, data: list[str], folder: Path) -> None:
@@ -317,15 +303,14 @@ def _show_unseen(model, data: list[str], folder: Path) -> None:
     from evaluation import model_matte_fn, predict
     from training import predict_batch
 
-    try:
-        unseen = data_generator.find_pairs(data, "testing")[0]
-    except UserError:
-        return
-    trained_on, _ = data_generator.split(
+    trained_on, held_out = data_generator.split(
         data_generator.find_pairs(data, "training"), FLAGS.val_ratio
     )
-    if unseen in trained_on:
-        return
+    try:
+        testing = data_generator.find_pairs(data, "testing")
+    except UserError:  # one of the folders has only a `training` sub-folder
+        testing = held_out
+    unseen = next(pair for pair in testing if pair not in set(trained_on))
     matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
     for path in predict(matte_fn, [unseen.image], folder / "unseen"):
         print(f"a photo it was not trained on: {path}")
@@ -364,12 +349,21 @@ def _use(weights: Path | None, data: list[str]) -> None:
     if FLAGS.predict:
         for path in predict(matte_fn, FLAGS.predict, FLAGS.output):
             print(path)
+    if FLAGS.convert:
+        _convert(model, weights)
 
 
-def _fail(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return status
+def _convert(model, weights: Path) -> None:
+    """Exports into the folder of a run's weights, or else into --output."""
+    import export
+    from runs import CHECKPOINT_NAME
+
+    in_run = CHECKPOINT_NAME.fullmatch(weights.name)
+    output = weights.parent / "export" if in_run else Path(FLAGS.output)
+    samples = export.load_samples(FLAGS.data, model.input_shape[1:3])
+    name = FLAGS.tflite_name or model.name
+    export.convert_all(model, output, name, samples, android=FLAGS.android)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    cli.run(dispatch, VERBS)

@@ -1,6 +1,9 @@
 """The networks by name, and the form of a trained network that phones get."""
 
+import os
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -58,19 +61,18 @@ def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:
     return keras.Model(image, alpha, name=f"{model.name}_rgba")
 
 
-def load_weights(model: keras.Model, path) -> None:
+def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     """Loads `.weights.h5` (or an older Keras's `.h5`) into `model`.
 
     Raises:
         UserError: no such file, not weights, or the weights of another network.
     """
-    from pathlib import Path
-
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no weights file {path}")
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings(action="ignore"):  # one for each layer of another network
+            model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error

@@ -18,7 +18,7 @@ def parse_input_shape(text: str) -> tuple[int, int]:
         UserError: not numbers, or not multiples of 32 (the networks halve a picture five times).
     """
     parts = str(text).lower().split("x")
-    if not 1 <= len(parts) <= 2 or not all(part.strip().isdigit() for part in parts):
+    if not 1 <= len(parts) <= 2 or not all(part.strip().isdecimal() for part in parts):
         raise UserError(
             f"--input_shape={text}: write HEIGHT or HEIGHTxWIDTH, such as 256 or 256x192"
         )
@@ -42,9 +42,10 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if picture.shape[:2] == (height, width):
         return picture
     shrinks = height * width < picture.shape[0] * picture.shape[1]
-    return cv2.resize(
+    resized = cv2.resize(
         picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
+    return resized.reshape(height, width, *picture.shape[2:])  # OpenCV drops a single channel
 
 
 def boundary_thickness(matte: np.ndarray) -> int:

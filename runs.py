@@ -12,6 +12,7 @@ import csv
 import datetime
 import json
 import re
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -93,6 +94,10 @@ class Run:
         with replacing(self.folder / "run.json") as path:
             path.write_text(json.dumps(settings, indent=2) + "\n")
 
+    def has_state(self) -> bool:
+        """Whether there is anything to resume from: the run lived through its first epoch."""
+        return (self.folder / "state.npz").is_file()
+
     def save_state(self, model, progress: Progress) -> None:
         """Writes weights, optimizer and `progress` as one file, so that they always match."""
         arrays = {f"weight_{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}
@@ -104,7 +109,9 @@ class Run:
             self.write_history(progress.history)
 
     def load_state(self, model) -> Progress:
-        """Puts the saved weights and optimizer into a compiled `model`.
+        """Puts the saved weights and optimizer into `model`, whose optimizer is built.
+
+        Clears away what a killed run had not finished writing.
 
         Returns:
             The progress; a fresh one where the run was killed within its first epoch.
@@ -112,10 +119,11 @@ class Run:
         Raises:
             UserError: the state is that of another network, or cannot be read.
         """
-        path = self.folder / "state.npz"
-        if not path.is_file():
+        for unfinished in self.folder.rglob(".*.part*"):
+            unfinished.unlink()
+        if not self.has_state():
             return Progress()
-        model.optimizer.build(model.trainable_variables)
+        path = self.folder / "state.npz"
         try:
             with np.load(path) as state:
                 progress = Progress(**json.loads(str(state["progress"])))
@@ -128,18 +136,36 @@ class Run:
                     for i, variable in enumerate(variables):
                         variable.assign(state[f"{prefix}_{i:04}"])
         except Exception as error:  # zipfile, NumPy and Keras each have their own for a bad file
-            raise UserError(f"cannot resume from {path}: {error}") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"cannot resume from {path}: {reason}") from error
         return progress
 
     def save_checkpoint(self, model, epoch: int, val_loss: float) -> Path:
-        """Writes `EPOCH-VALLOSS.weights.h5`."""
+        """Writes `EPOCH-VALLOSS.weights.h5`, the only checkpoint of that epoch."""
         target = self.folder / f"{epoch:04}-{val_loss:.4f}.weights.h5"
+        former = self.checkpoint(epoch)  # of a run that was killed, and now repeats the epoch
         with replacing(target) as path:
-            try:
-                model.save_weights(path)
-            except (RuntimeError, ValueError) as error:  # how h5py tells of a full disk
-                raise OSError(str(error).splitlines()[0]) from error
+            path.write_bytes(_weights_file(model, path))
+        if former and former != target:
+            former.unlink()
         return target
+
+    def remove_checkpoint(self, epoch: int) -> None:
+        """Removes the checkpoint of that epoch, if there is one."""
+        if path := self.checkpoint(epoch):
+            path.unlink()
+
+    def load_checkpoint(self, model, epoch: int) -> Path:
+        """Puts the weights of that epoch's checkpoint into `model`, and returns the file.
+
+        Raises:
+            UserError: it is gone.
+        """
+        path = self.checkpoint(epoch)
+        if path is None:
+            raise UserError(f"the checkpoint of epoch {epoch} is gone from {self.folder}")
+        _network_of(model).load_weights(path)
+        return path
 
     def checkpoint(self, epoch: int) -> Path | None:
         """The checkpoint of that epoch."""
@@ -168,12 +194,35 @@ def best_checkpoint(folder: str | Path) -> Path:
     }
     if not found:
         raise UserError(f"there is no EPOCH-VALLOSS.weights.h5 in {folder}")
-    return min(found, key=found.get)
+    return min(sorted(found), key=found.get)
 
 
 def _epoch_of(path: Path) -> int | None:
     match = CHECKPOINT_NAME.fullmatch(path.name)
     return int(match[1]) if match else None
+
+
+def _network_of(model):
+    """The network of a compiled model without its optimizer, which is thrice as large."""
+    import keras
+
+    return keras.Model(model.inputs, model.output)
+
+
+def _weights_file(model, path: Path) -> bytes:
+    """The content of a `.weights.h5` of the network, out of a `.keras` archive beside `path`.
+
+    `save_weights` has h5py write to the disk, which it cannot bear to become full: it raises again
+    for each of its open objects, and ends the process by a segmentation fault. What Keras puts into
+    an archive is the same file, but made in memory.
+    """
+    archive = path.with_name(f"{path.name}.keras")
+    try:
+        _network_of(model).save(archive)
+        with zipfile.ZipFile(archive) as contents:
+            return contents.read("model.weights.h5")
+    finally:
+        archive.unlink(missing_ok=True)
 
 
 def _numpy(variable) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Trains a network: optimizer and schedule, checkpoints, previews, and resuming after a kill."""
 
+import contextlib
 import logging
 import math
 import sys
@@ -31,6 +32,7 @@ class Recipe:
 
     Attributes:
         epochs: the most epochs.
+        loss: the weighting of the matte's loss, a key of `losses.MATTE_WEIGHTS`.
         lr: the (highest) learning rate of Adam.
         schedule: "constant"; "halving", which halves it after each fifth of the epochs; or
             "cosine", which rises during the first twentieth and then falls to a hundredth.
@@ -41,6 +43,7 @@ class Recipe:
     """
 
     epochs: int
+    loss: str = "focal"
     lr: float = 1e-3
     schedule: str = "cosine"
     ema: bool = True
@@ -79,12 +82,14 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
     """Compiles `model` with the losses, their weights and the metrics of training."""
     model.compile(
         make_optimizer(recipe, steps_per_epoch),
-        loss=losses.training_losses(),
+        loss=losses.training_losses(recipe.loss),
         loss_weights=losses.OUTPUT_WEIGHTS,
         metrics={"output": [PersonIoU(), keras.metrics.MeanAbsoluteError(name="mad")]},
         # XLA's convolutions are several times slower than oneDNN's on a CPU.
         jit_compile="auto" if _has_gpu() else False,
     )
+    # Else the first step makes the optimizer's variables, and TensorFlow traces it twice.
+    model.optimizer.build(model.trainable_variables)
 
 
 def train(
@@ -109,9 +114,8 @@ def train(
     compile_model(model, recipe, len(training))
     progress = run.load_state(model) if resume else Progress()
     if progress.epoch >= recipe.epochs or (0 < recipe.patience <= progress.waited):
-        raise UserError(
-            f"{run.folder} is finished ({progress.finished}): raise --nb_epoch or --patience"
-        )
+        reason = progress.finished or f"{progress.waited} epochs without a better one"
+        raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch or --patience")
     progress.finished = ""
     if progress.epoch:
         log.info("resuming %s after epoch %d", run.folder, progress.epoch)
@@ -130,8 +134,7 @@ def train(
         # A progress bar for a person, a line an epoch for a log file.
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    best = run.checkpoint(progress.best_epoch)
-    model.load_weights(best)
+    best = run.load_checkpoint(model, progress.best_epoch)
     row = progress.history[progress.best_epoch - 1]
     print(
         f"best checkpoint: {best} (epoch {progress.best_epoch} of {progress.epoch}; validation: "
@@ -144,8 +147,9 @@ def train(
 class RunKeeper(keras.callbacks.Callback):
     """Keeps a run's folder up to date: checkpoints, history, state, previews, TensorBoard.
 
-    After each epoch the checkpoint is written first and the state last. A run that is killed in
-    between repeats the epoch and writes the same checkpoint again.
+    After each epoch the checkpoint is written first, then the state, and only then is the former
+    best checkpoint removed. A run that is killed in between repeats the epoch and writes the same
+    checkpoint again, or keeps one more than it needs.
     """
 
     def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):
@@ -162,15 +166,11 @@ class RunKeeper(keras.callbacks.Callback):
         self.started = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            best = self.run.checkpoint(self.progress.best_epoch)
-            raise UserError(
-                f"the loss is no longer a number (epoch {self.progress.epoch + 1}, batch "
-                f"{batch + 1}): lower --lr; last good checkpoint: {best or 'none'}"
-            )
+        self._check((logs or {}).get("loss", 0.0), f"batch {batch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        progress, number = self.progress, epoch + 1
+        self._check(logs["val_loss"], "validation")
+        progress, number, former = self.progress, epoch + 1, self.progress.best_epoch
         progress.epoch = number
         progress.history.append(
             {
@@ -195,27 +195,39 @@ class RunKeeper(keras.callbacks.Callback):
             self.model.stop_training = True
         elif number == self.recipe.epochs:
             progress.finished = f"all {number} epochs are done"
-        self._write_board()
+        if self.board:
+            row = progress.history[-1]
+            self.board.scalars({name: row[name] for name in row if name != "epoch"}, number)
         self.run.save_state(self.model, progress)
+        if former != progress.best_epoch and not self._is_numbered(former):
+            self.run.remove_checkpoint(former)
         if progress.finished:
             curves = previews.curves(progress.history, progress.best_epoch)
             write_png(self.run.folder / "curves.png", curves)
 
+    def _check(self, loss: float, where: str) -> None:
+        """Ends a training whose loss is NaN or infinite."""
+        if not math.isfinite(loss):
+            best = self.run.checkpoint(self.progress.best_epoch)
+            raise UserError(
+                f"the loss is no longer a number (epoch {self.progress.epoch + 1}, {where}): "
+                f"lower --lr; last good checkpoint: {best or 'none'}"
+            )
+
+    def _is_numbered(self, epoch: int) -> bool:
+        """Whether the checkpoint of that epoch is kept even when it is not the best."""
+        return self.recipe.checkpoint_every > 0 and epoch % self.recipe.checkpoint_every == 0
+
     def _save_best(self, val_loss: float) -> None:
-        """Keeps the best checkpoint, and those of every `checkpoint_every` epochs."""
-        progress, every = self.progress, self.recipe.checkpoint_every
+        """Writes the checkpoint of an epoch that is the best so far, or a numbered one."""
+        progress = self.progress
         better = val_loss < progress.best_loss
-        due = every and progress.epoch % every == 0
-        if better or due:
+        if better or self._is_numbered(progress.epoch):
             self.run.save_checkpoint(self.model, progress.epoch, val_loss)
-        if not better:
+        if better:
+            progress.best_loss, progress.best_epoch, progress.waited = val_loss, progress.epoch, 0
+        else:
             progress.waited += 1
-            return
-        former = self.run.checkpoint(progress.best_epoch)
-        if former and not (every and progress.best_epoch % every == 0):
-            former.unlink()
-        progress.best_loss, progress.best_epoch = val_loss, progress.epoch
-        progress.waited = 0
 
     def _draw(self) -> None:
         images, targets = self.fixed
@@ -230,30 +242,35 @@ class RunKeeper(keras.callbacks.Callback):
         if self.board:
             self.board.image("mattes", sheet, self.progress.epoch)
 
-    def _write_board(self) -> None:
-        if self.board:
-            row = self.progress.history[-1]
-            for name, value in row.items():
-                if name != "epoch":
-                    self.board.scalar(name, value, row["epoch"])
-
 
 class _Board:
     """TensorBoard's event files, which only TensorFlow writes with pictures."""
 
     def __init__(self, folder: Path, tf):
+        self.folder = folder
         self.tf = tf
-        self.writer = tf.summary.create_file_writer(str(folder))
+        with self._writing():
+            self.writer = tf.summary.create_file_writer(str(folder))
 
-    def scalar(self, name: str, value: float, step: int) -> None:
-        part = "validation" if name.startswith("val_") else "training"
-        with self.writer.as_default():
-            self.tf.summary.scalar(f"{part}/{name.removeprefix('val_')}", value, step)
-        self.writer.flush()
+    def scalars(self, row: dict[str, float], step: int) -> None:
+        with self._writing(), self.writer.as_default():
+            for name, value in row.items():
+                part = "validation" if name.startswith("val_") else "training"
+                self.tf.summary.scalar(f"{part}/{name.removeprefix('val_')}", value, step)
+            self.writer.flush()
 
     def image(self, name: str, picture: np.ndarray, step: int) -> None:
-        with self.writer.as_default():
+        with self._writing(), self.writer.as_default():
             self.tf.summary.image(name, picture[None], step)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """TensorFlow has exceptions of its own for a full disk."""
+        try:
+            yield
+        except self.tf.errors.OpError as error:
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
+            raise UserError(f"cannot write {self.folder}: {reason}") from error
 
 
 def _board(folder: Path) -> _Board | None:
@@ -268,7 +285,9 @@ def _board(folder: Path) -> _Board | None:
 def _spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """`count` pictures spread evenly over an unshuffled sequence, with their targets."""
     chosen = np.linspace(0, len(sequence.images) - 1, min(count, len(sequence.images))).astype(int)
-    few = PortraitSequence(sequence.images[chosen], sequence.mattes[chosen], batch_size=count)
+    few = PortraitSequence(
+        sequence.images[chosen], sequence.mattes[chosen], count, boundary=sequence.boundary
+    )
     return few[0]
 
 

@@ -13,7 +13,6 @@ import mmap
 import multiprocessing
 import signal
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable, Iterable
@@ -42,7 +41,8 @@ class Workers:
     """Computes jobs in forked processes, some ahead of being asked for.
 
     A job is any hashable value from which `compute` makes a list of uint8 arrays, always the same
-    for the same job. The processes start here, so create this before the process grows threads.
+    for the same job. The processes start here, so create this before the process grows threads. One
+    thread at a time may use it.
 
     Args:
         compute: runs in the workers; may return fewer rows than `shapes` says, never more.
@@ -65,7 +65,6 @@ class Workers:
         self._rows: dict[Hashable, int] = {}  # finished ones: number of rows
         self._given: dict[Connection, list[Hashable]] = {}  # what each living worker still owes
         self._processes: dict[Connection, BaseProcess] = {}
-        self._lock = threading.Lock()  # Keras asks from its own thread
         for _ in range(count):
             ours, theirs = context.Pipe()
             process = context.Process(
@@ -76,6 +75,7 @@ class Workers:
             self._given[ours] = []
             self._processes[ours] = process
         self.close = weakref.finalize(self, _terminate, list(self._processes.values()))
+        self.close.atexit = False  # multiprocessing ends them then, after their users have stopped
 
     def fetch(
         self,
@@ -95,17 +95,16 @@ class Workers:
             What `finish` returns; None where the workers cannot deliver (a worker died, hangs, or
             raised an exception): then the caller has to compute the job.
         """
-        with self._lock:
-            self._submit([job, *ahead])
-            deadline = time.monotonic() + PATIENCE
-            while job in self._slot_of and job not in self._rows:
-                self._collect(deadline - time.monotonic())
-            if job not in self._rows:
-                return None
-            rows = self._rows[job]
-            batch = finish([array[:rows] for array in self._slots[self._slot_of[job]]])
-            self._release(job)
-            return batch
+        self._submit([job, *ahead])
+        deadline = time.monotonic() + PATIENCE
+        while job in self._slot_of and job not in self._rows:
+            self._collect(deadline - time.monotonic())
+        if job not in self._rows:
+            return None
+        rows = self._rows[job]
+        batch = finish([array[:rows] for array in self._slots[self._slot_of[job]]])
+        self._release(job)
+        return batch
 
     def _submit(self, wanted: list[Hashable]) -> None:
         """Hands out jobs in order, to the least busy worker each, while there are slots."""
@@ -154,9 +153,8 @@ class Workers:
         for job in self._given.pop(worker):
             self._release(job)
         worker.close()
-        if process.exitcode != -signal.SIGTERM:  # that is `close`
-            rest = f"{len(self._given)} left" if self._given else "the main process does its work"
-            log.warning("a data worker ended (status %s); %s", process.exitcode, rest)
+        rest = f"{len(self._given)} left" if self._given else "the main process does its work"
+        log.warning("a data worker ended (status %s); %s", process.exitcode, rest)
 
     def _release(self, job: Hashable) -> None:
         self._free.append(self._slot_of.pop(job))
@@ -187,7 +185,7 @@ def _serve(
     cv2.setNumThreads(0)
     _keep_memory()
     parent = multiprocessing.parent_process().sentinel
-    while connection in wait([connection, parent]):
+    while parent not in wait([connection, parent]):
         try:
             job, slot = connection.recv()
         except (EOFError, OSError):

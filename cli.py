@@ -1,0 +1,75 @@
+"""What the commands of this project do alike: flags, errors, exit status.
+
+0 is success (also for the help), 1 something that the user can put right, 2 a wrong flag, 130
+Ctrl-C. Errors are one line on stderr.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+
+from files import UserError
+
+FLAGS = flags.FLAGS
+
+
+def run(command: Callable[[], None], verbs: Sequence[str]) -> None:
+    """Runs a script: parses its flags, does `command()`, and exits.
+
+    Args:
+        command: does what the flags say.
+        verbs: names of flags; where none of them is set there is nothing to do, and the help is
+            shown instead.
+    """
+    app.run(lambda argv: _leave(execute(command, verbs)), flags_parser=parse_flags)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line; a wrong flag ends the process with status 2."""
+    try:
+        rest = FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(_fail(f"{str(error).splitlines()[0]} (see --help)", 2))
+    except SystemExit:  # absl has shown the help, which it takes for a failure
+        sys.exit(0)
+    if len(rest) > 1:
+        sys.exit(_fail(f"unexpected argument {rest[1]!r}: write --flag=value (see --help)", 2))
+    return rest
+
+
+def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
+    """Does `command()` with the parsed flags, and returns the exit status."""
+    if not any(FLAGS[verb].value for verb in verbs):
+        app.usage(shorthelp=True, writeto_stdout=True)
+        return 0
+    # By force: absl has put its own handler there.
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, force=True)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    try:
+        command()
+    except UserError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; main.py --resume=True goes on with a training", 130)
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def _leave(status: int) -> int:
+    """Ends the process at once where a command failed.
+
+    A `fit` that is cut off leaves TensorFlow a thread that waits for the next batch, and that the
+    interpreter may wait for in turn, for ever.
+    """
+    if status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status

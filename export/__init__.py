@@ -1,0 +1,15 @@
+"""Exports trained networks for phones: `python -m export --help`.
+
+A file goes out when its ops are those of phone GPUs and its alphas are those of its Keras model.
+"""
+
+import logging
+
+from export.convert import convert_all
+from export.formats import FORMATS
+from export.samples import load_samples
+
+# Away from macOS it logs ten warnings on import.
+logging.getLogger("coremltools").setLevel(logging.ERROR)
+
+__all__ = ["FORMATS", "convert_all", "load_samples"]

@@ -1,0 +1,198 @@
+"""From a trained network to files for phones, each one checked before it gets its name."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from export import report, verify
+from export.formats import FORMATS, ExportError, Format, Source, Violation, load_format
+from export.report import Case, Result
+from export.samples import Samples
+from files import UserError, replacing
+from pictures import write_png
+
+_THREADS = (1, 2)
+_NAMED = 3  # violations that a message names
+
+
+def convert_all(
+    model: Any,
+    output: str | Path,
+    name: str,
+    samples: Samples,
+    android: bool = False,
+    formats: Sequence[str] | None = None,
+    allow_cpu_ops: bool = False,
+) -> dict:
+    """Exports a network in several formats, checks each file, and reports.
+
+    A file is written under a temporary name and inspected: every op must be one that phones' GPUs
+    take, and on every picture the file must agree with the Keras model within its format's
+    tolerance. Only then does it get its name; an earlier file of that name stays where the new one
+    is refused. Prints a table; writes the JSON report and a picture beside the files.
+
+    Args:
+        model: the network as `models.build` makes it, a `keras.Model`.
+        output: the folder to write into.
+        name: what the files' names begin with; a ".tflite" at its end is left out.
+        samples: pictures of the network's size, from `load_samples`.
+        android: export the 4-channel networks, which take RGBA, in the formats that have them.
+        formats: names in `formats.FORMATS`; None: all that there are.
+        allow_cpu_ops: keep files with ops that phones would run on the CPU.
+
+    Returns:
+        The JSON report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`,
+        and `files`, see `report.Result.as_json`.
+
+    Raises:
+        UserError: unknown formats, a bad name, nothing can be written; or, after all the rest is
+            done, that files were refused.
+    """
+    import models
+
+    chosen = _chosen(formats, android)
+    name = f"{_checked_name(name)}{'_rgba' if android else ''}"
+    source = Source(models.for_inference(model, 4 if android else 3), samples.calibration)
+    if samples.pictures.shape[1:3] != source.size:
+        raise ValueError(f"samples of {samples.pictures.shape[1:3]} for a network of {source.size}")
+    export = _Export(
+        source, samples, verify.keras_alphas(source.model, samples.pictures), allow_cpu_ops
+    )
+    output = Path(output)
+    results, cases = [], []
+    for key, format_ in tqdm(chosen.items(), "export", unit=" files", leave=False):
+        result = Result(key, f"{name}{format_.suffix}")
+        results.append(result)
+        try:
+            cases.append(export.write(format_, output / result.file, result))
+        except ExportError as error:
+            result.refused = str(error)
+    document = export.document(results)
+    with replacing(output / f"{name}_export.json") as path:
+        path.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="ascii")
+    if cases:
+        write_png(output / f"{name}_export.png", report.sheet(cases))
+    print(report.table(results))
+    print(f"checked on {len(samples.pictures)} pictures of {samples.source}")
+    print(f"files, report and picture: {output / name}_*")
+    if refused := [result.file for result in results if result.refused]:
+        raise UserError(
+            f"{len(refused)} of {len(results)} files were not kept: {', '.join(refused)}"
+        )
+    return document
+
+
+class _Export(NamedTuple):
+    """What all files of an export have in common."""
+
+    source: Source
+    samples: Samples
+    expected: np.ndarray
+    allow_cpu_ops: bool
+
+    def write(self, format_: Format, path: Path, result: Result) -> Case:
+        """Writes and checks one file, and notes in `result` what is found.
+
+        Raises:
+            ExportError: the file is not good, and was not kept.
+        """
+        with _appearing(path) as temporary:
+            format_.write(self.source, temporary)
+            result.bytes = _size(temporary)
+            inspection = format_.inspect(temporary, self.source)
+            result.ops, result.violations = dict(inspection.ops), inspection.violations
+            if result.violations and not self.allow_cpu_ops:
+                raise ExportError(_not_for_gpus(result.violations))
+            for runtime, run in format_.runtimes(temporary).items():
+                parity, alphas = verify.compare(
+                    run, self.samples.pictures, self.expected, self.samples.mattes
+                )
+                result.parity[runtime] = parity
+                if problem := verify.problem(parity, format_.tolerance):
+                    raise ExportError(f"{problem} ({runtime})")
+            if format_.latency:
+                result.latency = {count: format_.latency(temporary, count) for count in _THREADS}
+        worst = parity.worst
+        return Case(
+            result.format, self.samples.pictures[worst], self.expected[worst], alphas[worst]
+        )
+
+    def document(self, results: list[Result]) -> dict:
+        """The JSON report."""
+        return {
+            "model": self.source.model.name,
+            "input": [1, *self.source.size, self.source.channels],
+            "parameters": self.source.model.count_params(),
+            "samples": {
+                "source": self.samples.source,
+                "calibration_pictures": len(self.samples.calibration),
+                "checked_pictures": len(self.samples.pictures),
+            },
+            "machine": report.machine(),
+            "files": [result.as_json() for result in results],
+        }
+
+
+def _chosen(names: Sequence[str] | None, android: bool) -> dict[str, Format]:
+    formats = {name: load_format(name) for name in (FORMATS if names is None else names)}
+    if not android:
+        return formats
+    rgba = {name: format_ for name, format_ in formats.items() if format_.rgba}
+    if names is not None and len(rgba) < len(formats):
+        others = ", ".join(name for name in formats if name not in rgba)
+        raise UserError(f"there is no Android (RGBA) variant of {others}")
+    return rgba
+
+
+def _checked_name(name: str) -> str:
+    name = name.removesuffix(".tflite")
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UserError(f"{name!r} cannot be the name of files: give a plain name, without folders")
+    return name
+
+
+def _not_for_gpus(violations: list[Violation]) -> str:
+    named = [
+        f"{each.op} of layer {each.layer or '?'} ({each.tensor}): {each.reason}"
+        if each.tensor
+        else each.reason
+        for each in violations[:_NAMED]
+    ]
+    more = f"; and {len(violations) - _NAMED} more" if len(violations) > _NAMED else ""
+    return (
+        f"phone GPUs do not take it: {'; '.join(named)}{more} "
+        "(--allow_cpu_ops=True keeps such files)"
+    )
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+@contextlib.contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """As `files.replacing`, for what is a file or a folder such as a `.mlpackage`.
+
+    A folder that is replaced is out of place for the moment between two renamings.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(".part", f".{path.stem}-", path.parent) as work:
+            temporary = Path(work) / path.name
+            yield temporary
+            if temporary.is_file():
+                with open(temporary, "rb") as written:
+                    os.fsync(written.fileno())
+            elif path.is_dir():
+                path.rename(Path(work) / "earlier")
+            temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

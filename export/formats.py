@@ -1,0 +1,128 @@
+"""What a file format for phones has to offer, and where each one lives.
+
+`FORMATS` names the module of every format without importing it: TensorFlow and coremltools take
+seconds to load. A module that holds formats has a dict `FORMATS` from name to `Format`, too.
+"""
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from files import UserError
+
+FORMATS: dict[str, str] = {
+    "float32": "export.tflite",
+    "float16": "export.tflite",
+    "dynamic": "export.tflite",
+    "int8": "export.tflite",
+    "uint8": "export.tflite",
+    "mlpackage_float32": "export.coreml",
+    "mlpackage_float16": "export.coreml",
+    "mlpackage_int8": "export.coreml",
+    "mlpackage_palettized": "export.coreml",
+    "mlmodel": "export.coreml",
+}
+
+
+class ExportError(Exception):
+    """A converter gave a file that is not what it should be; it is not kept."""
+
+
+Runtime = Callable[[np.ndarray], np.ndarray]
+"""Runs a written file: uint8 RGB (H, W, 3) of the network's size to float32 alpha (H, W), 0..1."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        model: the `keras.Model` of `models.for_inference(trained, channels)`: one input, raw
+            0..255 (N, H, W, channels), one output, the alpha (N, H, W, 1) in 0..1.
+        calibration: uint8 RGB (N, H, W, 3), real pictures of the network's size, which set the
+            ranges of quantised formats.
+    """
+
+    model: Any
+    calibration: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return tuple(self.model.input_shape[1:3])
+
+    @property
+    def channels(self) -> int:
+        """3 for RGB, 4 for RGBA."""
+        return self.model.input_shape[3]
+
+
+class Tolerance(NamedTuple):
+    """How far a file may be from its Keras model; None: no limit.
+
+    Attributes:
+        alpha: the largest |alpha - Keras's alpha| of any pixel of any picture.
+        iou: the largest change of the mean person IoU, either way.
+    """
+
+    alpha: float | None
+    iou: float | None
+
+
+class Violation(NamedTuple):
+    """Why a phone's GPU would not take an op: `op` makes `tensor`, for the Keras layer `layer`."""
+
+    op: str
+    tensor: str
+    layer: str
+    reason: str
+
+
+class Inspection(NamedTuple):
+    """What is in a file: its ops with their counts, and what no GPU would take.
+
+    `violations` is None for formats whose GPU verdict cannot be had on this machine.
+    """
+
+    ops: Counter[str]
+    violations: list[Violation] | None
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        suffix: of the file's name, as in "_float16.tflite".
+        write: writes a `Source` to a path: a file, or a folder such as a `.mlpackage`.
+        runtimes: opens a written file with every runtime that can run it here, by name.
+        tolerance: a file beyond it is not kept.
+        inspect: lists a written file's ops; the `Source` tells the names of its layers.
+        latency: (path, threads) to the median seconds of a run; None where the file runs through
+            a stand-in whose time says nothing.
+        rgba: whether there is a 4-channel variant for Android.
+    """
+
+    suffix: str
+    write: Callable[[Source, Path], None]
+    runtimes: Callable[[Path], Mapping[str, Runtime]]
+    tolerance: Tolerance
+    inspect: Callable[[Path, Source], Inspection]
+    latency: Callable[[Path, int], float] | None = None
+    rgba: bool = False
+
+
+def load_format(name: str) -> Format:
+    """The format `name`, importing what it needs.
+
+    Raises:
+        UserError: no such format.
+    """
+    if name not in FORMATS:
+        raise UserError(f"there is no export format {name!r}; the formats are {', '.join(FORMATS)}")
+    return importlib.import_module(FORMATS[name]).FORMATS[name]

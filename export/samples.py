@@ -1,0 +1,70 @@
+"""The pictures that an export is calibrated and checked with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from files import UserError
+
+CALIBRATION = 100
+CHECKED = 100
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures of a network's size.
+
+    Attributes:
+        calibration: uint8 RGB (N, H, W, 3); quantised formats take their ranges from these.
+        pictures: uint8 RGB (M, H, W, 3); files are compared with Keras on these.
+        mattes: uint8 (M, H, W), 255 = person, of `pictures`.
+        source: where they come from, in words.
+    """
+
+    calibration: np.ndarray
+    pictures: np.ndarray
+    mattes: np.ndarray
+    source: str
+
+
+def load_samples(folders: Sequence[str], size: tuple[int, int]) -> Samples:
+    """Reads up to 100 pairs to calibrate with and 100 others to check with.
+
+    They are spread evenly over the folders' `training` and `testing` sub-folders; where there are
+    none, over the two sides of the usual split by name.
+
+    Args:
+        folders: as `data_generator.find_pairs` takes them. None: the built-in sample.
+        size: (height, width) of the network.
+
+    Raises:
+        UserError: a folder holds no pairs.
+    """
+    import data_generator
+    from sample_data import ensure_sample
+
+    source = ", ".join(map(str, folders))
+    if not folders:
+        folders = [str(ensure_sample())]
+        source = (
+            "the built-in sample, one person only: it shows that the files equal the Keras model, "
+            "not how good that is; calibrate with your own pictures (--data)"
+        )
+    training = data_generator.find_pairs(folders, "training")
+    try:
+        testing = data_generator.find_pairs(folders, "testing")
+    except UserError:
+        testing = training
+    if testing == training and len(training) > 1:
+        training, testing = data_generator.split(training, 0.5)
+    calibration = data_generator.load(_spread(training, CALIBRATION), size)
+    checked = data_generator.load(_spread(testing, CHECKED), size)
+    return Samples(calibration.images, checked.images, checked.mattes, source)
+
+
+def _spread(items: list, count: int) -> list:
+    """At most `count` of the items, evenly spread."""
+    if len(items) <= count:
+        return items
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]

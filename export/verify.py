@@ -1,0 +1,137 @@
+"""How far a written file's alphas are from those of its Keras model, on real pictures."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from export.formats import Runtime, Tolerance
+from metrics import THRESHOLD, person_iou
+
+_BATCH = 8
+
+
+class Difference(NamedTuple):
+    """One picture: errors are of |alpha - Keras's alpha|; IoUs are against the matte."""
+
+    max_error: float
+    mean_error: float
+    iou: float | None
+    keras_iou: float | None
+
+
+class Parity(NamedTuple):
+    """A file against its Keras model.
+
+    Attributes:
+        max_error: the largest |alpha - Keras's alpha| of any pixel, 0..1; NaN if an alpha is.
+        mean_error: the mean of it.
+        agreement: mean over pictures of the IoU of the file's and Keras's person masks.
+        iou: the mean person IoU with the mattes; None where there are none with a person.
+        keras_iou: the same of the Keras model.
+        worst: which picture has the largest mean error.
+        pictures: the figures of each picture.
+    """
+
+    max_error: float
+    mean_error: float
+    agreement: float
+    iou: float | None
+    keras_iou: float | None
+    worst: int
+    pictures: list[Difference]
+
+    @property
+    def iou_change(self) -> float | None:
+        """The file's mean person IoU less that of the Keras model."""
+        return None if self.iou is None else self.iou - self.keras_iou
+
+
+def as_input(picture: np.ndarray, channels: int, opacity: int = 255) -> np.ndarray:
+    """A uint8 RGB picture (H, W, 3) as float32 (1, H, W, channels), the fourth being `opacity`."""
+    batch = np.full((1, *picture.shape[:2], channels), opacity, np.float32)
+    batch[0, ..., :3] = picture
+    return batch
+
+
+def keras_alphas(model: Any, pictures: np.ndarray) -> np.ndarray:
+    """The alphas that a file must give.
+
+    A model of RGBA sees transparent pictures, where files see opaque ones: it must not matter.
+
+    Args:
+        model: a `keras.Model` as `models.for_inference` returns it.
+        pictures: uint8 RGB (N, H, W, 3).
+
+    Returns:
+        float32 (N, H, W), 0..1.
+    """
+    channels = model.input_shape[3]
+    batches = (pictures[i : i + _BATCH] for i in range(0, len(pictures), _BATCH))
+    alphas = [
+        np.asarray(model(np.concatenate([as_input(each, channels, 0) for each in batch])))
+        for batch in batches
+    ]
+    return np.concatenate(alphas)[..., 0]
+
+
+def compare(
+    runtime: Runtime,
+    pictures: np.ndarray,
+    expected: np.ndarray,
+    mattes: np.ndarray | None = None,
+) -> tuple[Parity, np.ndarray]:
+    """Runs a file on pictures.
+
+    Args:
+        runtime: runs the file.
+        pictures: uint8 RGB (N, H, W, 3).
+        expected: `keras_alphas` of them.
+        mattes: uint8 (N, H, W), 255 = person; those without a person have no IoU.
+
+    Returns:
+        The figures, and the file's alphas, float32 (N, H, W).
+    """
+    alphas = np.stack([runtime(picture) for picture in pictures])
+    differences = []
+    for index, (alpha, keras_alpha) in enumerate(zip(alphas, expected, strict=True)):
+        error = np.abs(alpha - keras_alpha)
+        matte = None if mattes is None else mattes[index] / np.float32(255)
+        ious = (None, None)
+        if matte is not None and (matte >= THRESHOLD).any():
+            ious = (person_iou(alpha, matte), person_iou(keras_alpha, matte))
+        differences.append(Difference(float(error.max()), float(error.mean()), *ious))
+    agreement = [person_iou(a, k) for a, k in zip(alphas, expected, strict=True)]
+    mean_errors = [each.mean_error for each in differences]
+    parity = Parity(
+        max_error=float(np.max([each.max_error for each in differences])),
+        mean_error=float(np.mean(mean_errors)),
+        agreement=float(np.mean(agreement)),
+        iou=_mean([each.iou for each in differences]),
+        keras_iou=_mean([each.keras_iou for each in differences]),
+        worst=int(np.argmax(mean_errors)),
+        pictures=differences,
+    )
+    return parity, alphas
+
+
+def problem(parity: Parity, tolerance: Tolerance) -> str | None:
+    """What is beyond the tolerance; None where nothing is.
+
+    Where no matte shows a person, the IoU's tolerance holds for the masks' disagreement.
+    """
+    if not np.isfinite(parity.max_error):
+        return "alphas are not numbers (NaN)"
+    if tolerance.alpha is not None and parity.max_error > tolerance.alpha:
+        return f"alpha differs from Keras's by up to {parity.max_error:.1e}, over {tolerance.alpha}"
+    if tolerance.iou is None:
+        return None
+    if parity.iou_change is None:
+        lost, what = 1 - parity.agreement, "masks differ from Keras's: an IoU less than 1 by"
+    else:
+        lost, what = abs(parity.iou_change), "the mean person IoU changed by"
+    return f"{what} {lost:.4f}, over {tolerance.iou}" if lost > tolerance.iou else None
+
+
+def _mean(values: list[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else None

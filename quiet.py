@@ -1,0 +1,41 @@
+"""TensorFlow without the dozen lines that it logs while it looks for a GPU."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def _stderr_kept_back() -> Iterator[None]:
+    """What C++ code writes to stderr appears only if the block raises an exception."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept, contextlib.ExitStack() as stack:
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(stderr, kept.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+
+
+def start_keras() -> None:
+    """Imports Keras and its backend, and has TensorFlow look for its devices.
+
+    TF_CPP_MIN_LOG_LEVEL silences only part of it. Set that variable to 0 to see everything.
+    """
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0":
+        return
+    with _stderr_kept_back():
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()

@@ -1,0 +1,153 @@
+"""The command line: help at once, one clear line for what is wrong, and the README's commands."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import command_line
+import pytest
+import tiny_portraits
+from absl.testing import flagsaver
+from conftest import ROOT
+
+import cli
+import losses
+import main
+import models
+import training
+
+# As the first README of this project has them.
+TRAIN = (
+    "python main.py --input_shape=256 --nb_epoch=10000 --batch_size=32 --lr=0.0001 --val_ratio=0.8 "
+    "--checkpoint=31 --checkpoint_path='./trained_models/lightnet' "
+    '--weight_dir="./trained_models/initial.h5" --tflite_name="" --train=True --finetune=False '
+    '--convert=False --android=False --model="mattingnet"'
+)
+FINETUNE = (
+    "python main.py --input_shape=256 --nb_epoch=10000 --batch_size=32 --lr=0.0001 --val_ratio=0.8 "
+    "--checkpoint=100 --checkpoint_path='./trained_models/mattingnet/' "
+    '--weight_dir="./trained_models/mattingnet/20200202/490-0.12.h5" --train=True --finetune=True '
+    '--convert=False --android=False --model_size="big"'
+)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working folder with eight pictures in `data`."""
+    monkeypatch.chdir(tmp_path)
+    tiny_portraits.write(tmp_path / "data", 8, (32, 32))
+    return tmp_path
+
+
+@pytest.mark.parametrize("arguments", ["--help", "", "--train=False", "--train=0 --nofinetune"])
+def test_help_needs_no_tensorflow(arguments, tmp_path):
+    """It is shown on demand, and where nothing is to be done, or explicitly not to be done."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", ROOT / "main.py", *arguments.split()],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert ended.returncode == 0
+    assert main.__doc__.splitlines()[0] in ended.stdout
+    for name in [*main.VERBS, "data", "nb_epoch", "weight_dir"]:
+        assert f"--{name}:" in ended.stdout or f"--[no]{name}:" in ended.stdout
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert {"absl.flags", "files"} <= imported
+    assert not imported & {"numpy", "tensorflow", "keras", "cv2", "matplotlib"}
+
+
+def test_wrong_flag_ends_the_process_with_status_2(tmp_path):
+    command = [sys.executable, ROOT / "main.py", "--trian=True"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 2 and not ended.stdout
+    assert ended.stderr.startswith("error: Unknown command line flag 'trian'")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train", "True"], "unexpected argument 'True': write --flag=value"),
+        (["--train=maybe"], "flag --train=maybe"),
+        (["--train=True", "--model=unet"], "flag --model=unet"),
+        (["--train=True", "--nb_epoch=0"], "flag --nb_epoch=0"),
+        (["--train=True", "--batch_size=few"], "flag --batch_size=few"),
+        (["--train=True", "--lr=-1"], "flag --lr=-1"),
+        (["--train=True", "--seed=5000000000"], "flag --seed=5000000000"),
+        (["photo.jpg"], "unexpected argument 'photo.jpg'"),
+    ],
+)
+def test_wrong_flags(arguments, message):
+    status, out, err = command_line.run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {message}") and err.endswith("(see --help)\n")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--train=True --data=gone", "no such data folder: gone"),
+        ("--train=True --data=data,gone", "no such data folder: gone"),
+        ("--train=True --data=empty", "no pictures with mattes in .*empty; known layouts: .*"),
+        ("--train=True --data=one", "one: two pictures are needed, to train and to validate"),
+        ("--train=True --data=data --input_shape=100", ".*100.*multiples of 32.*"),
+        ("--train=True --data=data --input_shape=big", ".*write HEIGHT or HEIGHTxWIDTH.*"),
+        ("--train=True --data=data --val_ratio=1", "--val_ratio=1.0: .*"),
+        ("--train=True --data=data --augment=sparkle", ".*sparkle.*"),
+        ("--train=True --data=data --augment_strength=4", "--augment_strength=4.0: must be 0 to 3"),
+        ("--train=True --data=data --boundary_thickness=3,²", "--boundary_thickness: .*"),
+        (
+            "--train=True --data=data --augment=background --backgrounds=gone",
+            "no such folder of backgrounds: gone",
+        ),
+        ("--train=True --data=data --checkpoint_path=file", "cannot make file/.*: Not a directory"),
+        ("--train=True --data=data --weight_dir=text.h5", "text.h5 does not hold the weights .*"),
+        ("--finetune=True --data=data", "--finetune=True needs the weights .*: --weight_dir=FILE"),
+        (
+            "--finetune=True --data=data --weight_dir=a/gone.h5",
+            "there is no weights file a/gone.h5",
+        ),
+        ("--evaluate=True --data=data --weight_dir=gone.h5", "there is no weights file gone.h5"),
+        ("--predict=a.jpg --weight_dir=empty", r"there is no EPOCH-VALLOSS.weights.h5 in empty"),
+        ("--resume=True --checkpoint_path=gone", "no run to resume in gone: .*"),
+        ("--preview_data=file/a.png --data=data", "cannot write file/a.png: file is a file"),
+    ],
+)
+def test_what_a_user_can_get_wrong(arguments, message, here):
+    (here / "empty").mkdir()
+    (here / "file").touch()
+    (here / "text.h5").write_text("not weights")
+    tiny_portraits.write(here / "one", 1, (32, 32))
+    options = ["--input_shape=32x32", "--workers=0", "--augment=none", "--model_size=small"]
+    status, out, err = command_line.run(*options, *arguments.split())
+    assert status == 1 and "best checkpoint" not in out
+    line = err.splitlines()[-1]
+    assert re.fullmatch(f"error: {message}", line), line
+    assert err.count("error: ") == 1 and "Traceback" not in err
+
+
+def test_choices_are_those_of_the_modules():
+    def choices(flag):
+        return set(main.FLAGS[flag].parser.enum_values)
+
+    assert choices("model") == models.MODELS.keys()
+    assert choices("loss") == losses.MATTE_WEIGHTS.keys()
+    assert choices("schedule") == set(training.SCHEDULES)
+
+
+@pytest.mark.parametrize(
+    ("command", "finetune", "every"), [(TRAIN, False, 31), (FINETUNE, True, 100)]
+)
+def test_commands_of_the_first_readme(command, finetune, every):
+    _, _, *arguments = shlex.split(command)
+    with flagsaver.flagsaver():
+        assert cli.parse_flags(["main.py", *arguments]) == ["main.py"]
+        flags = main.FLAGS
+        assert (flags.train, flags.finetune, flags.convert) == (True, finetune, False)
+        assert (flags.nb_epoch, flags.batch_size, flags.lr) == (10000, 32, 0.0001)
+        assert (flags.val_ratio, flags.checkpoint, flags.android) == (0.8, every, False)
+        assert (flags.model, flags.model_size, flags.input_shape) == ("mattingnet", "big", "256")
+        assert flags.weight_dir and flags.checkpoint_path
