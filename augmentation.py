@@ -31,7 +31,7 @@ NAMES = (*_GEOMETRY, "background", "occlusion", *_LIGHT, *_BLUR, *_NOISE, "jpeg"
 # affine, which share one warp; elastic costs five times that warp and bends faces as no lens does.
 DEFAULT = tuple(n for n in NAMES if n not in ("flip_vertical", "crop_pad", "elastic"))
 
-BACKGROUND_SHARE = 0.35
+BACKGROUND_SHARE = 0.5
 
 
 def parse(spec: str) -> tuple[str, ...]:

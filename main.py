@@ -16,85 +16,13 @@ from pathlib import Path
 from absl import flags
 
 import cli
+import main_flags
 from files import UserError
+from main_flags import VERBS, run_flags, take_settings
 from quiet import start_keras
 
 FLAGS = flags.FLAGS
-NETWORKS = ("mattingnet", "fast_scnn")
-
-# What to do.
-flags.DEFINE_boolean("train", False, "Train a network.")
-flags.DEFINE_boolean(
-    "finetune", False, "Train on, starting from the weights --weight_dir, with a new optimizer."
-)
-flags.DEFINE_boolean("resume", False, "Go on with the newest run in --checkpoint_path.")
-flags.DEFINE_boolean("evaluate", False, "Score the network on the pictures of --data.")
-flags.DEFINE_list("predict", [], "Photos or folders to write alphas and cut-outs of.")
-flags.DEFINE_boolean("convert", False, "Export the network for phones.")
-flags.DEFINE_string("preview_data", "", "Write a sheet of what the network is fed to this PNG.")
-
-# The network.
-flags.DEFINE_enum("model", "mattingnet", NETWORKS, "The network.")
-flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of MattingNet.")
-flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
-flags.DEFINE_string(
-    "weight_dir",
-    "",
-    "Weights (.weights.h5, or the folder of a run) to start from, evaluate, apply or convert. "
-    "Training from scratch passes over a file that is not there.",
-)
-
-# The data.
-flags.DEFINE_list(
-    "data", [], "Folders of pictures and mattes. None: a small built-in sample, to try the tools."
-)
-flags.DEFINE_float("val_ratio", 0.8, "The share of the pictures that trains; the rest validates.")
-flags.DEFINE_string(
-    "augment", "default", "Augmentations: default, all, none, or names; -NAME takes one away."
-)
-flags.DEFINE_float("augment_strength", 1.0, "How far augmentations go, 0 to 3.")
-flags.DEFINE_list(
-    "backgrounds", [], "Folders of photos without people to put behind the person while training."
-)
-flags.DEFINE_list(
-    "boundary_thickness", [], "Widths of the boundary target in pixels. None: by the person's size."
-)
-flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", lower_bound=0)
-
-# The training.
-flags.DEFINE_integer(
-    "nb_epoch", None, "The most epochs. Default: 100, or 30 on the built-in sample.", lower_bound=1
-)
-flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", lower_bound=1)
-flags.DEFINE_enum("loss", "focal", ("focal", "bce_dice"), "The weighting of the matte's loss.")
-flags.DEFINE_float("lr", 0.001, "The (highest) learning rate.", lower_bound=0.0)
-flags.DEFINE_enum(
-    "schedule", "cosine", ("cosine", "halving", "constant"), "How the learning rate changes."
-)
-flags.DEFINE_integer(
-    "patience", 20, "Epochs without a better validation loss before it ends; 0: never.", 0
-)
-flags.DEFINE_integer("checkpoint", 0, "Also keep every so-manieth epoch's checkpoint.", 0)
-flags.DEFINE_boolean("ema", True, "Keep a moving average of the weights.")
-flags.DEFINE_enum(
-    "mixed_precision", "none", ("none", "float16", "bfloat16"), "Half precision, for GPUs."
-)
-flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", 0, 2**32 - 1)
-
-# Where things go.
-flags.DEFINE_string(
-    "checkpoint_path", "", "Where runs go. Default: trained_models/NETWORK; a dated folder a run."
-)
-flags.DEFINE_string("output", "output", "Where --evaluate and --predict write.")
-flags.DEFINE_string("tflite_name", "", "Name of the exported file. Default: the network's.")
-flags.DEFINE_boolean("android", False, "Export for Android: 4 channels, RGBA.")
-
-# Flags that a resumed run may change; the rest is fixed when it is started.
-FREE_ON_RESUME = (
-    *("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path"),
-    *("output", "tflite_name", "android"),
-)
-VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "preview_data")
+flags.adopt_module_key_flags(main_flags)
 
 
 def dispatch() -> None:
@@ -106,26 +34,13 @@ def dispatch() -> None:
         from runs import Run
 
         run = Run.latest(_checkpoint_path())
-        _take_settings(run.settings()["flags"], run.folder)
+        take_settings(run.settings()["flags"], run.folder)
     data = _data_folders() if trains or FLAGS.evaluate or FLAGS.preview_data else []
     if FLAGS.preview_data:
         _preview_data(data)
     weights = _train(data, run) if trains else None
     if FLAGS.evaluate or FLAGS.predict or FLAGS.convert:
         _use(weights, data)
-
-
-def _take_settings(started_with: dict, folder: Path) -> None:
-    """Gives flags the values of the run that is resumed, and refuses others."""
-    for name, value in started_with.items():
-        flag = FLAGS[name]
-        if not flag.present:
-            flag.value = value
-        elif flag.value != value and name not in FREE_ON_RESUME:
-            raise UserError(
-                f"{folder} was started with --{name}={value}: it cannot go on with "
-                f"--{name}={flag.value}"
-            )
 
 
 def _network_name() -> str:
@@ -232,8 +147,9 @@ def _train(data: list[str], run) -> Path:
     import keras
 
     import models
-    import training as training_module
+    from recipe import Recipe
     from runs import Run
+    from training import train
 
     resuming = run is not None
     start = None if resuming and run.has_state() else _start_weights()
@@ -251,15 +167,15 @@ def _train(data: list[str], run) -> Path:
         "validation_pictures": len(validation.images),
     }
     if resuming:
-        run.write_settings({**run.settings(), "flags": _run_flags()})
+        run.write_settings({**run.settings(), "flags": run_flags()})
     else:
-        settings = {"command": sys.argv, "flags": _run_flags(), "data": counts}
+        settings = {"command": sys.argv, "flags": run_flags(), "data": counts}
         run = Run.create(_checkpoint_path(), settings | {"keras": keras.__version__})
     print(
         f"{model.name}: {counts['training_pictures']} pictures train, "
         f"{counts['validation_pictures']} validate; run folder {run.folder}"
     )
-    recipe = training_module.Recipe(
+    recipe = Recipe(
         epochs=_epochs(),
         loss=FLAGS.loss,
         lr=FLAGS.lr,
@@ -269,7 +185,7 @@ def _train(data: list[str], run) -> Path:
         checkpoint_every=FLAGS.checkpoint,
     )
     try:
-        best = training_module.train(model, training, validation, run, recipe, resuming)
+        best = train(model, training, validation, run, recipe, resuming)
     finally:
         training.close()
     _show_unseen(model, data, run.folder)
@@ -289,12 +205,6 @@ def _start_weights() -> Path | None:
         raise UserError(f"there is no weights file {start}")
     print(f"there is no {start}: starting from fresh weights")
     return None
-
-
-def _run_flags() -> dict:
-    """The values of our own flags but the verbs, which a run keeps for the time it is resumed."""
-    ours = FLAGS.get_flags_for_module(sys.modules[__name__])
-    return {flag.name: flag.value for flag in ours if flag.name not in VERBS}
 
 
 def _show_unseen(model, data: list[str], folder: Path) -> None:

@@ -28,6 +28,7 @@ import preprocess
 import training
 from augmentation import DEFAULT, Augmentation
 from pairs import find_pairs
+from recipe import Recipe
 from sample_data import ensure_sample, sample_backgrounds
 
 FLAGS = flags.FLAGS
@@ -68,7 +69,7 @@ def loader(pictures, workers: int) -> data_generator.PortraitSequence:
 def build(name: str, size: tuple[int, int]) -> keras.Model:
     family, _, model_size = name.partition("_") if name.startswith("matting") else (name, "", "big")
     model = models.build(family, size, model_size)
-    training.compile_model(model, training.Recipe(epochs=10), FLAGS.batches)
+    training.compile_model(model, Recipe(epochs=10), FLAGS.batches)
     return model
 
 

@@ -137,7 +137,7 @@ def test_background_share_and_absence():
     changed = Augmentation(["background"], backgrounds=scenery())(images, mattes, 0)[0] != images
     share = changed.any(axis=(1, 2, 3)).mean()
     # Binomial: 3 standard deviations of 2000 draws.
-    assert share == pytest.approx(0.35, abs=3 * (0.35 * 0.65 / 2000) ** 0.5)
+    assert share == pytest.approx(0.5, abs=3 * (0.5 * 0.5 / 2000) ** 0.5)
     np.testing.assert_array_equal(Augmentation(["background"])(images, mattes, 0)[0], images)
 
 

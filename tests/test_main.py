@@ -15,7 +15,7 @@ import cli
 import losses
 import main
 import models
-import training
+import recipe
 
 # As the first README of this project has them.
 TRAIN = (
@@ -135,7 +135,7 @@ def test_choices_are_those_of_the_modules():
 
     assert choices("model") == models.MODELS.keys()
     assert choices("loss") == losses.MATTE_WEIGHTS.keys()
-    assert choices("schedule") == set(training.SCHEDULES)
+    assert choices("schedule") == set(recipe.SCHEDULES)
 
 
 @pytest.mark.parametrize(

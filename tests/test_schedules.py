@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training import SCHEDULES, Recipe, make_optimizer
+from recipe import SCHEDULES, Recipe, make_optimizer
 
 
 def rates(schedule, epochs, steps, at):

@@ -16,7 +16,8 @@ from batch_norm import BatchNormalization
 from data_generator import PortraitSequence
 from files import UserError
 from network import normalize
-from training import Recipe, compile_model, predict_batch, train
+from recipe import Recipe
+from training import compile_model, predict_batch, train
 
 SIZE = (32, 32)
 RECIPE = Recipe(epochs=4, lr=0.02, checkpoint_every=3)

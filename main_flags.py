@@ -1,0 +1,104 @@
+"""The flags of main.py, and what becomes of them when a run is resumed."""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from files import UserError
+
+FLAGS = flags.FLAGS
+NETWORKS = ("mattingnet", "fast_scnn")
+
+# What to do.
+flags.DEFINE_boolean("train", False, "Train a network.")
+flags.DEFINE_boolean(
+    "finetune", False, "Train on, starting from the weights --weight_dir, with a new optimizer."
+)
+flags.DEFINE_boolean("resume", False, "Go on with the newest run in --checkpoint_path.")
+flags.DEFINE_boolean("evaluate", False, "Score the network on the pictures of --data.")
+flags.DEFINE_list("predict", [], "Photos or folders to write alphas and cut-outs of.")
+flags.DEFINE_boolean("convert", False, "Export the network for phones.")
+flags.DEFINE_string("preview_data", "", "Write a sheet of what the network is fed to this PNG.")
+
+# The network.
+flags.DEFINE_enum("model", "mattingnet", NETWORKS, "The network.")
+flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of MattingNet.")
+flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
+flags.DEFINE_string(
+    "weight_dir",
+    "",
+    "Weights (.weights.h5, or the folder of a run) to start from, evaluate, apply or convert. "
+    "Training from scratch passes over a file that is not there.",
+)
+
+# The data.
+flags.DEFINE_list(
+    "data", [], "Folders of pictures and mattes. None: a small built-in sample, to try the tools."
+)
+flags.DEFINE_float("val_ratio", 0.8, "The share of the pictures that trains; the rest validates.")
+flags.DEFINE_string(
+    "augment", "default", "Augmentations: default, all, none, or names; -NAME takes one away."
+)
+flags.DEFINE_float("augment_strength", 1.0, "How far augmentations go, 0 to 3.")
+flags.DEFINE_list(
+    "backgrounds", [], "Folders of photos without people to put behind the person while training."
+)
+flags.DEFINE_list(
+    "boundary_thickness", [], "Widths of the boundary target in pixels. None: by the person's size."
+)
+flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", lower_bound=0)
+
+# The training.
+flags.DEFINE_integer(
+    "nb_epoch", None, "The most epochs. Default: 100, or 30 on the built-in sample.", lower_bound=1
+)
+flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", lower_bound=1)
+flags.DEFINE_enum("loss", "focal", ("focal", "bce_dice"), "The weighting of the matte's loss.")
+flags.DEFINE_float("lr", 0.001, "The (highest) learning rate.", lower_bound=0.0)
+flags.DEFINE_enum(
+    "schedule", "cosine", ("cosine", "halving", "constant"), "How the learning rate changes."
+)
+flags.DEFINE_integer(
+    "patience", 20, "Epochs without a better validation loss before it ends; 0: never.", 0
+)
+flags.DEFINE_integer("checkpoint", 0, "Also keep every so-manieth epoch's checkpoint.", 0)
+flags.DEFINE_boolean("ema", True, "Keep a moving average of the weights.")
+flags.DEFINE_enum(
+    "mixed_precision", "none", ("none", "float16", "bfloat16"), "Half precision, for GPUs."
+)
+flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", 0, 2**32 - 1)
+
+# Where things go.
+flags.DEFINE_string(
+    "checkpoint_path", "", "Where runs go. Default: trained_models/NETWORK; a dated folder a run."
+)
+flags.DEFINE_string("output", "output", "Where --evaluate and --predict write.")
+flags.DEFINE_string("tflite_name", "", "Name of the exported file. Default: the network's.")
+flags.DEFINE_boolean("android", False, "Export for Android: 4 channels, RGBA.")
+
+# Flags that a resumed run may change; the rest is fixed when it is started.
+FREE_ON_RESUME = (
+    *("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path"),
+    *("output", "tflite_name", "android"),
+)
+VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "preview_data")
+
+
+def take_settings(started_with: dict, folder: Path) -> None:
+    """Gives flags the values of the run that is resumed, and refuses others."""
+    for name, value in started_with.items():
+        flag = FLAGS[name]
+        if not flag.present:
+            flag.value = value
+        elif flag.value != value and name not in FREE_ON_RESUME:
+            raise UserError(
+                f"{folder} was started with --{name}={value}: it cannot go on with "
+                f"--{name}={flag.value}"
+            )
+
+
+def run_flags() -> dict:
+    """The values of our own flags but the verbs, which a run keeps for the time it is resumed."""
+    ours = FLAGS.get_flags_for_module(sys.modules[__name__])
+    return {flag.name: flag.value for flag in ours if flag.name not in VERBS}

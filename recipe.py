@@ -1,0 +1,59 @@
+"""How a network is to be trained, and the optimizer that follows from it."""
+
+from dataclasses import dataclass
+
+import keras
+
+SCHEDULES = ("cosine", "halving", "constant")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        epochs: the most epochs.
+        loss: the weighting of the matte's loss, a key of `losses.MATTE_WEIGHTS`.
+        lr: the (highest) learning rate of Adam.
+        schedule: "constant"; "halving", which halves it after each fifth of the epochs; or
+            "cosine", which rises during the first twentieth and then falls to a hundredth.
+        ema: validate and keep an exponential moving average of the weights, over the last
+            twentieth of the steps, instead of the weights themselves.
+        patience: epochs without a lower validation loss after which training ends; 0 never does.
+        checkpoint_every: keep the checkpoint of every so-manieth epoch, too; 0 keeps the best only.
+    """
+
+    epochs: int
+    loss: str = "focal"
+    lr: float = 1e-3
+    schedule: str = "cosine"
+    ema: bool = True
+    patience: int = 20
+    checkpoint_every: int = 0
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Adam with the recipe's schedule and, if wanted, the moving average of weights."""
+    total = max(1, recipe.epochs * steps_per_epoch)
+    if recipe.schedule == "constant":
+        rate = recipe.lr
+    elif recipe.schedule == "halving":
+        rate = keras.optimizers.schedules.ExponentialDecay(
+            recipe.lr, max(1, total // 5), decay_rate=0.5, staircase=True
+        )
+    else:
+        warm_up = max(1, total // 20)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=recipe.lr / 20,
+            decay_steps=max(1, total - warm_up),
+            alpha=0.01,
+            warmup_target=recipe.lr,
+            warmup_steps=warm_up,
+        )
+    return keras.optimizers.Adam(
+        rate,
+        # A sudden bad batch may not undo what was learned.
+        clipnorm=1.0,
+        use_ema=recipe.ema,
+        ema_momentum=max(0.0, min(0.999, 1.0 - 20.0 / total)),
+    )
