@@ -7,11 +7,13 @@ which whole batches arrive, by the number of worker processes. The limit to comp
 training step: `benchmarks/training_step.py`.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
 import numpy as np
