@@ -36,42 +36,54 @@ def normalize(image, framework: types.ModuleType = keras):
 
 
 class _Blocks:
-    """The three pieces that both sizes are made of, in one framework (keras or tf_keras)."""
+    """The pieces that both sizes are made of, in one framework (keras or tf_keras)."""
 
     def __init__(self, framework: types.ModuleType):
         self.layers = framework.layers
+        self.initializers = framework.initializers
 
     def prelu(self, x):
         """PReLU with one slope a channel, which every phone GPU takes."""
         return self.layers.PReLU(shared_axes=[1, 2])(x)
 
-    def separable(self, x, channels: int):
+    def separable(self, x, channels: int, gain: float = 1.0):
+        """Separable 3x3 convolution whose output starts with `gain` times He's deviation."""
         return self.layers.SeparableConv2D(
             channels,
             3,
             padding="same",
-            depthwise_initializer="he_normal",
-            pointwise_initializer="he_normal",
+            # Each filter sees 9 values. Keras's he_normal counts 9 x channels, which would start
+            # the features of a block of 128 channels a hundred times too small.
+            depthwise_initializer=self.initializers.RandomNormal(stddev=1 / 3),
+            pointwise_initializer=self.initializers.VarianceScaling(2 * gain**2),
         )(x)
 
     def residual(self, x, count: int):
-        """`count` blocks of PReLU, separable 3x3, PReLU, separable 3x3, plus the input."""
+        """`count` blocks of PReLU, separable 3x3, PReLU, separable 3x3, plus the input.
+
+        Without normalisation layers, branches that start small keep a deep sum of them in range
+        (Zhang et al., "Fixup Initialization", 1901.09321).
+        """
         channels = x.shape[-1]
         for _ in range(count):
             branch = self.separable(self.prelu(x), channels)
-            branch = self.separable(self.prelu(branch), channels)
+            branch = self.separable(self.prelu(branch), channels, gain=0.1)
             x = self.layers.Add()([x, branch])
         return x
 
-    def conv(self, x, channels: int, kernel: int = 3, stride: int = 1, **kwargs):
+    def conv(self, x, channels: int, kernel: int = 3, stride: int = 1, gain: float = 1.0, **kwargs):
         return self.layers.Conv2D(
             channels,
             kernel,
             strides=stride,
             padding="same",
-            kernel_initializer="he_normal",
+            kernel_initializer=self.initializers.VarianceScaling(2 * gain**2),
             **kwargs,
         )(x)
+
+    def head(self, x, **kwargs):
+        """1x1 convolution to one channel; it starts small, so that no sigmoid starts saturated."""
+        return self.conv(x, 1, kernel=1, gain=0.1, **kwargs)
 
     def up(self, x, skip, channels: int):
         """Transposed 3x3 convolution of stride 2, plus the encoder's map of that size."""
@@ -87,7 +99,7 @@ class _Blocks:
         return self.layers.Add()([x, branch])
 
     def alpha(self, x):
-        return self.conv(x, 1, kernel=1, activation="sigmoid", dtype="float32", name="output")
+        return self.head(x, activation="sigmoid", dtype="float32", name="output")
 
 
 def _big(image, blocks: _Blocks):
@@ -98,9 +110,7 @@ def _big(image, blocks: _Blocks):
         skips.append(x)
     for channels, skip in zip((128, 64, 32, 8), reversed(skips[:-1]), strict=True):
         x = blocks.residual(blocks.up(x, skip, channels), 3)
-    boundary = blocks.conv(
-        x, 1, kernel=1, activation="sigmoid", dtype="float32", name="boundary_attention"
-    )
+    boundary = blocks.head(x, activation="sigmoid", dtype="float32", name="boundary_attention")
     features = blocks.conv(x, 3, kernel=1, activation="tanh")
     features = blocks.layers.Concatenate()([features, boundary])
     return blocks.alpha(blocks.refine(features, hidden=3)), boundary
@@ -113,7 +123,7 @@ def _small(image, blocks: _Blocks):
         skips.append(x)
     for channels, skip in zip((64, 32, 16, 8), reversed(skips[:-1]), strict=True):
         x = blocks.residual(blocks.up(x, skip, channels), 1)
-    boundary = blocks.layers.UpSampling2D(2, interpolation="bilinear")(blocks.conv(x, 1, kernel=1))
+    boundary = blocks.layers.UpSampling2D(2, interpolation="bilinear")(blocks.head(x))
     boundary = blocks.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
         boundary
     )

@@ -10,7 +10,7 @@ from keras import ops
 import metrics
 
 
-@keras.saving.register_keras_serializable(package="portrait")
+@keras.saving.register_keras_serializable(package="portrait_segmentation")
 class PersonIoU(keras.metrics.MeanMetricWrapper):
     """Person IoU of the masks `>= 0.5`, the mean over the pictures seen so far.
 
