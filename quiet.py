@@ -1,4 +1,4 @@
-"""TensorFlow without the dozen lines that it logs while it looks for a GPU."""
+"""TensorFlow without the dozen lines that it logs while it looks for a GPU, and others like it."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def _stderr_kept_back() -> Iterator[None]:
+def stderr_kept_back() -> Iterator[None]:
     """What C++ code writes to stderr appears only if the block raises an exception."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept, contextlib.ExitStack() as stack:
@@ -32,7 +32,7 @@ def start_keras() -> None:
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0":
         return
-    with _stderr_kept_back():
+    with stderr_kept_back():
         import keras
 
         if keras.backend.backend() == "tensorflow":

@@ -1,0 +1,142 @@
+"""Applies a trained network: cut-outs, portrait blur, new backgrounds, styles; photos and video.
+
+  python apply.py --input=photo.jpg                                    portrait blur
+  python apply.py --input=photo.jpg --effect=cutout --output=me.png    a transparent picture
+  python apply.py --input=clip.mp4 --effect=replace --background=beach.jpg --output=beach.mp4
+  python apply.py --input=FOLDER --effect=grayscale_background,blur    several, in order
+  python apply.py --input=0 --output=me.mp4                            a webcam, until Ctrl-C
+  python apply.py --serve=True                                         a page in the browser
+
+Effects: alpha, cutout, blur, replace, stylize_person, stylize_background, grayscale_background,
+side_by_side.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+import cli
+from files import UserError
+
+FLAGS = flags.FLAGS
+VERBS = ("input", "serve")
+
+# What to do.
+flags.DEFINE_string("input", "", "A photo, a folder of photos, a video, or a webcam's number.")
+flags.DEFINE_boolean("serve", False, "Show a page in the browser: upload, webcam, effects.")
+
+flags.DEFINE_string(
+    "output",
+    "output",
+    "The file to write, or a folder for NAME_EFFECT.png (.mp4 for videos). A transparent video is "
+    "a .webm or .mov.",
+)
+flags.DEFINE_list("effect", ["blur"], "One or more, done in this order; see above.")
+flags.DEFINE_float("strength", 0.5, "Of blur, 0 to 1.")
+flags.DEFINE_string("background", "", "For replace: a colour (white, #3060a0), picture or video.")
+flags.DEFINE_string(
+    "style",
+    "",
+    "For stylize_...: a shipped style or a mix such as udnie:2,great_wave:1, weights that "
+    "stylize.py trained, or a .tflite file.",
+)
+flags.DEFINE_boolean("linear", False, "Mix and blur in linear light.")
+flags.DEFINE_enum(
+    "refine",
+    "guided",
+    ("guided", "closed_form", "none"),
+    "How the alpha gets the photo's full size. closed_form: best for hair, slow, photos only.",
+)
+flags.DEFINE_boolean("smooth", True, "Videos: take flicker out of the alphas.")
+
+# What with.
+flags.DEFINE_string(
+    "model", "fast_scnn", "A network in trained_models/, or a .tflite or .weights.h5 file."
+)
+flags.DEFINE_enum("engine", "tflite", ("tflite", "keras"), "What runs a network by name.")
+flags.DEFINE_integer("threads", 1, "Of TFLite. Videos use other cores for decoding and encoding.")
+flags.DEFINE_integer("port", 7860, "Of --serve.")
+
+
+def dispatch() -> None:
+    """Does what the flags say."""
+    try:
+        _serve() if FLAGS.serve else _apply()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _network():
+    from effects import networks
+
+    return networks.load(FLAGS.model, FLAGS.engine, FLAGS.threads)
+
+
+def _serve() -> None:
+    from effects.page import serve
+
+    serve(_network(), FLAGS.port)
+
+
+def _apply() -> None:
+    from effects import photos, video
+    from effects.video_files import SUFFIXES
+
+    source, effects = Path(FLAGS.input), FLAGS.effect
+    webcam = FLAGS.input.isdecimal() and not source.exists()
+    if not webcam and not source.exists():
+        raise UserError(f"there is no {source}")
+    is_video = webcam or source.suffix.lower() in SUFFIXES
+    if is_video and FLAGS.refine != "guided":
+        raise UserError(f"--refine={FLAGS.refine} is for photos: videos take guided")
+    settings, network = _settings(is_video), _network()
+    if source.is_dir():
+        written = photos.apply_to_folder(
+            source, FLAGS.output, effects, network, settings, FLAGS.refine
+        )
+        print("\n".join(map(str, written)))
+        return
+    target = _target(source, is_video)
+    complete = True
+    if webcam:
+        video.record_webcam(int(FLAGS.input), target, effects, network, settings, FLAGS.smooth)
+    elif is_video:
+        outcome = video.apply_to_video(source, target, effects, network, settings, FLAGS.smooth)
+        complete = outcome.complete
+    else:
+        photos.apply_to_photo(source, target, effects, network, settings, FLAGS.refine)
+    print(target)
+    if not complete:
+        raise KeyboardInterrupt
+
+
+def _settings(is_video: bool):
+    """What the effects need, as the flags say."""
+    from effects import backgrounds, catalogue, styles
+    from effects.foreground import blur_fusion, multilevel
+
+    settings = catalogue.Settings(
+        strength=FLAGS.strength,
+        background=backgrounds.load(FLAGS.background) if FLAGS.background else None,
+        style=styles.load(FLAGS.style, FLAGS.threads) if FLAGS.style else None,
+        linear=FLAGS.linear,
+        estimate=blur_fusion if is_video else multilevel,
+    )
+    catalogue.check(FLAGS.effect, settings)
+    return settings
+
+
+def _target(source: Path, is_video: bool) -> Path:
+    """The file that --output names, or NAME_EFFECT in the folder that it names."""
+    output = Path(FLAGS.output)
+    if output.suffix and not output.is_dir():
+        return output
+    suffix = ".png" if not is_video else ".webm" if "cutout" in FLAGS.effect else ".mp4"
+    name = source.stem if source.suffix else f"webcam{source}"
+    return output / f"{name}_{'-'.join(FLAGS.effect)}{suffix}"
+
+
+if __name__ == "__main__":
+    cli.run(dispatch, VERBS)

@@ -1,0 +1,225 @@
+"""How fast videos are done, stage by stage, and how much their alphas flicker.
+
+python benchmarks/video.py                        frames/s and milliseconds of each stage
+python benchmarks/video.py --flicker=True         dtSSD and flicker with and without smoothing
+python benchmarks/video.py --minutes=10           memory while a long video is done
+
+Speed: a person is moved before a picture, at 640x360 and 1280x720; the stages run one after the
+other, and then overlap as `apply.py` has them. CPU time does not depend on what else the computer
+does. Goal on two cores: `replace` at 640x360 with 30 frames/s or more. --clip=FILE takes a clip of
+yours instead.
+"""
+
+import itertools
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cv2
+import numpy as np
+from absl import app, flags
+from skimage import data
+
+from astronaut import matted_portrait
+from effects import catalogue, matting, networks, video
+from effects.catalogue import Settings
+from effects.foreground import blur_fusion
+from effects.temporal import dt_ssd, flicker
+from effects.video_files import Frame, VideoReader, VideoWriter
+from preprocess import resize
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", networks.DEFAULT, "As apply.py's.")
+flags.DEFINE_list("engines", ["tflite", "keras"], "What to time.")
+flags.DEFINE_integer("threads", 1, "Of TFLite.")
+flags.DEFINE_list("sizes", ["640x360", "1280x720"], "WIDTHxHEIGHT of the videos.")
+flags.DEFINE_string("effect", "replace", "Which effect.")
+flags.DEFINE_integer("frames", 90, "Of each video.")
+flags.DEFINE_string("clip", "", "A video file of yours.")
+flags.DEFINE_boolean("flicker", False, "Measure flicker instead of speed.")
+flags.DEFINE_float("minutes", 0, "Measure memory on a video of this length instead.")
+
+_PERIOD = 60  # frames after which the person is back
+
+
+class Stage:
+    """A function that keeps count of its time."""
+
+    def __init__(self, function: Callable):
+        self._function = function
+        self.wall = self.cpu = 0.0
+
+    def __call__(self, *arguments):
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = self._function(*arguments)
+        self.wall += time.perf_counter() - wall
+        self.cpu += time.process_time() - cpu
+        return result
+
+
+def moving_person(width: int, height: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A cut-out swings before a picture that drifts, with film grain: images and mattes."""
+    _, person, alpha = matted_portrait()
+    random = np.random.default_rng(0)
+    wall = resize(data.rocket(), (height * 5 // 4, width * 5 // 4))
+    scale = 0.85 * height / alpha.shape[0]
+    left = (width - scale * alpha.shape[1]) / 2
+    grain = random.normal(0, 2, (_PERIOD, height // 4, width // 4, 3)).astype(np.float32)
+    for index in range(count):
+        turn = 2 * np.pi * (index % _PERIOD) / _PERIOD
+        shift = left + 0.15 * width * np.sin(turn), 0.15 * height + 0.02 * height * np.cos(2 * turn)
+        place = np.float32([[scale, 0, shift[0]], [0, scale, shift[1]]])
+        matte = cv2.warpAffine(alpha, place, (width, height), flags=cv2.INTER_AREA)
+        colours = cv2.warpAffine(person, place, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        down = round(0.1 * height * (1 + np.cos(turn)))
+        right = round(0.1 * width * (1 + np.sin(turn)))
+        behind = np.ascontiguousarray(wall[down : down + height, right : right + width])
+        image = cv2.blendLinear(colours, behind, matte, 1 - matte)
+        noise = cv2.resize(grain[index % _PERIOD], (width, height))
+        yield cv2.add(image, noise, dtype=cv2.CV_8U), matte
+
+
+def write_clip(path: Path, width: int, height: int, count: int) -> Path:
+    writer = VideoWriter(path, (height, width, 3), Fraction(1, 30), Fraction(30))
+    for index, (image, _) in enumerate(moving_person(width, height, count)):
+        writer.write(Frame(image, index))
+    writer.close()
+    return path
+
+
+def settings() -> Settings:
+    behind = data.astronaut()[:, ::-1]
+    return Settings(
+        background=lambda time: behind, style=lambda picture: picture, estimate=blur_fusion
+    )
+
+
+def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
+    """Prints the milliseconds of each stage, one after the other, of wall and of CPU time."""
+    network_stage = Stage(network.run)
+    matter = video.VideoMatter(networks.Network("", network.input_shape, network_stage))
+    look, refine = Stage(matter.coarse), Stage(matting.refine_guided)
+    render = Stage(catalogue.render)
+    reader = VideoReader(clip)
+    decode = Stage(iter(reader).__next__)
+    writer, write, count = None, None, 0
+    while True:
+        try:
+            frame = decode()
+        except StopIteration:
+            break
+        if not isinstance(frame, Frame):
+            continue
+        alpha = refine(frame.image, look(frame.image))
+        frame.image = render(frame.image, alpha, [FLAGS.effect], settings())
+        if writer is None:
+            writer = VideoWriter(target, frame.image.shape, reader.time_base, reader.rate)
+            write = Stage(writer.write)
+        write(frame)
+        count += 1
+    writer.close()
+    look.wall, look.cpu = look.wall - network_stage.wall, look.cpu - network_stage.cpu
+    stages = {
+        "decode": decode,
+        "network": network_stage,
+        "smooth": look,
+        "refine": refine,
+        "effect": render,
+        "encode": write,
+    }
+    total = sum(stage.cpu for stage in stages.values())
+    for name, stage in stages.items():
+        print(
+            f"  {name:10}{1000 * stage.wall / count:8.1f} ms"
+            f"{1000 * stage.cpu / count:8.1f} ms CPU {100 * stage.cpu / total:5.0f} %"
+        )
+    print(f"  {'all':10}{'':11}{1000 * total / count:8.1f} ms CPU")
+
+
+def time_overlapping(clip: Path, network: networks.Network, target: Path) -> None:
+    """Prints the frames per second of `apply_to_video`."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    outcome = video.apply_to_video(clip, target, [FLAGS.effect], network, settings())
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(
+        f"  overlapping: {outcome.frames / wall:.1f} frames/s, "
+        f"{1000 * cpu / outcome.frames:.1f} ms of CPU a frame",
+        flush=True,
+    )
+
+
+def measure_flicker(network: networks.Network) -> None:
+    """Prints dtSSD and flicker on a clip of known alpha, and flicker on --clip."""
+    images, mattes = map(np.stack, zip(*moving_person(640, 360, FLAGS.frames), strict=True))
+    print(f"{'':24}{'dtSSD':>8}{'flicker':>9}{'MAD x1e3':>10}")
+    for name, kind in ("each frame alone", False), ("mean of two frames", None), ("smooth", True):
+        alphas = video_alphas(network, images, bool(kind))
+        if kind is None:
+            alphas[1:] = (alphas[1:] + alphas[:-1]) / 2
+        error = 1000 * np.abs(alphas - mattes).mean()
+        print(f"{name:24}{dt_ssd(alphas, mattes):8.2f}{flicker(alphas, images):9.2f}{error:10.2f}")
+    if FLAGS.clip:
+        frames = (each for each in VideoReader(FLAGS.clip) if isinstance(each, Frame))
+        images = np.stack([each.image for each in itertools.islice(frames, FLAGS.frames)])
+        for smooth in (False, True):
+            value = flicker(video_alphas(network, images, smooth), images)
+            print(f"{Path(FLAGS.clip).name:20} smooth={smooth}: flicker {value:.2f}")
+
+
+def video_alphas(network: networks.Network, images: np.ndarray, smooth: bool) -> np.ndarray:
+    matter = video.VideoMatter(network, smooth)
+    return np.stack([matter(image) for image in images])
+
+
+def measure_memory(network: networks.Network, folder: Path) -> None:
+    """Prints the resident memory every ten seconds while a long video is done."""
+    count = round(FLAGS.minutes * 60 * 30)
+    clip = write_clip(folder / "long.mp4", 320, 180, count)
+    print(f"{clip.stat().st_size / 2**20:.0f} MiB, {count} frames; resident memory in MiB:")
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(10):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print(f"{pages * 4096 / 2**20:.0f}", end=" ", flush=True)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        time_overlapping(clip, network, folder / "out.mp4")
+    finally:
+        done.set()
+        watcher.join()
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    tflite = networks.load(FLAGS.model, threads=FLAGS.threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if FLAGS.flicker:
+            measure_flicker(tflite)
+            return
+        if FLAGS.minutes:
+            measure_memory(tflite, folder)
+            return
+        clips = {FLAGS.clip: Path(FLAGS.clip)} if FLAGS.clip else {}
+        for size in [] if FLAGS.clip else FLAGS.sizes:
+            width, height = map(int, size.split("x"))
+            clips[size] = write_clip(folder / f"{size}.mp4", width, height, FLAGS.frames)
+        for engine in FLAGS.engines:
+            network = networks.load(FLAGS.model, engine, FLAGS.threads)
+            for size, clip in clips.items():
+                print(f"{size} {FLAGS.effect}, {engine}, {cv2.getNumberOfCPUs()} cores")
+                time_stages(clip, network, folder / "out.mp4")
+                time_overlapping(clip, network, folder / "out.mp4")
+
+
+if __name__ == "__main__":
+    app.run(main)

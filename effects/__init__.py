@@ -1,0 +1,16 @@
+"""What people do with a matte: cut-outs, portrait blur, new backgrounds, styles, photos and video.
+
+    from effects import compose, matte
+    alpha = matte(image)                                  # (H, W, 3) uint8 -> (H, W) float32
+    picture = compose(image, alpha, (0, 120, 60))         # the person before green
+
+Data flows one way: `networks` (a trained file) -> `placing` (where the person is) -> `guided` (full
+size) -> `temporal` (video only) -> `layers` (person and background apart) -> `catalogue` (effects)
+-> `photos` or `video`.
+"""
+
+from effects.catalogue import Settings, render
+from effects.compositing import compose
+from effects.matting import matte
+
+__all__ = ["Settings", "compose", "matte", "render"]

@@ -1,0 +1,169 @@
+"""From a photograph to the alpha of its people, at the photograph's full size."""
+
+import functools
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from effects import networks, placing
+from guided_filter import guided_filter
+from preprocess import resize
+
+log = logging.getLogger(__name__)
+
+REFINEMENTS = ("guided", "closed_form", "none")
+
+_RADIUS = 0.012  # of the guided filter's windows, as a share of the longer side
+_EPS = 1e-4
+_SUBSAMPLE = 4  # at most: windows of a few pixels are left
+_BAND = 0.012  # width of the unknown band of the trimap, as a share of the longer side
+_CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
+_PULL = 0.15  # alphas this near to 0 or 1 become it
+
+
+def matte(
+    image: np.ndarray, network: networks.Network | None = None, refine: str = "guided"
+) -> np.ndarray:
+    """Finds the people in a photograph.
+
+    Args:
+        image: uint8 RGB (H, W, 3), of any size and aspect.
+        network: what `networks.load` gives; the shipped Fast-SCNN by default.
+        refine: "guided" follows the photograph's edges with a guided filter, "closed_form" solves
+            closed-form matting (Levin et al., 2008) in a band along the outline, which takes
+            seconds, "none" stretches the network's alpha.
+
+    Returns:
+        float32 (H, W), person = 1. All 0 where nobody is.
+
+    Raises:
+        UserError: no such network.
+    """
+    network = network or default_network()
+    coarse = look_twice(network, image)
+    if not coarse.any():
+        return np.zeros(image.shape[:2], np.float32)
+    if refine == "none":
+        return resize(coarse, image.shape[:2])
+    alpha = refine_guided(image, coarse)
+    return refine_closed_form(image, alpha) if refine == "closed_form" else alpha
+
+
+@functools.cache
+def default_network() -> networks.Network:
+    """The shipped network, loaded once."""
+    return networks.load()
+
+
+def look_twice(network: networks.Network, image: np.ndarray) -> np.ndarray:
+    """The network's alpha on the picture's grid: of the whole, then around the people it saw.
+
+    Returns:
+        float32 (h, w) of `placing.grid_shape(image.shape)`, 0..1.
+    """
+    coarse = placing.coarse_alpha(network, image)
+    windows = placing.windows_around(coarse, image.shape, network.input_shape)
+    return placing.only_people(placing.look(network, image, windows) if windows else coarse)
+
+
+def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Enlarges a coarse alpha along the edges of its photograph.
+
+    The fast guided filter (He and Sun, 1505.00996), only where the alpha is not 0 all around.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (h, w), 0..1, of the same aspect and not larger.
+
+    Returns:
+        float32 (H, W), 0..1.
+    """
+    shape = image.shape[:2]
+    result = np.zeros(shape, np.float32)
+    radius = max(2, round(_RADIUS * max(shape)))
+    box = _around(alpha, shape, 2 * radius)
+    if box is None:
+        return result
+    subsample = max(1, min(_SUBSAMPLE, radius // 2))
+    rough = resize(alpha, shape)[box.slices]
+    fine = guided_filter(image[box.slices], rough, radius, _EPS, subsample)
+    # What the network is sure of stays: the filter would leave a haze far from any edge.
+    fine = (fine - _PULL) / (1 - 2 * _PULL)
+    result[box.slices] = fine.clip(0, 1)
+    return result
+
+
+def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Finds the alpha in a band along the outline anew, by closed-form matting of pymatting.
+
+    Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", TPAMI 2008. Around
+    the people, on a picture of at most 900 pixels; the guided filter enlarges the result.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (H, W), 0..1.
+
+    Returns:
+        float32 (H, W), 0..1.
+    """
+    band = _BAND * max(image.shape[:2])
+    box = _around(alpha, alpha.shape, round(3 * band))
+    if box is None:
+        return alpha
+    crop, rough = image[box.slices], alpha[box.slices]
+    scale = min(1.0, _CLOSED_FORM_SIDE / max(box.size))
+    size = (max(1, round(box.size[0] * scale)), max(1, round(box.size[1] * scale)))
+    trimap = make_trimap(resize(rough, size), max(2, round(band * scale)))
+    if not (trimap == 0).any() or not (trimap == 1).any():
+        return alpha  # closed-form matting needs both to start from
+    with warnings.catch_warnings(action="ignore"):  # that its preconditioner needs another try
+        solved = load_pymatting().estimate_alpha_cf(resize(crop, size) / 255.0, trimap)
+    solved = solved.astype(np.float32)
+    result = np.zeros_like(alpha)
+    result[box.slices] = solved if scale == 1 else refine_guided(crop, solved)
+    return result
+
+
+def make_trimap(alpha: np.ndarray, band: int) -> np.ndarray:
+    """1 surely person, 0 surely background, 0.5 where alpha is soft or `band` pixels from an edge.
+
+    Args:
+        alpha: float32 (H, W), 0..1.
+        band: in pixels, to either side.
+
+    Returns:
+        float64 (H, W).
+    """
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
+    inner = cv2.erode((alpha > 0.95).astype(np.uint8), disc)
+    outer = cv2.dilate((alpha > 0.05).astype(np.uint8), disc)
+    return np.where(inner == 1, 1.0, np.where(outer == 0, 0.0, 0.5))
+
+
+@functools.cache
+def load_pymatting():
+    """pymatting, which compiles itself for most of a minute where it is first imported."""
+    folder = Path(importlib.util.find_spec("pymatting").origin).parent
+    if not any(folder.glob("*/__pycache__/*.nbi")):
+        log.info("pymatting compiles itself: once, for about 40 seconds")
+    import pymatting
+
+    return pymatting
+
+
+def _around(alpha: np.ndarray, shape: tuple[int, int], margin: int) -> placing.Window | None:
+    """The box of all that is not 0, in pixels of `shape`, with a margin; None where all is 0."""
+    box = cv2.boundingRect((alpha > 0.02).astype(np.uint8))
+    if not box[2]:
+        return None
+    down, right = shape[0] / alpha.shape[0], shape[1] / alpha.shape[1]
+    return placing.Window(
+        max(0, int(box[0] * right) - margin),
+        max(0, int(box[1] * down) - margin),
+        min(shape[1], int((box[0] + box[2]) * right) + 1 + margin),
+        min(shape[0], int((box[1] + box[3]) * down) + 1 + margin),
+    )

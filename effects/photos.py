@@ -1,0 +1,116 @@
+"""Effects on photographs and folders of them."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from effects.catalogue import Settings, check, render
+from effects.matting import matte
+from effects.networks import Network
+from files import UserError, replacing
+from pairs import warn_left_out
+from pictures import PictureError, list_images, read_image, write_png
+
+log = logging.getLogger(__name__)
+
+_WITHOUT_ALPHA = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
+WRITABLE = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", **_WITHOUT_ALPHA}
+
+
+def apply_to_photo(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    effects: Sequence[str],
+    network: Network,
+    settings: Settings,
+    refine: str = "guided",
+) -> None:
+    """Does effects to a photograph.
+
+    Args:
+        source: a picture file.
+        target: the file to write: `.png`, `.jpg`, `.webp`, `.tif` or `.bmp`.
+        effects: as for `catalogue.render`.
+        network: finds the people.
+        settings: of the effects.
+        refine: as for `matting.matte`.
+
+    Raises:
+        UserError: the picture cannot be read, or the target not be written.
+    """
+    check(effects, settings)
+    _check_target(target, effects)
+    image = read_image(source)
+    alpha = matte(image, network, refine)
+    if not alpha.any():
+        log.warning("%s: nobody was found, the matte is empty", source)
+    write_picture(target, render(image, alpha, effects, settings))
+
+
+def apply_to_folder(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    effects: Sequence[str],
+    network: Network,
+    settings: Settings,
+    refine: str = "guided",
+) -> list[Path]:
+    """Does effects to every photograph of a folder.
+
+    Writes `NAME_EFFECT.png`, where NAME has its suffix only if two photographs would have the same.
+    Photographs that cannot be read are left out, named and counted.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: there are no photographs, none can be read, or `target` cannot be written.
+    """
+    check(effects, settings)
+    photos = list_images(source)
+    if not photos:
+        raise UserError(f"{source} holds no photographs (.jpg, .png, .webp, ...)")
+    if Path(source).resolve() == Path(target).resolve():
+        raise UserError("--output must be another folder than --input")
+    stems = [photo.stem.casefold() for photo in photos]
+    written, unreadable = [], []
+    for photo in tqdm(photos, desc=Path(source).name, unit=" photos", disable=len(photos) < 2):
+        name = photo.stem if stems.count(photo.stem.casefold()) == 1 else photo.name
+        path = Path(target) / f"{name}_{'-'.join(effects)}.png"
+        try:
+            apply_to_photo(photo, path, effects, network, settings, refine)
+        except PictureError as error:
+            unreadable.append(str(error))
+            continue
+        written.append(path)
+    if not written:
+        raise UserError("no picture could be read: " + "; ".join(unreadable[:5]))
+    warn_left_out(unreadable, "{count} photographs left out: {names}")
+    return written
+
+
+def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Writes uint8 (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in the format that the name says.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    kind = WRITABLE[Path(path).suffix.lower()]
+    if kind == "PNG":
+        write_png(path, array)
+        return
+    with replacing(path) as temporary:
+        Image.fromarray(array).save(temporary, format=kind, quality=95)
+
+
+def _check_target(target: str | os.PathLike, effects: Sequence[str]) -> None:
+    suffix = Path(target).suffix.lower()
+    if suffix not in WRITABLE:
+        raise UserError(f"{target}: a picture is written as one of {', '.join(WRITABLE)}")
+    if "cutout" in effects and suffix in _WITHOUT_ALPHA:
+        raise UserError(f"{target}: {suffix} holds no transparency, write a .png")

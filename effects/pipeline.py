@@ -1,0 +1,95 @@
+"""Stages that run at once, each in a thread, with a few items between them."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+_BETWEEN = 4
+_END = object()
+
+
+class Pipeline:
+    """Passes items through stages, in order, while each stage works on another item.
+
+    Decoders, TFLite, OpenCV and encoders let go of Python's lock while they work, so that threads
+    are enough. Never more than a few items wait between two stages: memory does not grow.
+
+    Args:
+        source: gives the items; is iterated over in a thread.
+        stages: functions from an item to an item, each in a thread of its own.
+
+    Iterating gives the results. An exception of the source or a stage is raised there, after the
+    results of all items before it. Use it in a `with` block, which ends the threads.
+    """
+
+    def __init__(self, source: Iterable, *stages: Callable[[Any], Any]):
+        self._stop = threading.Event()
+        queues = [queue.Queue(_BETWEEN) for _ in range(len(stages) + 1)]
+        self._last = queues[-1]
+        self._threads = [threading.Thread(target=self._feed, args=(source, queues[0]), daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._work, args=(stage, before, after), daemon=True)
+            for stage, before, after in zip(stages, queues, queues[1:], strict=False)
+        ]
+
+    def __enter__(self) -> "Pipeline":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def __iter__(self) -> Iterator:
+        while (item := self._take(self._last)) is not _END:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
+
+    def _feed(self, source: Iterable, after: queue.Queue) -> None:
+        try:
+            for item in source:
+                if not self._put(after, item):
+                    return
+            self._put(after, _END)
+        except BaseException as error:  # goes on in the thread that iterates
+            self._put(after, _Failure(error))
+
+    def _work(self, stage: Callable, before: queue.Queue, after: queue.Queue) -> None:
+        while True:
+            item = self._take(before)
+            if item is _END or isinstance(item, _Failure):
+                self._put(after, item)
+                return
+            try:
+                item = stage(item)
+            except BaseException as error:
+                item = _Failure(error)
+            if not self._put(after, item):
+                return
+
+    def _put(self, into: queue.Queue, item: Any) -> bool:
+        """Whether it was taken, before all was stopped."""
+        while not self._stop.is_set():
+            try:
+                into.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _take(self, out_of: queue.Queue) -> Any:
+        while not self._stop.is_set():
+            try:
+                return out_of.get(timeout=0.1)
+            except queue.Empty:
+                continue
+        return _END
+
+
+class _Failure:
+    def __init__(self, error: BaseException):
+        self.error = error

@@ -1,0 +1,251 @@
+"""Effects on videos and on what a webcam sees."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from effects import catalogue, placing
+from effects.catalogue import Settings
+from effects.matting import refine_guided
+from effects.networks import Network
+from effects.pipeline import Pipeline
+from effects.temporal import Smoother
+from effects.video_files import Frame, VideoReader, VideoWriter, check_target
+from files import UserError, replacing
+from preprocess import resize
+from quiet import stderr_kept_back
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 15  # frames after which the whole picture is looked at for people who came in
+_WEBCAM_BASE = Fraction(1, 1000)
+
+
+class VideoMatter:
+    """Alphas of a video's frames, one after the other; one for each video.
+
+    It looks where the people were in the frame before, and every 15 frames everywhere.
+
+    Args:
+        network: finds them.
+        smooth: without flicker, see `temporal`.
+    """
+
+    def __init__(self, network: Network, smooth: bool = True):
+        self._network = network
+        self._smoother = Smoother() if smooth else None
+        self._windows: list[placing.Window] = []
+        self._before: np.ndarray | None = None
+        self._frames = 0
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The next frame, uint8 RGB (H, W, 3), to its alpha, float32 (H, W)."""
+        return refine_guided(image, self.coarse(image))
+
+    def coarse(self, image: np.ndarray) -> np.ndarray:
+        """The next frame to its alpha on the grid, float32 (h, w)."""
+        alpha = self._look(image)
+        if self._smoother:
+            alpha = self._smoother(resize(image, alpha.shape), alpha)
+        self._before = placing.only_people(alpha, self._before)
+        self._place(self._before, image)
+        self._frames += 1
+        return self._before
+
+    def _look(self, image: np.ndarray) -> np.ndarray:
+        if self._frames % _LOOK_AGAIN == 0 or not self._windows:
+            seen = placing.coarse_alpha(self._network, image)
+            if self._before is not None:
+                seen = np.maximum(seen, self._before)
+            self._place(seen, image)
+            if not self._windows:
+                return seen
+        return placing.look(self._network, image, self._windows)
+
+    def _place(self, alpha: np.ndarray, image: np.ndarray) -> None:
+        """Moves the windows, but only if people come near their edges: each move may be seen."""
+        found = placing.windows_around(alpha, image.shape, self._network.input_shape)
+        if not placing.still_hold(self._windows, found, alpha, image.shape):
+            self._windows = found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a video: frames written, frames that could not be decoded, and where nobody
+    was; `complete` is False after Ctrl-C."""
+
+    frames: int
+    broken: int
+    empty: int
+    complete: bool
+
+
+def apply_to_video(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    effects: Sequence[str],
+    network: Network,
+    settings: Settings,
+    smooth: bool = True,
+) -> Outcome:
+    """Does effects to a video file.
+
+    Times (of variable rates, too), duration and audio stay, rotated videos are turned upright.
+    Damaged frames are left out and counted. After Ctrl-C what is done so far is a playable file.
+
+    Args:
+        source: the video file.
+        target: the file to write; its suffix decides on the format, see `VideoWriter`.
+        effects: as for `catalogue.render`.
+        network: finds the people.
+        settings: of the effects.
+        smooth: without flicker.
+
+    Raises:
+        UserError: the video cannot be read, or the target not be written; no frame is left.
+    """
+    check(source, target, effects, settings)
+    reader = VideoReader(source)
+    bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames")
+    try:
+        with bar:
+            matter = VideoMatter(network, smooth)
+            outcome = _convert(reader, target, effects, matter, settings, bar.update)
+    finally:
+        reader.close()
+    if outcome.broken:
+        log.warning("%s: %d damaged frames left out", source, outcome.broken)
+    if outcome.empty:
+        log.warning(
+            "%s: nobody was found in %d of %d frames", source, outcome.empty, outcome.frames
+        )
+    return outcome
+
+
+def record_webcam(
+    number: int,
+    target: str | os.PathLike,
+    effects: Sequence[str],
+    network: Network,
+    settings: Settings,
+    smooth: bool = True,
+) -> Outcome:
+    """Does effects to what a webcam sees, until Ctrl-C, and writes it to a video file.
+
+    Raises:
+        UserError: there is no such camera, or as `apply_to_video`.
+    """
+    check(None, target, effects, settings)
+    with stderr_kept_back():  # OpenCV tells what it has tried
+        camera = cv2.VideoCapture(number)
+    if not camera.isOpened():
+        raise UserError(f"there is no webcam {number}")
+    print("recording: Ctrl-C ends it")
+    stream = _Camera(camera)
+    try:
+        with tqdm(desc=f"webcam {number}", unit=" frames") as bar:
+            matter = VideoMatter(network, smooth)
+            return _convert(stream, target, effects, matter, settings, bar.update)
+    finally:
+        camera.release()
+
+
+def check(
+    source: str | os.PathLike | None,
+    target: str | os.PathLike,
+    effects: Sequence[str],
+    settings: Settings,
+) -> None:
+    """Looks whether a video can be made, before any work is done.
+
+    Raises:
+        UserError: what is wrong with effects, source or target.
+    """
+    catalogue.check(effects, settings)
+    check_target(target, "cutout" in effects)
+    if source is not None and Path(source).resolve() == Path(target).resolve():
+        raise UserError(f"{target} would overwrite what it is made of")
+
+
+class _Camera:
+    """What `VideoReader` is of a file: frames with the times at which they came."""
+
+    time_base, rate, audio, broken = _WEBCAM_BASE, Fraction(30), None, 0
+
+    def __init__(self, camera: cv2.VideoCapture):
+        self._camera = camera
+
+    def __iter__(self) -> Iterator[Frame]:
+        start, last = time.monotonic(), -1
+        while (taken := self._camera.read())[0]:
+            last = max(last + 1, round((time.monotonic() - start) / _WEBCAM_BASE))
+            yield Frame(cv2.cvtColor(taken[1], cv2.COLOR_BGR2RGB), last)
+
+
+def _convert(
+    stream: VideoReader | _Camera,
+    target: str | os.PathLike,
+    effects: Sequence[str],
+    matter: VideoMatter,
+    settings: Settings,
+    progress: Callable[[], object],
+) -> Outcome:
+    """Decodes, mattes, renders and encodes at once; the encoder runs in this thread."""
+    find, paint = make_stages(matter, effects, settings, stream.time_base)
+    empty = frames = 0
+    interrupted = False
+    with replacing(target) as temporary:
+        writer: VideoWriter | None = None
+        audio: list[av.Packet] = []  # that came before the first frame
+        try:
+            with Pipeline(stream, find, paint) as results:
+                for item, alpha in results:
+                    if not isinstance(item, Frame):
+                        audio.append(item)
+                    else:
+                        writer = writer or VideoWriter(
+                            temporary, item.image.shape, stream.time_base, stream.rate, stream.audio
+                        )
+                        writer.write(item)
+                        frames += 1
+                        empty += not alpha.any()
+                        progress()
+                    while writer and audio:
+                        writer.write_audio(audio.pop(0))
+        except KeyboardInterrupt:
+            interrupted = True
+        if writer is None:
+            raise UserError(f"{target}: no frame " + ("yet" if interrupted else "can be decoded"))
+        writer.close()
+    return Outcome(frames, stream.broken, empty, not interrupted)
+
+
+def make_stages(
+    matter: VideoMatter, effects: Sequence[str], settings: Settings, time_base: Fraction
+) -> tuple[Callable, Callable]:
+    """The two stages between decoder and encoder, which leave packets of audio as they are.
+
+    Returns:
+        `find`, from a `Frame` to it and its alpha, and `paint`, which does the effects to both.
+    """
+
+    def find(item: Frame | av.Packet) -> tuple[Frame | av.Packet, np.ndarray | None]:
+        return item, matter(item.image) if isinstance(item, Frame) else None
+
+    def paint(found: tuple) -> tuple[Frame | av.Packet, np.ndarray | None]:
+        item, alpha = found
+        if isinstance(item, Frame):
+            seconds = float(item.pts * time_base)
+            item.image = catalogue.render(item.image, alpha, effects, settings, seconds)
+        return item, alpha
+
+    return find, paint

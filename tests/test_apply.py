@@ -1,0 +1,147 @@
+"""apply.py's command line, on a portrait that scikit-image ships."""
+
+import contextlib
+import io
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import tiny_clips
+from absl.testing import flagsaver
+from PIL import Image
+from skimage import data
+
+import apply
+import cli
+
+ROOT = Path(apply.__file__).parent
+
+
+def run(*arguments) -> tuple[int, str, str]:
+    """Runs `python apply.py ARGUMENTS`: exit status, stdout, stderr."""
+    with (
+        flagsaver.flagsaver(),
+        mock.patch.object(logging, "basicConfig"),  # the handlers are pytest's
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+    ):
+        try:
+            cli.parse_flags(["apply.py", *map(str, arguments)])
+            status = cli.execute(apply.dispatch, apply.VERBS)
+        except SystemExit as end:
+            status = end.code
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "me.jpg"
+    Image.fromarray(data.astronaut()[:448, 40:376]).save(path, quality=95)
+    return path
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def test_the_default_is_a_blurred_background(portrait, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(f"--input={portrait}")[:2] == (0, "output/me_blur.png\n")
+    before, after = read(portrait).astype(int), read("output/me_blur.png")
+    assert after.shape == before.shape
+    # The face stays as it is; in the upper left corner, what one sees is gone but for its colours.
+    assert np.abs(after[90:120, 160:190] - before[90:120, 160:190]).mean() < 2
+    corners = (each[:40, :40].astype(int) for each in (before, after))
+    grain = [np.abs(np.diff(corner, 2, axis=1)).mean() for corner in corners]
+    assert grain[1] < grain[0] / 4
+
+
+def test_a_cutout_and_a_new_background(portrait, tmp_path):
+    target = tmp_path / "cut.png"
+    assert run(f"--input={portrait}", "--effect=cutout", f"--output={target}")[0] == 0
+    cutout = read(target)
+    assert cutout.shape == (448, 336, 4)
+    assert cutout[100, 180, 3] == 255 and cutout[20, 20, 3] == 0
+    target = tmp_path / "green.jpg"
+    flags = ["--effect=replace,side_by_side", "--background=#00c800", "--linear=True"]
+    assert run(f"--input={portrait}", *flags, f"--output={target}")[0] == 0
+    both = read(target)
+    assert both.shape == (448, 672, 3)
+    assert np.abs(both[20, 356].astype(int) - (0, 200, 0)).max() < 8  # JPEG
+
+
+def test_a_folder(portrait, tmp_path, caplog):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "a.png", "b.png", "b.jpg":
+        Image.fromarray(read(portrait)[::2, ::2]).save(folder / name)
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    status, out, _ = run(f"--input={folder}", "--effect=alpha", f"--output={tmp_path / 'out'}")
+    assert status == 0
+    names = [Path(line).name for line in out.split()]
+    assert names == ["a_alpha.png", "b.jpg_alpha.png", "b.png_alpha.png"]
+    assert "1 photographs left out" in caplog.text
+    assert read(tmp_path / "out" / "a_alpha.png").shape == (224, 168)
+
+
+def test_a_video(portrait, tmp_path):
+    frames = np.stack([read(portrait)[::2, ::2]] * 4)
+    clip = tiny_clips.write(tmp_path / "clip.mp4", frames)
+    behind = tiny_clips.write(tmp_path / "behind.mp4", np.full((2, 64, 64, 3), 200, np.uint8))
+    status, out, _ = run(
+        f"--input={clip}", "--effect=replace", f"--background={behind}", f"--output={tmp_path}"
+    )
+    assert (status, out) == (0, f"{tmp_path / 'clip_replace.mp4'}\n")
+    pictures, times = tiny_clips.read(tmp_path / "clip_replace.mp4")
+    assert times == [0, 0.04, 0.08, 0.12]
+    assert np.abs(pictures[:, :15, :15] - 200.0).max() < 12
+
+
+def test_nobody_is_noted(tmp_path, caplog):
+    Image.new("RGB", (90, 120), "grey").save(tmp_path / "wall.png")
+    target = tmp_path / "out.png"
+    assert run(f"--input={tmp_path / 'wall.png'}", "--effect=alpha", f"--output={target}")[0] == 0
+    assert "nobody was found" in caplog.text and not read(target).any()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--input=gone.jpg"], "there is no gone.jpg"),
+        (["--input=PHOTO", "--effect=sparkle"], "the effects are"),
+        (["--input=PHOTO", "--effect=replace"], "needs --background"),
+        (["--input=PHOTO", "--effect=replace", "--background=mud"], "write a colour"),
+        (["--input=PHOTO", "--effect=stylize_person"], "needs --style"),
+        (["--input=PHOTO", "--strength=2"], "must be 0 to 1"),
+        (["--input=PHOTO", "--model=resnet"], "there is no network"),
+        (["--input=PHOTO", "--output=out.gif"], "written as one of"),
+        (["--input=PHOTO", "--effect=cutout", "--output=out.jpg"], "holds no transparency"),
+    ],
+)
+def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(*(flag.replace("PHOTO", str(portrait)) for flag in flags))
+    assert status == 1
+    assert message in err and err.startswith("error: ") and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_photo_needs_no_tensorflow(portrait, tmp_path):
+    script = (
+        "import sys, apply, cli\n"
+        f"cli.parse_flags(['apply.py', '--input={portrait}', '--output={tmp_path / 'a.png'}'])\n"
+        "assert cli.execute(apply.dispatch, apply.VERBS) == 0\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=300)
+
+
+def test_without_flags_there_is_help():
+    shown = subprocess.run(
+        [sys.executable, "apply.py"], capture_output=True, check=True, cwd=ROOT, text=True
+    )
+    assert "Applies a trained network" in shown.stdout and "--background" in shown.stdout

@@ -1,0 +1,102 @@
+"""Effects one by one and in a row, on a picture of two plain colours."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from effects.catalogue import NAMES, Settings, check, render
+from effects.foreground import blur_fusion
+from files import UserError
+
+SETTINGS = Settings(
+    background=lambda time: (10, round(100 * time), 30),
+    style=lambda picture: 255 - picture,
+    estimate=blur_fusion,
+)
+
+
+@pytest.fixture
+def picture():
+    """An orange person before a blue wall, with a soft edge."""
+    alpha = np.zeros((40, 60), np.float32)
+    alpha[10:, 20:40], alpha[10:, 18:20], alpha[10:, 40:42] = 1, 0.5, 0.5
+    image = alpha[..., None] * np.float32((240, 120, 0)) + (1 - alpha[..., None]) * (20, 60, 200)
+    return np.rint(image).astype(np.uint8), alpha
+
+
+def colours(result):
+    """The middle of the person, and a corner of the wall."""
+    return result[30, 30].tolist(), result[2, 2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("effects", "person", "wall"),
+    [
+        (["blur"], [240, 120, 0], [20, 60, 200]),
+        (["replace"], [240, 120, 0], [10, 50, 30]),
+        (["grayscale_background"], [240, 120, 0], [64, 64, 64]),
+        (["stylize_person"], [15, 135, 255], [20, 60, 200]),
+        (["stylize_background"], [240, 120, 0], [235, 195, 55]),
+        (["replace", "stylize_person"], [15, 135, 255], [10, 50, 30]),
+        (["replace", "stylize_background"], [240, 120, 0], [245, 205, 225]),
+        (["stylize_background", "replace"], [240, 120, 0], [10, 50, 30]),
+        (["grayscale_background", "blur"], [240, 120, 0], [64, 64, 64]),
+    ],
+)
+@pytest.mark.parametrize("linear", [False, True])
+def test_layers(picture, effects, person, wall, linear):
+    result = render(*picture, effects, dataclasses.replace(SETTINGS, linear=linear), time=0.5)
+    assert (result.dtype, result.shape) == (np.uint8, (40, 60, 3))
+    found = colours(result)
+    assert np.abs(np.subtract(found[0], person)).max() <= 1
+    assert np.abs(np.subtract(found[1], wall)).max() <= 1
+
+
+def test_no_change_gives_the_picture(picture):
+    assert np.array_equal(render(*picture, ["side_by_side"], SETTINGS)[:, 60:], picture[0])
+
+
+def test_alpha_and_cutout(picture):
+    image, alpha = picture
+    levels = np.rint(alpha * 255).astype(np.uint8)
+    assert np.array_equal(render(image, alpha, ["alpha"]), levels)
+    cutout = render(image, alpha, ["cutout"], SETTINGS)
+    assert np.array_equal(cutout[..., 3], levels)
+    # At the soft edge the wall's blue is gone.
+    edge = np.abs(cutout[15:, 19, :3].astype(int) - (240, 120, 0))
+    assert edge.max() < np.abs(image[15:, 19].astype(int) - (240, 120, 0)).max() / 3
+    painted = render(image, alpha, ["stylize_person", "cutout"], SETTINGS)
+    assert painted[30, 30].tolist() == [15, 135, 255, 255]
+
+
+def test_side_by_side(picture):
+    image, alpha = picture
+    both = render(image, alpha, ["replace", "side_by_side"], SETTINGS)
+    assert np.array_equal(both[:, :60], image)
+    assert np.array_equal(both[:, 60:], render(image, alpha, ["replace"], SETTINGS))
+    assert render(image, alpha, ["alpha", "side_by_side"]).shape == (40, 120, 3)
+    assert (render(image, alpha, ["cutout", "side_by_side"], SETTINGS)[:, :60, 3] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("effects", "settings", "message"),
+    [
+        (["sparkle"], SETTINGS, "the effects are alpha, cutout, blur"),
+        ([], SETTINGS, "give one or more of"),
+        (["cutout", "blur"], SETTINGS, "cutout comes after all changes"),
+        (["alpha", "cutout"], SETTINGS, "exclude each other"),
+        (["side_by_side", "alpha"], SETTINGS, "exclude each other"),
+        (["replace"], Settings(), "needs --background"),
+        (["stylize_person"], Settings(), "needs --style"),
+        (["blur"], Settings(strength=1.5), "must be 0 to 1"),
+    ],
+)
+def test_what_cannot_be_done(effects, settings, message):
+    with pytest.raises(UserError, match=message):
+        check(effects, settings)
+
+
+def test_every_effect_can_be_had_alone(picture):
+    for name in NAMES:
+        assert render(*picture, [name], SETTINGS).shape[0] == 40

@@ -1,0 +1,169 @@
+"""Videos in and out: times, sound, rotation, transparency, damage, Ctrl-C."""
+
+import itertools
+
+import av
+import numpy as np
+import pytest
+import tiny_clips
+
+from effects import video
+from effects.catalogue import Settings
+from effects.networks import Network
+from effects.video_files import VideoWriter
+from files import UserError
+
+WHITE_IS_PERSON = Network("test", (64, 48), lambda image: (image[..., 0] > 128).astype(np.float32))
+GREEN = Settings(background=lambda time: (0, 200, 0))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """A white block that moves to the right before blue, 20 frames of 96 x 128."""
+    frames = np.zeros((20, 96, 128, 3), np.uint8)
+    frames[..., 2] = 120
+    for index, frame in enumerate(frames):
+        frame[30:90, 20 + 2 * index : 60 + 2 * index] = 255
+    return frames
+
+
+def convert(source, target, effects=("replace",), **options):
+    return video.apply_to_video(source, target, effects, WHITE_IS_PERSON, GREEN, **options)
+
+
+def test_a_new_background(pictures, tmp_path):
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures)
+    outcome = convert(source, tmp_path / "out.mp4")
+    assert outcome == video.Outcome(frames=20, broken=0, empty=0, complete=True)
+    result, _ = tiny_clips.read(tmp_path / "out.mp4")
+    assert result.shape == pictures.shape
+    for index, picture in enumerate(result.astype(int)):
+        # Away from edges, where H.264 with halved colours errs by some levels.
+        assert np.abs(picture[45:80, 35 + 2 * index : 45 + 2 * index] - 255).mean() < 15
+        assert np.abs(picture[45:80, 80 + 2 * index :] - (0, 200, 0)).mean() < 15
+
+
+def test_times_and_audio_stay(pictures, tmp_path):
+    times = [0, 40, 100, 120, 300, 333, 500, 900, 920, 1000]
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures[:10], times, audio="aac")
+    convert(source, tmp_path / "out.mp4")
+    assert tiny_clips.read(tmp_path / "out.mp4")[1] == [time / 1000 for time in times]
+    assert tiny_clips.packets(tmp_path / "out.mp4") == tiny_clips.packets(source)
+    with av.open(str(source)) as before, av.open(str(tmp_path / "out.mp4")) as after:
+        assert after.duration == before.duration
+
+
+def test_audio_that_the_container_does_not_take_is_encoded_anew(pictures, tmp_path):
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures, audio="aac")
+    convert(source, tmp_path / "out.webm")
+    with av.open(str(tmp_path / "out.webm")) as container:
+        assert container.streams.audio[0].codec_context.name == "opus"
+        samples = np.concatenate(
+            [frame.to_ndarray()[0] for frame in container.decode(container.streams.audio[0])]
+        )
+    assert len(samples) / 48000 == pytest.approx(0.8, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(samples[4800:28800]))
+    assert spectrum.argmax() * 48000 / 24000 == pytest.approx(440, abs=4)
+
+
+def test_damaged_frames_are_left_out_and_counted(pictures, tmp_path, caplog):
+    source = tiny_clips.write(tmp_path / "in.mkv", pictures, codec="mjpeg")
+    with av.open(str(source)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = source.read_bytes()
+    place = data.index(packets[7])
+    source.write_bytes(data[:place] + bytes(len(packets[7])) + data[place + len(packets[7]) :])
+    outcome = convert(source, tmp_path / "out.mp4")
+    assert (outcome.frames, outcome.broken) == (19, 1)
+    assert "1 damaged frame" in caplog.text
+    times = tiny_clips.read(tmp_path / "out.mp4")[1]
+    assert times == [0.04 * index for index in range(20) if index != 7]
+
+
+def test_a_truncated_file_gives_what_there_is(pictures, tmp_path):
+    source = tiny_clips.write(tmp_path / "in.mkv", pictures)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    outcome = convert(source, tmp_path / "out.mp4")
+    assert 5 <= outcome.frames < 20
+    assert len(tiny_clips.read(tmp_path / "out.mp4")[0]) == outcome.frames
+
+
+def test_ctrl_c_leaves_a_playable_file(pictures, tmp_path, monkeypatch):
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures, audio="aac")
+    write, calls = VideoWriter.write, itertools.count()
+
+    def interrupted(self, frame):
+        if next(calls) == 8:
+            raise KeyboardInterrupt
+        write(self, frame)
+
+    monkeypatch.setattr(VideoWriter, "write", interrupted)
+    outcome = convert(source, tmp_path / "out.mp4")
+    assert (outcome.frames, outcome.complete) == (8, False)
+    assert len(tiny_clips.read(tmp_path / "out.mp4")[0]) == 8
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_nobody_is_noted(tmp_path, caplog):
+    source = tiny_clips.write(tmp_path / "in.mp4", np.zeros((5, 64, 64, 3), np.uint8))
+    outcome = convert(source, tmp_path / "out.mp4")
+    assert outcome.empty == 5 and "nobody was found in 5 of 5 frames" in caplog.text
+    assert np.abs(tiny_clips.read(tmp_path / "out.mp4")[0] - [0.0, 200.0, 0.0]).max() < 8
+
+
+def test_odd_sizes(pictures, tmp_path):
+    source = tiny_clips.write(
+        tmp_path / "in.mkv", np.ascontiguousarray(pictures[:3, :95, :127]), codec="ffv1"
+    )
+    convert(source, tmp_path / "out.mp4")
+    assert tiny_clips.read(tmp_path / "out.mp4")[0].shape == (3, 94, 126, 3)
+
+
+def test_a_webcam(pictures, tmp_path, monkeypatch):
+    class Camera:
+        def __init__(self, number):
+            self.frames = iter(pictures[..., ::-1])
+
+        def isOpened(self):
+            return True
+
+        def read(self):
+            frame = next(self.frames, None)
+            return frame is not None, frame
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(video.cv2, "VideoCapture", Camera)
+    target = tmp_path / "me.mp4"
+    outcome = video.record_webcam(0, target, ["alpha"], WHITE_IS_PERSON, Settings())
+    assert outcome.frames == 20
+    result, times = tiny_clips.read(target)
+    assert times == sorted(set(times))
+    assert result[0, 60, 40].min() > 240 and result[0, 60, 110].max() < 10
+
+
+def test_what_cannot_be_done(pictures, tmp_path):
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures[:2])
+    with pytest.raises(UserError, match="would overwrite"):
+        convert(source, source)
+    with pytest.raises(UserError, match="transparent video needs"):
+        convert(source, tmp_path / "out.mp4", ["cutout"])
+    with pytest.raises(UserError, match="a video is written as one of"):
+        convert(source, tmp_path / "out.gif")
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    with pytest.raises(UserError, match="not a video that can be read"):
+        convert(tmp_path / "bad.mp4", tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_no_file_is_left_where_nothing_can_be_decoded(pictures, tmp_path):
+    source = tiny_clips.write(tmp_path / "in.mkv", pictures[:3], codec="mjpeg")
+    data = source.read_bytes()
+    with av.open(str(source)) as container:
+        for packet in container.demux(video=0):
+            data = data.replace(bytes(packet), bytes(packet.size)) if packet.size else data
+    source.write_bytes(data)
+    with pytest.raises(UserError, match="no frame can be decoded"):
+        convert(source, tmp_path / "out.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv"]
