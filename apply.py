@@ -11,7 +11,6 @@ Effects: alpha, cutout, blur, replace, stylize_person, stylize_background, grays
 side_by_side.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -61,11 +60,7 @@ flags.DEFINE_integer("port", 7860, "Of --serve.")
 
 def dispatch() -> None:
     """Does what the flags say."""
-    try:
-        _serve() if FLAGS.serve else _apply()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    _serve() if FLAGS.serve else _apply()
 
 
 def _network():

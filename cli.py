@@ -16,15 +16,16 @@ from files import UserError
 FLAGS = flags.FLAGS
 
 
-def run(command: Callable[[], None], verbs: Sequence[str]) -> None:
+def run(command: Callable[[], None], verbs: Sequence[str], advice: str = "") -> None:
     """Runs a script: parses its flags, does `command()`, and exits.
 
     Args:
         command: does what the flags say.
         verbs: names of flags; where none of them is set there is nothing to do, and the help is
             shown instead.
+        advice: what to do after Ctrl-C, for its message.
     """
-    app.run(lambda argv: _leave(execute(command, verbs)), flags_parser=parse_flags)
+    app.run(lambda argv: _leave(execute(command, verbs, advice)), flags_parser=parse_flags)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -40,7 +41,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     return rest
 
 
-def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
+def execute(command: Callable[[], None], verbs: Sequence[str], advice: str = "") -> int:
     """Does `command()` with the parsed flags, and returns the exit status."""
     if not any(FLAGS[verb].value for verb in verbs):
         app.usage(shorthelp=True, writeto_stdout=True)
@@ -53,7 +54,7 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
     except UserError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; main.py --resume=True goes on with a training", 130)
+        return _fail(f"interrupted; {advice}" if advice else "interrupted", 130)
     return 0
 
 

@@ -24,13 +24,11 @@ from tqdm import tqdm
 
 import preprocess
 from files import UserError
-from pairs import Pair, find_pairs, split, warn_left_out
-from pictures import PictureError, list_images, read_image, read_matte
+from pairs import Pair, find_pairs, read_pair, split, warn_left_out
+from pictures import PictureError, list_images, read_image
 from workers import AVAILABLE, Workers
 
 __all__ = ["Pair", "Pictures", "PortraitSequence", "find_pairs", "load", "read_pair", "split"]
-
-ASPECT_TOLERANCE = 0.02
 
 # Decoded pictures beyond this many bytes (22,000 at 256x192) are kept in a temporary file.
 MEMORY_LIMIT = 4 << 30
@@ -46,30 +44,6 @@ class Pictures:
     images: np.ndarray
     mattes: np.ndarray
     pairs: list[Pair]
-
-
-def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a pair at the photograph's own size.
-
-    Returns:
-        The image, uint8 (H, W, 3) RGB, and its matte, uint8 (H, W), zeros for a blank picture. A
-        matte of another size but the same aspect (within 2 %) is resized to the image.
-
-    Raises:
-        PictureError: one of the files cannot be read, or the aspects differ.
-    """
-    image = read_image(pair.image)
-    height, width = image.shape[:2]
-    if pair.matte is None:
-        return image, np.zeros((height, width), np.uint8)
-    matte = read_matte(pair.matte)
-    ratio = (matte.shape[1] * height) / (matte.shape[0] * width)
-    if not 1 / (1 + ASPECT_TOLERANCE) <= ratio <= 1 + ASPECT_TOLERANCE:
-        raise PictureError(
-            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} is of another aspect than the "
-            f"picture's {width}x{height}"
-        )
-    return image, preprocess.resize(matte, (height, width))
 
 
 def load(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from case_sheet import Case, draw_cases
 from files import UserError, replacing
 from metrics import METRICS, THRESHOLD, all_metrics, false_person_share
-from pairs import Pair, warn_left_out
+from pairs import Pair, read_pair, warn_left_out
 from pictures import PictureError, list_images, read_image, write_png
 from preprocess import resize
 
@@ -54,22 +54,41 @@ def evaluate(matte_fn: MatteFunction, datasets: dict[str, list[Pair]], output: s
     `evaluation.csv` (a row a photograph) and, where there are persons, `worst_best.png` (the cases
     with the lowest and highest person IoU) into the folder `output`.
 
+    Returns:
+        The report of `score`.
+
+    Raises:
+        UserError: as `score`; or `output` cannot be written.
+    """
+    output = Path(output)
+    report, pairs = score(matte_fn, datasets)
+    print(format_table(report))
+    _write_report(report, output)
+    cases = zip(report["pictures"], pairs, strict=True)
+    people = sorted((c for c in cases if not c[0]["blank"]), key=lambda c: c[0]["person_iou"])
+    if people:
+        write_png(output / "worst_best.png", _worst_and_best(matte_fn, people))
+    return report
+
+
+def score(matte_fn: MatteFunction, datasets: dict[str, list[Pair]]) -> tuple[dict, list[Pair]]:
+    """Scores a network on data sets, at the photographs' own size.
+
     A photograph without a person (no matte, or one without a pixel >= 0.5) has no meaningful IoU:
     it is scored by the share of pixels falsely taken for a person, apart from the means.
     Photographs that cannot be read, or whose matte has another aspect, are left out, named and
     counted.
 
     Returns:
-        `sets`: for each data set `pictures`, `blank`, `unreadable` (paths), `mean` (metric to mean
-        over the photographs with a person; None without one), `false_person_share` (mean over the
-        blank ones; None without one). `all`: the same over every photograph. `pictures`: for each
-        `set`, `name`, `image`, `blank` and its metrics (see `metrics.METRICS`) or
-        `false_person_share`.
+        The report, and the pair of each of its `pictures`. The report has `sets`: for each data set
+        `pictures`, `blank`, `unreadable` (paths), `mean` (metric to mean over the photographs with
+        a person; None without one), `false_person_share` (mean over the blank ones; None without
+        one). `all`: the same over every photograph. `pictures`: for each `set`, `name`, `image`,
+        `blank` and its metrics (see `metrics.METRICS`) or `false_person_share`.
 
     Raises:
-        UserError: nothing could be read, the network yields NaN, `output` cannot be written.
+        UserError: nothing could be read, the network yields NaN.
     """
-    output = Path(output)
     cases: list[tuple[dict, Pair]] = []
     unreadable: dict[str, list[str]] = {}
     for name, pairs in datasets.items():
@@ -87,12 +106,7 @@ def evaluate(matte_fn: MatteFunction, datasets: dict[str, list[Pair]], output: s
         "all": _summary(rows, list(itertools.chain.from_iterable(unreadable.values()))),
         "pictures": rows,
     }
-    print(format_table(report))
-    _write_report(report, output)
-    people = sorted((c for c in cases if not c[0]["blank"]), key=lambda c: c[0]["person_iou"])
-    if people:
-        write_png(output / "worst_best.png", _worst_and_best(matte_fn, people))
-    return report
+    return report, [pair for _, pair in cases]
 
 
 def predict(
@@ -199,8 +213,6 @@ def _score_set(
 
 def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """The photograph, and its matte as float32 0..1, at the photograph's size."""
-    from data_generator import read_pair  # brings Keras, which `predict` does without
-
     image, matte = read_pair(pair)
     return image, matte.astype(np.float32) / 255
 

@@ -1,8 +1,9 @@
-"""Finds pictures and their mattes on disk, and divides them into training and validation."""
+"""Finds pictures and their mattes on disk, reads them, and divides them into subsets."""
 
 import hashlib
 import logging
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,15 @@ from typing import Literal
 import numpy as np
 
 from files import UserError
-from pictures import list_images
+from pictures import PictureError, list_images, read_image, read_matte
+from preprocess import resize
 
 log = logging.getLogger(__name__)
 
 SUBSETS = ("training", "testing")
+ASPECT_TOLERANCE = 0.02
+DERIVED = "@"
+"""Stands in the name of a picture that was made of another, behind that one's: `00001@2`."""
 _MATTE_FOLDERS = {"img": ("alpha", "masks"), "images": ("masks", "alpha")}  # the usual one first
 _EG1800 = ("images_data_crop", "images_mask")
 # Folders that say how a set is laid out, not which set it is.
@@ -73,6 +78,30 @@ def find_pairs(
     return pairs
 
 
+def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a pair at the photograph's own size.
+
+    Returns:
+        The image, uint8 (H, W, 3) RGB, and its matte, uint8 (H, W), zeros for a blank picture. A
+        matte of another size but the same aspect (within 2 %) is resized to the image.
+
+    Raises:
+        PictureError: one of the files cannot be read, or the aspects differ.
+    """
+    image = read_image(pair.image)
+    height, width = image.shape[:2]
+    if pair.matte is None:
+        return image, np.zeros((height, width), np.uint8)
+    matte = read_matte(pair.matte)
+    ratio = (matte.shape[1] * height) / (matte.shape[0] * width)
+    if not 1 / (1 + ASPECT_TOLERANCE) <= ratio <= 1 + ASPECT_TOLERANCE:
+        raise PictureError(
+            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} is of another aspect than the "
+            f"picture's {width}x{height}"
+        )
+    return image, resize(matte, (height, width))
+
+
 def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pair]]:
     """Divides pairs into those that train and those that validate.
 
@@ -114,8 +143,12 @@ def _key(path: Path) -> str:
 
 
 def _place(pair: Pair) -> float:
-    """A number of 0..1 that is as good as random but depends on the pair's name only."""
-    digest = hashlib.sha256(pair.name.encode()).digest()
+    """A number of 0..1 that is as good as random but depends on the pair's name only.
+
+    What was made of one picture gets that one's number: it must not train what the other validates.
+    """
+    origin = re.sub(rf"(?<=[^/]){DERIVED}[^/]*$", "", pair.name)
+    digest = hashlib.sha256(origin.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

@@ -1,0 +1,67 @@
+"""Trained segmentation models side by side: quality on data sets, speed, size.
+
+python benchmarks/segmentation.py --data=DIR,DIR --models=ours.tflite,theirs.tflite \\
+    --input_range=0..1
+python benchmarks/segmentation.py --data=DIR --models=fast_scnn=RUN/0041-0.0312.weights.h5
+
+Pictures are those of `testing` sub-folders, scored as by `main.py --evaluate`. Every model runs as
+a `.tflite` file on one thread of this machine's CPU. Latencies are taken in turn (A B C, A B C,
+...), so that whatever else the machine does meets all models alike. Writes into --output:
+segmentation.json, segmentation.png (speed against quality) and differences.png (the pictures that
+the models judge most differently).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+import cli
+from benchmarks import segmentation_report
+from benchmarks.side_by_side import compare, find_datasets
+from files import UserError, replacing
+from pictures import write_png
+from preprocess import parse_input_shape
+from segmenters import open_model
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list(
+    "models",
+    [],
+    "FILE.tflite, NAME=FILE.tflite, or NETWORK=WEIGHTS (fast_scnn=RUN); the first "
+    "is what the speed of the others is compared with.",
+)
+flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
+flags.DEFINE_string(
+    "input_range",
+    "",
+    "0..1, -1..1 or 0..255: pixels that .tflite files take whose metadata does not say.",
+)
+flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH of networks given as weights.")
+flags.DEFINE_integer("rounds", 50, "Runs of each model that are timed.", lower_bound=1)
+flags.DEFINE_string("output", "output", "The folder to write into.")
+
+
+def _main() -> None:
+    if not FLAGS.data:
+        raise UserError("--data=DIR: give folders of pictures with mattes")
+    shape = parse_input_shape(FLAGS.input_shape)
+    datasets = find_datasets(FLAGS.data)
+    models = [open_model(text, FLAGS.input_range, shape) for text in FLAGS.models]
+    report = compare(models, datasets, FLAGS.rounds)
+    print(segmentation_report.table(report))
+    output = Path(FLAGS.output)
+    with replacing(output / "segmentation.json") as path:
+        path.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="ascii")
+    write_png(output / "segmentation.png", segmentation_report.plot(report))
+    if len(models) > 1:
+        pairs = {pair.image: pair for pairs in datasets.values() for pair in pairs}
+        sheet = segmentation_report.differences(report, models, pairs)
+        write_png(output / "differences.png", sheet)
+
+
+if __name__ == "__main__":
+    cli.run(_main, ["models"])

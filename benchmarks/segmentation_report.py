@@ -1,0 +1,167 @@
+"""What `segmentation.py` found: a table, a plot of speed against quality, a sheet of pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from case_sheet import Case, error_overlay
+from metrics import METRICS
+from pairs import Pair, read_pair
+from previews import INK, PAPER, grid
+from segmenters import Segmenter
+
+SHOWN = ("person_iou", "mean_iou", "boundary_iou", "mad", "gradient_error")
+_PLOTTED = ("person_iou", "boundary_iou")
+_CASES = 16
+_CELL = (200, 150)  # height and width of a picture of the sheet
+_CAPTION = 18
+
+
+def table(report: dict) -> str:
+    """Aligned lines: what each model costs, then its scores on each data set.
+
+    MAD is in thousandths, the gradient error in thousands. Latencies are medians with the
+    quartiles; `x` is the median of the ratios to the first model.
+    """
+    costs = [("model", "input", "kB", "params", "MMACs", "ms", "25..75 %", "x")]
+    for model in report["models"]:
+        time = model["latency_ms"]
+        costs.append(
+            (
+                model["name"],
+                "x".join(map(str, model["input_shape"])),
+                f"{model['bytes'] / 1e3:.0f}",
+                f"{model['parameters']:,}",
+                f"{model['macs'] / 1e6:.1f}",
+                f"{time['median']:.2f}",
+                f"{time['low']:.2f}..{time['high']:.2f}",
+                f"{time['relative']:.2f}",
+            )
+        )
+    scores = [("data set", "model", "pictures", *(METRICS[key].label for key in SHOWN))]
+    for name in report["models"][0]["sets"]:
+        for model in report["models"]:
+            summary = model["sets"][name]
+            mean = summary["mean"] or {}
+            cells = [_cell(mean.get(key), METRICS[key].scale) for key in SHOWN]
+            scores.append((name, model["name"], str(summary["pictures"]), *cells))
+    return "\n".join([*_aligned(costs, 1), "", *_aligned(scores, 2)])
+
+
+def plot(report: dict) -> np.ndarray:
+    """Person and boundary IoU against latency, a column of axes a data set; uint8 RGB (h, w, 3).
+
+    Horizontal bars are the quartiles of the latency, a disc's area goes with the file's size.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    models = report["models"]
+    sets = [name for name, summary in models[0]["sets"].items() if summary["mean"]]
+    columns = max(len(sets), 1)
+    figure = Figure(figsize=(3.6 * columns + 0.6, 7.4), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panels = figure.subplots(len(_PLOTTED), columns, squeeze=False, sharex=True)
+    for column, name in enumerate(sets):
+        for row, key in enumerate(_PLOTTED):
+            axes = panels[row, column]
+            for number, model in enumerate(models):
+                _plot_model(axes, model, model["sets"][name]["mean"][key], f"C{number}")
+            axes.set(title=f"{name}: {METRICS[key].label}", ylabel="", xlabel="ms, one thread")
+            axes.margins(0.15)
+            axes.grid(alpha=0.3)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), 4))
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _plot_model(axes, model: dict, quality: float, colour: str) -> None:
+    time = model["latency_ms"]
+    low, high = time["median"] - time["low"], time["high"] - time["median"]
+    axes.errorbar(time["median"], quality, xerr=[[low], [high]], color=colour, capsize=3)
+    area = 20 + model["bytes"] / 2e4
+    label = f"{model['name']} ({model['bytes'] / 1e6:.2f} MB)"
+    axes.scatter(time["median"], quality, area, colour, alpha=0.6, label=label)
+
+
+def differences(
+    report: dict, models: Sequence[Segmenter], pairs: dict[Path, Pair], count: int = _CASES
+) -> np.ndarray:
+    """The pictures whose person IoUs differ most between the best and the worst model of each.
+
+    Beside photograph and true matte stands what each model makes of it: missed person is red,
+    false person blue.
+
+    Args:
+        report: what `side_by_side.compare` returns.
+        models: the same models in the same order.
+        pairs: by photograph.
+        count: the most pictures to show.
+
+    Returns:
+        uint8 RGB (h, w, 3).
+    """
+    rows = []
+    for index in most_different(report, count):
+        scored = [model["pictures"][index] for model in report["models"]]
+        image, matte = read_pair(pairs[Path(scored[0]["image"])])
+        truth = matte.astype(np.float32) / 255
+        panels = [_panel(image, scored[0]["name"]), _panel(matte, "matte")]
+        for model, row in zip(models, scored, strict=True):
+            overlay = error_overlay(Case(image, truth, model.matte_fn(image), "", ""))
+            caption = f"IoU {row['person_iou']:.3f}  b. {row['boundary_iou']:.3f}"
+            panels.append(_panel(overlay, caption))
+        rows.append(panels)
+    if not rows:
+        return np.full((*_CELL, 3), PAPER, np.uint8)
+    names = [model.name if len(model.name) < 22 else f"..{model.name[-18:]}" for model in models]
+    return grid(rows, ("photograph", "", *names), repeat=1 if len(models) > 4 else 2)
+
+
+def most_different(report: dict, count: int) -> list[int]:
+    """The places in `pictures` with the widest range of person IoU, the widest first."""
+    lists = [model["pictures"] for model in report["models"]]
+    ranges = {
+        place: np.ptp([row["person_iou"] for row in rows])
+        for place, rows in enumerate(zip(*lists, strict=True))
+        if not rows[0]["blank"]
+    }
+    return sorted(ranges, key=ranges.get, reverse=True)[:count]
+
+
+def _panel(picture: np.ndarray, caption: str) -> np.ndarray:
+    """A picture fitted into a cell, unstretched, with a caption above."""
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=2)
+    height, width = picture.shape[:2]
+    scale = min(_CELL[0] / height, _CELL[1] / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else 1)
+    cell = Image.new("RGB", (_CELL[1], _CELL[0] + _CAPTION), PAPER)
+    cell.paste(Image.fromarray(scaled), ((_CELL[1] - size[0]) // 2, _CAPTION))
+    # Names may hold bytes that are no text; Pillow refuses to draw those.
+    text = caption.encode("utf-8", "replace").decode("utf-8")
+    ImageDraw.Draw(cell).text((2, 2), text, INK, ImageFont.load_default(12))
+    return np.asarray(cell)
+
+
+def _cell(value: float | None, scale: float) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if scale == 1 and value < 10 else f"{value * scale:.2f}"
+
+
+def _aligned(rows: list[tuple[str, ...]], words: int) -> list[str]:
+    """Lines of columns: the first `words` flush left, figures flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place < words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]

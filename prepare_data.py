@@ -1,0 +1,140 @@
+"""Makes better training data of what there is, in new folders; nothing given is changed.
+
+  python prepare_data.py --data=DIR,DIR --output=NEW --soft=True     soft mattes from binary ones
+  python prepare_data.py --data=DIR --output=NEW --crops=2           upper bodies of whole ones
+  python prepare_data.py --data=DIR,DIR --output=NEW --suspects=True labels to look at
+  python prepare_data.py --data=DIR,DIR --output=NEW --exclude=FILE  all but the names in a file
+  python prepare_data.py --blank=DIR --output=Blank_photos           photos in which nobody is
+
+--soft, --crops and --exclude may be combined. Pictures are those of `training` sub-folders, in any
+layout that training knows; NEW/SET/training is written in PFCN+'s, to be given to
+main.py --data=NEW/SET. --suspects and --blank ask a trained model (--model).
+"""
+
+import shutil
+from pathlib import Path
+
+from absl import flags
+
+import cli
+from files import UserError, replacing
+from pairs import find_pairs
+from pictures import list_images, write_png
+from preprocess import parse_input_shape
+
+FLAGS = flags.FLAGS
+_MODEL = Path(__file__).parent / "trained_models/fast_scnn/fast_scnn_float16.tflite"
+_A_SHEET = 24
+
+flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
+flags.DEFINE_string("output", "", "The new folder.")
+flags.DEFINE_integer("crops", 0, "Upper-body crops of each picture of a whole body.", 0)
+flags.DEFINE_boolean("soft", False, "Make soft mattes from binary ones.")
+flags.DEFINE_string(
+    "exclude", "", "A file of names to leave out, such as selfies/00012, one a line (# comments)."
+)
+flags.DEFINE_boolean("suspects", False, "Write suspects.csv and sheets of labels to look at.")
+flags.DEFINE_integer("count", 2 * _A_SHEET, "Suspects on the sheets of each set.", 1)
+flags.DEFINE_list("blank", [], "Folders of photos of which to copy those in which nobody is.")
+flags.DEFINE_float(
+    "person_share", 0.004, "The share of a blank photo that may be taken for a person.", 0, 1
+)
+flags.DEFINE_string(
+    "model", str(_MODEL), "What --suspects and --blank ask: FILE.tflite, or NETWORK=WEIGHTS."
+)
+flags.DEFINE_string(
+    "input_range",
+    "",
+    "0..1, -1..1 or 0..255: pixels that a .tflite file takes whose metadata does not say.",
+)
+flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH of a network given as weights.")
+flags.DEFINE_integer("seed", 0, "Seed of the crops.", 0)
+flags.DEFINE_integer("workers", 2, "Processes.", 1)
+
+VERBS = ("crops", "soft", "exclude", "suspects", "blank")
+
+
+def dispatch() -> None:
+    """Does what the flags say."""
+    if not FLAGS.output:
+        raise UserError("--output=DIR: give a new folder to write into")
+    output = Path(FLAGS.output)
+    if FLAGS.blank:
+        _blank(output)
+        return
+    if not FLAGS.data:
+        raise UserError("--data=DIR: give folders of pictures with mattes")
+    pairs = _wanted_pairs()
+    if FLAGS.suspects:
+        _suspects(pairs, output)
+    else:
+        _prepare(pairs, output)
+
+
+def _wanted_pairs() -> list:
+    """The training pairs of --data without those of --exclude."""
+    from preparation import read_exclusions
+
+    pairs = find_pairs(FLAGS.data, "training")
+    if not FLAGS.exclude:
+        return pairs
+    excluded = read_exclusions(FLAGS.exclude)
+    kept = [pair for pair in pairs if pair.name not in excluded]
+    print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {FLAGS.exclude}")
+    return kept
+
+
+def _prepare(pairs: list, output: Path) -> None:
+    from preparation import Preparation, prepare
+
+    recipe = Preparation(FLAGS.crops, FLAGS.soft, FLAGS.seed)
+    written = prepare(pairs, output, recipe, FLAGS.workers)
+    for folder in dict.fromkeys(path.parent.parent for path in written):
+        count = sum(path.parent.parent == folder for path in written)
+        print(f"{folder}: {count} pictures")
+
+
+def _matte_fn():
+    from segmenters import open_model
+
+    shape = parse_input_shape(FLAGS.input_shape)
+    return open_model(FLAGS.model, FLAGS.input_range, shape).matte_fn
+
+
+def _suspects(pairs: list, output: Path) -> None:
+    import suspects
+
+    matte_fn = _matte_fn()
+    ranked = suspects.rank(matte_fn, pairs)
+    suspects.write_ranking(ranked, output / "suspects.csv")
+    print(output / "suspects.csv")
+    sets = dict.fromkeys(pair.name.rpartition("/")[0] for pair, _ in ranked)
+    for name in sets:
+        worst = [each for each in ranked if each[0].name.rpartition("/")[0] == name][: FLAGS.count]
+        for start in range(0, len(worst), _A_SHEET):
+            sheet = suspects.draw_sheet(matte_fn, worst[start : start + _A_SHEET], start + 1)
+            path = output / f"suspects_{name or 'data'}_{start // _A_SHEET + 1}.png"
+            write_png(path, sheet)
+            print(path)
+
+
+def _blank(output: Path) -> None:
+    from suspects import find_empty
+
+    if not output.name.startswith("Blank"):
+        raise UserError(f"--output={output}: its name must begin with Blank, to be known as such")
+    photos = [photo for folder in FLAGS.blank for photo in list_images(folder)]
+    found = find_empty(_matte_fn(), photos, FLAGS.person_share)
+    taken: set[str] = set()
+    for photo, _ in found:
+        # Pictures of two folders may have one name.
+        name = photo.name if photo.name not in taken else f"{photo.parent.name}_{photo.name}"
+        taken.add(name)
+        if not (output / name).exists():
+            with replacing(output / name) as path:
+                shutil.copyfile(photo, path)
+    print(f"{output}: {len(found)} of {len(photos)} photos, in which nobody was found")
+
+
+if __name__ == "__main__":
+    cli.run(dispatch, VERBS)

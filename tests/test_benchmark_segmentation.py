@@ -1,0 +1,203 @@
+"""Models side by side: foreign `.tflite` files, their costs counted by hand, and the report."""
+
+import json
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_network
+from conftest import ROOT
+from PIL import Image
+
+import models
+import segmenters
+from benchmarks import segmentation_report, side_by_side
+from evaluation import evaluate
+from export import tflite
+from files import UserError
+from pairs import find_pairs
+
+SIZE = (32, 24)
+
+
+def one_channel(channel: int) -> bytes:
+    """A foreign model, without metadata: alpha is that channel of what it is given."""
+    image = keras.Input((*SIZE, 3), batch_size=1)
+    convolution = keras.layers.Conv2D(1, 1)
+    model = keras.Model(image, convolution(image))
+    convolution.set_weights([np.eye(3)[channel].reshape(1, 1, 3, 1), np.zeros(1)])
+    return tf.lite.TFLiteConverter.from_keras_model(model).convert()
+
+
+@pytest.fixture(scope="module")
+def red() -> bytes:
+    return one_channel(0)
+
+
+@pytest.fixture(scope="module")
+def green() -> bytes:
+    return one_channel(1)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """Twelve pictures whose red channel is the matte, and whose green one lacks its left part."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    for number in range(12):
+        matte = np.zeros(SIZE, np.uint8)
+        matte[8:28, 4:20] = 255
+        photo = np.dstack([matte, matte, matte])
+        photo[:, : 4 + number, 1] = 0
+        Image.fromarray(photo).save(folder / f"{number:02}.png")
+        Image.fromarray(matte).save(folder / f"{number:02}_matte.png")
+    return folder
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+
+
+def test_pixels_are_scaled_as_the_model_wants(red):
+    for name, expected in (
+        ("0..1", picture()[..., 0] / 255),
+        ("-1..1", (picture()[..., 0] / 127.5 - 1).clip(0)),
+        ("0..255", picture()[..., 0].clip(0, 1)),
+    ):
+        model = segmenters.from_tflite(red, "red", name)
+        assert model.input_shape == SIZE
+        np.testing.assert_allclose(model.matte_fn(picture()), expected, atol=1e-6)
+    with pytest.raises(UserError, match="--input_range"):
+        segmenters.from_tflite(red, "red")
+
+
+def test_our_own_files_say_what_they_take():
+    network = models.for_inference(tiny_network.build(SIZE), channels=4)
+    file = tflite.convert(network, "float32")
+    assert segmenters.stated_normalization(file) == (0, 1)
+    alpha = segmenters.from_tflite(file, "ours").matte_fn(picture())
+    rgba = np.dstack([picture(), np.zeros(SIZE)])[np.newaxis].astype(np.float32)
+    np.testing.assert_allclose(alpha, np.asarray(network(rgba))[0, ..., 0], atol=1e-5)
+
+
+def test_costs_by_hand():
+    image = keras.Input((8, 8, 3), batch_size=1)
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(image)  # 16 places, 108 weights
+    x = keras.layers.DepthwiseConv2D(3, padding="same")(x)  # 16 places, 36 weights
+    x = keras.layers.Conv2DTranspose(1, 2, strides=2)(x)  # from 16 places, 16 weights
+    model = keras.Model(image, x)
+    # Zeros would be stored once for all biases.
+    random = np.random.default_rng(0)
+    model.set_weights([random.normal(size=each.shape) for each in model.get_weights()])
+    file = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    assert segmenters.count_macs(file) == 16 * (108 + 36 + 16)
+    assert segmenters.count_parameters(file) == 108 + 4 + 36 + 4 + 16 + 1
+
+
+def test_half_precision_weights_count_once():
+    network = models.for_inference(tiny_network.build())
+    single, half = (tflite.convert(network, kind) for kind in ("float32", "float16"))
+    assert len(half) < len(single)
+    assert segmenters.count_parameters(half) == segmenters.count_parameters(single)
+    assert segmenters.count_macs(half) == segmenters.count_macs(single)
+
+
+def test_what_is_no_segmenter(tmp_path, red):
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(red[:200])
+    for text, words in (
+        (str(broken), "LiteRT does not load it"),
+        (f"{tmp_path}/none.tflite", "cannot read"),
+        ("some.weights.h5", "NETWORK=WEIGHTS"),
+        ("unet=some.weights.h5", "no model 'unet'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            segmenters.open_model(text, "0..1")
+    image = keras.Input((*SIZE, 3), batch_size=1)
+    classes = keras.Model(image, keras.layers.Conv2D(6, 1)(image))
+    file = tf.lite.TFLiteConverter.from_keras_model(classes).convert()
+    with pytest.raises(UserError, match="gives 1x32x24x6, not one alpha"):
+        segmenters.from_tflite(file, "classes", "0..1")
+
+
+def test_models_are_timed_in_turn():
+    order = []
+
+    def fake(name: str, seconds: float):
+        def invoke():
+            order.append(name)
+            time.sleep(seconds)
+
+        interpreter = SimpleNamespace(
+            invoke=invoke,
+            get_input_details=lambda: [{"index": 0, "shape": (1, 2, 2, 3), "dtype": np.float32}],
+            set_tensor=lambda index, values: None,
+        )
+        return SimpleNamespace(name=name, interpreter=interpreter)
+
+    fast, slow = side_by_side.latencies([fake("a", 0.002), fake("b", 0.02)], rounds=3)
+    assert order == list("aabb") * 3
+    assert fast["relative"] == 1 < 2 < slow["relative"]
+    assert 20 <= slow["low"] <= slow["median"] <= slow["high"]
+
+
+def test_the_most_different_pictures_come_first(red, green, desk):
+    opened = [
+        segmenters.from_tflite(file, name, "0..1")
+        for file, name in ((red, "red"), (green, "green"))
+    ]
+    pairs = find_pairs([desk], "testing")
+    report = side_by_side.compare(opened, {"desk": pairs}, rounds=1)
+    assert segmentation_report.most_different(report, 3) == [11, 10, 9]
+    sheet = segmentation_report.differences(report, opened, {p.image: p for p in pairs}, 4)
+    assert sheet.ndim == 3 and len(np.unique(sheet)) > 3
+    with pytest.raises(UserError, match="two models are called red"):
+        side_by_side.compare([opened[0], opened[0]], {"desk": pairs}, rounds=1)
+
+
+def test_command_line_without_tensorflow(green, desk, tmp_path):
+    (tmp_path / "green.tflite").write_bytes(green)
+    script = (
+        "import runpy, sys\n"
+        "try: runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
+    )
+    benchmark = ROOT / "benchmarks" / "segmentation.py"
+    arguments = [
+        f"--models={tmp_path}/green.tflite,same={tmp_path}/green.tflite",
+        *(f"--data={desk}", f"--output={tmp_path}/out", "--input_range=0..1", "--rounds=2"),
+    ]
+    command = [sys.executable, "-c", script, benchmark, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    names = {"segmentation.json", "segmentation.png", "differences.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    report = json.loads((tmp_path / "out" / "segmentation.json").read_text())
+    model = segmenters.from_tflite(green, "green", "0..1")
+    expected = evaluate(model.matte_fn, {"desk": find_pairs([desk], "testing")}, tmp_path / "e")
+    assert [entry["name"] for entry in report["models"]] == ["green", "same"]
+    means = [entry["sets"]["desk"]["mean"] for entry in report["models"]]
+    assert means == 2 * [pytest.approx(expected["sets"]["desk"]["mean"], abs=1e-6)]
+    assert "desk      green" in result.stdout
+
+
+def test_the_peer_scores_what_it_was_seen_to_score(portrait_data):
+    """MediaPipe's selfie model, as another script measured it: 0.8553, 0.9036, 0.6415.
+
+    That one shrank pictures in another way, which moves the fourth decimal.
+    """
+    peer = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
+    model = segmenters.open_model(str(peer), "0..1")
+    people = side_by_side.find_datasets([str(portrait_data / "portraits" / "people")])
+    report = side_by_side.compare([model], people, rounds=1)["models"][0]
+    means = report["sets"]["people"]["mean"]
+    assert means["person_iou"] == pytest.approx(0.8553, abs=5e-4)
+    assert means["mean_iou"] == pytest.approx(0.9036, abs=5e-4)
+    assert means["boundary_iou"] == pytest.approx(0.6415, abs=5e-4)
+    assert report["parameters"] == 106401

@@ -1,0 +1,171 @@
+"""Prepared data sets: what is written, what is left out, and that it does not depend on the way."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny_portraits
+from conftest import ROOT
+from PIL import Image
+
+import preparation
+from files import UserError
+from pairs import Pair, find_pairs, read_pair, split
+from preparation import Preparation, prepare
+from upper_body import find_crops
+
+
+def standing(shape=(384, 256), left=100) -> np.ndarray:
+    """The mask of somebody 340 pixels high, with the head's middle at `left` + 28."""
+    mask = np.zeros(shape, np.uint8)
+    mask[20:60, left + 12 : left + 44] = 255
+    mask[60:360, left : left + 56] = 255
+    return mask
+
+
+@pytest.fixture
+def street(tmp_path):
+    """Six whole bodies, in the layout of PFCN+."""
+    folder = tmp_path / "street" / "training"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(6):
+        mask = standing(left=60 + 20 * number)
+        photo = random.integers(0, 99, (*mask.shape, 3), np.uint8) + mask[..., None] // 2
+        Image.fromarray(photo).save(folder / f"{number:05}.jpg", quality=90)
+        Image.fromarray(mask).save(folder / f"{number:05}_matte.png")
+    return folder.parent
+
+
+def tree(folder) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def run(*arguments):
+    command = [sys.executable, ROOT / "prepare_data.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_crops_show_the_upper_body():
+    matte = standing()
+    crops = find_crops(matte, 50, np.random.default_rng(0))
+    assert len(crops) == 50 and len(set(crops)) == 50
+    for crop in crops:
+        part = crop.of(matte)
+        height, width = part.shape
+        assert width / height == pytest.approx(3 / 4, abs=0.02)
+        # 30 to 70 % of 340 pixels, and never the feet.
+        assert 0.3 * 340 - 1 <= height <= 0.7 * 340 + 1
+        assert crop.bottom < 300 and not part[: max(0, 20 - crop.top)].any()
+        # The head is near the middle: 0.08 of the height, five deviations.
+        assert abs(128 - (crop.left + crop.right) / 2) < 0.4 * height
+
+
+@pytest.mark.parametrize(
+    "matte",
+    [
+        np.zeros((384, 256), np.uint8),
+        np.full((384, 256), 255, np.uint8),  # a face that fills the picture
+        standing()[:, 95:160],  # 65 pixels wide
+        standing().T.copy(),  # lying
+    ],
+    ids=["nobody", "portrait", "narrow", "lying"],
+)
+def test_nothing_to_crop(matte):
+    assert find_crops(matte, 3, np.random.default_rng(0)) == []
+
+
+def test_crops_depend_on_seed_and_name_only(street, tmp_path):
+    pairs = find_pairs([street], "training")
+    prepare(pairs, tmp_path / "a", Preparation(crops=2, seed=1), workers=1)
+    prepare(pairs[::-1], tmp_path / "b", Preparation(crops=2, seed=1), workers=2)
+    prepare(pairs, tmp_path / "c", Preparation(crops=2, seed=2), workers=1)
+    first, second, third = (tree(tmp_path / name / "street") for name in "abc")
+    assert len(first) == 6 * 2 * 2
+    assert first == second
+    assert first.keys() == third.keys() and first != third
+
+
+def test_a_crop_stays_on_the_side_of_its_picture(street, tmp_path):
+    pairs = find_pairs([street], "training")
+    prepare(pairs, tmp_path / "new", Preparation(crops=2), workers=1)
+    crops = find_pairs([tmp_path / "new" / "street"], "training")
+    assert {pair.name for pair in crops} >= {"street/00000@1", "street/00000@2"}
+    training, validation = split(pairs, 0.5)
+    assert training and validation
+    origins = [{pair.name.split("@")[0] for pair in side} for side in split(crops, 0.5)]
+    assert origins == [{pair.name for pair in training}, {pair.name for pair in validation}]
+
+
+def test_whole_pictures_are_copied_with_soft_mattes(tmp_path):
+    made = tiny_portraits.write(tmp_path / "desk", 3, (120, 90))
+    (made / "0001.png").write_bytes(b"\x89PNG and then nothing")
+    written = prepare(find_pairs([made], "training"), tmp_path / "new", Preparation(soft=True), 1)
+    assert [path.name for path in written] == ["0000.png", "0002.png"]
+    new = tmp_path / "new" / "desk" / "training"
+    assert sorted(path.name for path in new.iterdir()) == [
+        *("0000.png", "0000_matte.png", "0002.png", "0002_matte.png"),
+    ]
+    assert (new / "0000.png").read_bytes() == (made / "0000.png").read_bytes()
+    before, after = (read_pair(Pair(f / "0000.png", f / "0000_matte.png"))[1] for f in (made, new))
+    assert ((before > 127) == (after > 127)).mean() > 0.98
+    assert len(np.unique(after)) > 10
+
+
+def test_a_stopped_run_is_finished_and_other_folders_are_left_alone(street, tmp_path):
+    pairs, whole = find_pairs([street], "training"), tmp_path / "whole"
+    prepare(pairs, whole, Preparation(crops=1), workers=1)
+    expected = tree(whole)
+    lost = whole / "street/training/00003@1.jpg"
+    lost.unlink()
+    kept = whole / "street/training/00002@1.jpg"
+    os.utime(kept, (1, 1))
+    prepare(pairs, whole, Preparation(crops=1), workers=1)
+    assert tree(whole) == expected
+    assert kept.stat().st_mtime == 1
+    for other in (Preparation(crops=2), Preparation(crops=1, seed=9)):
+        with pytest.raises(UserError, match="holds other data"):
+            prepare(pairs, whole, other, workers=1)
+    with pytest.raises(UserError, match="holds other data"):
+        prepare(pairs, street, Preparation(crops=1), workers=1)
+    assert json.loads((whole / "prepared.json").read_text())["crops"] == 1
+
+
+def test_two_pictures_of_one_name_are_refused(street, tmp_path):
+    with pytest.raises(UserError, match="two pictures are called street/00000"):
+        prepare(2 * find_pairs([street], "training"), tmp_path / "new", Preparation(), 1)
+
+
+def test_exclusions(tmp_path):
+    listed = tmp_path / "bad.txt"
+    listed.write_text("# found by hand\nstreet/00001  # shadow\n\n  desk/é\n", encoding="utf-8")
+    assert preparation.read_exclusions(listed) == {"street/00001", "desk/é"}
+    with pytest.raises(UserError, match="cannot read"):
+        preparation.read_exclusions(tmp_path / "none.txt")
+
+
+def test_command_line(street, tmp_path):
+    (tmp_path / "bad.txt").write_text("street/00001\nstreet/00004\n")
+    new = tmp_path / "new"
+    result = run(f"--data={street}", f"--output={new}", f"--exclude={tmp_path / 'bad.txt'}")
+    assert result.returncode == 0, result.stderr
+    assert "2 of 6 pictures are excluded" in result.stdout
+    assert f"{new / 'street'}: 4 pictures" in result.stdout
+    names = {path.stem for path in (new / "street" / "training").glob("*.jpg")}
+    assert names == {"00000", "00002", "00003", "00005"}
+    for arguments, words in (
+        ((f"--data={street}", "--soft"), "--output=DIR"),
+        ((f"--output={tmp_path / 'x'}", "--soft"), "--data=DIR"),
+        ((f"--output={tmp_path / 'x'}", f"--blank={street}"), "must begin with Blank"),
+    ):
+        result = run(*arguments)
+        assert result.returncode == 1 and words in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()

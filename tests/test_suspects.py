@@ -1,0 +1,84 @@
+"""Bad labels and empty photographs, found by a 'model' that answers with the red channel."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import suspects
+from files import UserError
+from pairs import Pair
+
+
+def red_is_alpha(image):
+    return image[..., 0].astype(np.float32) / 255
+
+
+def half(left: bool = True) -> np.ndarray:
+    mask = np.zeros((20, 40), np.uint8)
+    mask[:, :20] = 255
+    return mask if left else mask[:, ::-1]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """One label as the model sees it, one the wrong way round, one with a strip too many."""
+    wide = half()
+    wide = np.where(np.arange(40) < 24, np.uint8(255), wide)
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    found = []
+    for name, matte in (("good", half()), ("turned", half(False)), ("wide", wide)):
+        Image.fromarray(np.dstack([half()] * 3)).save(folder / f"{name}.png")
+        Image.fromarray(matte).save(folder / f"{name}_matte.png")
+        found.append(Pair(folder / f"{name}.png", folder / f"{name}_matte.png"))
+    return found
+
+
+def test_cross_entropy_by_hand():
+    alpha, matte = np.float32([[0.25, 0.5]]), np.float32([[1, 0.5]])
+    expected = (-math.log(0.25) - math.log(0.5)) / 2
+    assert suspects.cross_entropy(alpha, matte) == pytest.approx(expected)
+    # However sure the model is, a pixel costs at most -log 0.001.
+    assert suspects.cross_entropy(1 - matte * 0, matte * 0) == pytest.approx(-math.log(1e-3))
+
+
+def test_the_worst_label_comes_first(pairs, tmp_path, caplog):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"nothing")
+    ranked = suspects.rank(red_is_alpha, [*pairs, Pair(broken, None)])
+    assert [pair.name for pair, _ in ranked] == ["desk/turned", "desk/wide", "desk/good"]
+    assert "1 left out" in caplog.text
+    turned, wide, good = (figures for _, figures in ranked)
+    assert turned["person_iou"] == 0 and turned["loss"] == pytest.approx(-math.log(1e-3))
+    assert wide["person_iou"] == pytest.approx(20 / 24)
+    assert wide["mad"] == pytest.approx(4 / 40)
+    assert good["loss"] == pytest.approx(-math.log(1 - 1e-3)) and good["boundary_iou"] == 1
+    with pytest.raises(UserError, match="no picture could be read"):
+        suspects.rank(red_is_alpha, [Pair(broken, None)])
+
+
+def test_the_list_and_the_sheet(pairs, tmp_path):
+    ranked = suspects.rank(red_is_alpha, pairs)
+    suspects.write_ranking(ranked, tmp_path / "out" / "suspects.csv")
+    with (tmp_path / "out" / "suspects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["rank"], row["name"]) for row in rows] == [
+        *(("1", "desk/turned"), ("2", "desk/wide"), ("3", "desk/good")),
+    ]
+    assert float(rows[1]["person_iou"]) == pytest.approx(20 / 24, abs=1e-5)
+    one, three = (suspects.draw_sheet(red_is_alpha, ranked[:count]) for count in (1, 3))
+    assert three.shape[0] == one.shape[0] and three.shape[1] > 2.5 * one.shape[1]
+
+
+def test_photographs_in_which_nobody_is(tmp_path):
+    paths = []
+    for name, columns in (("nobody", 0), ("hardly", 1), ("somebody", 10)):
+        photo = np.zeros((20, 40, 3), np.uint8)
+        photo[:, :columns, 0] = 255
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+        paths.append(tmp_path / f"{name}.png")
+    found = suspects.find_empty(red_is_alpha, paths, 1 / 40)
+    assert [(path.stem, share) for path, share in found] == [("nobody", 0), ("hardly", 1 / 40)]

@@ -1,0 +1,76 @@
+"""Portrait-like pictures out of pictures of whole bodies."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+ASPECT = 3 / 4  # width by height, as the networks see portraits
+_STANDING = 1.8  # a body that is so many times as high as wide is seen whole
+_EXTENT = (0.3, 0.7)  # the crop's height as a share of the body's: head and shoulders to knees
+_HEADROOM = (-0.03, 0.25)  # above the head, as a share of the crop's height
+_SIDEWAYS = 0.08  # standard deviation of the head's place, as a share of the crop's height
+_HEAD = 0.12  # of the body's height
+_PERSON_SHARE = (0.12, 0.9)
+_SMALLEST = 96  # pixels; below, the crop would be little but blur when it is enlarged
+_ATTEMPTS = 20
+
+
+class Crop(NamedTuple):
+    """A box in a picture: `image[crop.top:crop.bottom, crop.left:crop.right]`."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """The box's part of (H, W) or (H, W, C)."""
+        return array[self.top : self.bottom, self.left : self.right]
+
+
+def find_crops(matte: np.ndarray, count: int, random: np.random.Generator) -> list[Crop]:
+    """Draws upper-body crops of 3/4 around the largest person, if that is seen from head to foot.
+
+    How much of the body is seen and where the head is vary as in selfies: from head and shoulders
+    to the knees, the head near the middle, sometimes cut at the top.
+
+    Args:
+        matte: uint8 (H, W), 255 = person.
+        count: how many to draw.
+        random: where from.
+
+    Returns:
+        At most `count` crops; none where nobody stands, or the picture is too small.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((matte > 127).astype(np.uint8))
+    if len(stats) == 1:
+        return []
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    _, top, width, height, _ = stats[largest]
+    if height < _STANDING * width:
+        return []
+    head = labels[top : top + max(1, round(_HEAD * height))] == largest
+    middle = float(np.nonzero(head)[1].mean())
+    drawn = (_draw(matte.shape, top, height, middle, random) for _ in range(count * _ATTEMPTS))
+    good = [crop for crop in drawn if crop and _shows_person(crop.of(matte))]
+    return good[:count]
+
+
+def _draw(
+    shape: tuple[int, int], top: int, height: int, middle: float, random: np.random.Generator
+) -> Crop | None:
+    """A random crop for a body from row `top`, `height` high, whose head is at column `middle`."""
+    extent, headroom = random.uniform(*_EXTENT), random.uniform(*_HEADROOM)
+    shift = random.normal(0, _SIDEWAYS)
+    rows = min(max(extent * height, _SMALLEST), shape[0], shape[1] / ASPECT)
+    columns = rows * ASPECT
+    if rows < _SMALLEST:
+        return None
+    y = np.clip(top - headroom * rows, 0, shape[0] - rows)
+    x = np.clip(middle + shift * rows - columns / 2, 0, shape[1] - columns)
+    return Crop(*(round(float(edge)) for edge in (y, y + rows, x, x + columns)))
+
+
+def _shows_person(matte: np.ndarray) -> bool:
+    return _PERSON_SHARE[0] < float((matte > 127).mean()) < _PERSON_SHARE[1]
