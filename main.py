@@ -5,9 +5,11 @@
   python main.py --resume=True --checkpoint_path=DIR          go on after an interruption
   python main.py --evaluate=True --weight_dir=W --data=DIR    scores and worst cases
   python main.py --predict=photo.jpg --weight_dir=W           alpha and cut-out
+  python main.py --convert=True --weight_dir=W --data=DIR     files for phones
+  python main.py --compress=qat --weight_dir=W --data=DIR     smaller files, by training a little
 
---train, --finetune, --evaluate, --predict, --convert and --preview_data may be combined; what is
-trained is then what is evaluated, applied and converted.
+--train, --finetune, --evaluate, --predict, --convert, --compress and --preview_data may be
+combined; what is trained is then what is evaluated, applied and converted.
 """
 
 import sys
@@ -27,19 +29,25 @@ flags.adopt_module_key_flags(main_flags)
 
 def dispatch() -> None:
     """Does what the flags say."""
-    start_keras()
     trains = FLAGS.train or FLAGS.finetune or FLAGS.resume
+    if FLAGS.model == "kmeans" and (trains or FLAGS.convert or FLAGS.compress):
+        raise UserError(
+            "K-means has nothing to train and no weights to convert, it starts anew on every "
+            "photograph: use --evaluate or --predict"
+        )
+    start_keras()
     run = None
     if FLAGS.resume:
         from runs import Run
 
         run = Run.latest(_checkpoint_path())
         take_settings(run.settings()["flags"], run.folder)
-    data = _data_folders() if trains or FLAGS.evaluate or FLAGS.preview_data else []
+    reads = trains or FLAGS.evaluate or FLAGS.compress or FLAGS.preview_data
+    data = _data_folders() if reads else []
     if FLAGS.preview_data:
         _preview_data(data)
     weights = _train(data, run) if trains else None
-    if FLAGS.evaluate or FLAGS.predict or FLAGS.convert:
+    if FLAGS.evaluate or FLAGS.predict or FLAGS.convert or FLAGS.compress:
         _use(weights, data)
 
 
@@ -162,6 +170,8 @@ def _train(data: list[str], run) -> Path:
     if start:
         models.load_weights(model, start)
         print(f"starting from {start}")
+    elif not (resuming and run.has_state()):
+        _start_from_vgg16(model)
     counts = {
         "training_pictures": len(training.images),
         "validation_pictures": len(validation.images),
@@ -207,6 +217,14 @@ def _start_weights() -> Path | None:
     return None
 
 
+def _start_from_vgg16(model) -> None:
+    """Fills the layers that `model` has of VGG16, if any, with what was learned on ImageNet."""
+    import vgg16
+
+    if vgg16.uses_vgg16(model) and FLAGS.vgg_weights != "none":
+        vgg16.load_into(model, vgg16.conv_weights(FLAGS.vgg_weights))
+
+
 def _show_unseen(model, data: list[str], folder: Path) -> None:
     """Leaves the matte of a photo that the network was not trained on."""
     import data_generator
@@ -240,9 +258,33 @@ def _weights_file(path: str) -> Path:
 def _use(weights: Path | None, data: list[str]) -> None:
     """Evaluates, applies and converts: what was just trained, --weight_dir, or what we ship."""
     import data_generator
-    import models
     from evaluation import evaluate, model_matte_fn, predict
     from training import predict_batch
+
+    # Before the network works: see `_train`.
+    sequences = _sequences(data) if FLAGS.compress else ()
+    if FLAGS.model == "kmeans":
+        from baselines.kmeans import matte as matte_fn
+    else:
+        model, weights = _trained(weights)
+        matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
+    if FLAGS.refine != "none":
+        from refine import refined
+
+        matte_fn = refined(matte_fn, FLAGS.refine)
+    if FLAGS.evaluate:
+        sets = {folder: data_generator.find_pairs([folder], "testing") for folder in data}
+        evaluate(matte_fn, sets, FLAGS.output)
+    if FLAGS.predict:
+        for path in predict(matte_fn, FLAGS.predict, FLAGS.output):
+            print(path)
+    if FLAGS.convert or FLAGS.compress:
+        _export(model, weights, *sequences)
+
+
+def _trained(weights: Path | None):
+    """The network with these weights, or else --weight_dir's or those we ship; and their file."""
+    import models
 
     if weights is None:
         shipped = Path(__file__).parent / "trained_models" / _network_name()
@@ -252,28 +294,49 @@ def _use(weights: Path | None, data: list[str]) -> None:
         weights = _weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
     model = _model()
     models.load_weights(model, weights)
-    matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
-    if FLAGS.evaluate:
-        sets = {folder: data_generator.find_pairs([folder], "testing") for folder in data}
-        evaluate(matte_fn, sets, FLAGS.output)
-    if FLAGS.predict:
-        for path in predict(matte_fn, FLAGS.predict, FLAGS.output):
-            print(path)
-    if FLAGS.convert:
-        _convert(model, weights)
+    return model, weights
 
 
-def _convert(model, weights: Path) -> None:
-    """Exports into the folder of a run's weights, or else into --output."""
+def _export(model, weights: Path, training=None, validation=None) -> None:
+    """Converts, and compresses, into the folder of a run's weights, or else into --output."""
+    import functools
+
     import export
+    import models
     from runs import CHECKPOINT_NAME
 
     in_run = CHECKPOINT_NAME.fullmatch(weights.name)
-    output = weights.parent / "export" if in_run else Path(FLAGS.output)
-    samples = export.load_samples(FLAGS.data, model.input_shape[1:3])
-    name = FLAGS.tflite_name or model.name
-    export.convert_all(model, output, name, samples, android=FLAGS.android)
+    size = model.input_shape[1:3]
+    options = {
+        "output": weights.parent / "export" if in_run else Path(FLAGS.output),
+        "name": FLAGS.tflite_name or model.name,
+        "samples": export.load_samples(FLAGS.data, size),
+        "android": FLAGS.android,
+        "formats": FLAGS.formats,
+        "allow_cpu_ops": FLAGS.allow_cpu_ops,
+    }
+    print(f"exporting {weights}")
+    if FLAGS.convert:
+        export.convert_all(model, **options)
+    if not FLAGS.compress:
+        return
+    from export.compress import Plan, compress
+
+    build = functools.partial(models.MODELS[FLAGS.model], size)
+    if FLAGS.model == "mattingnet":
+        build = functools.partial(build, size=FLAGS.model_size)
+    plan = Plan(
+        FLAGS.compress,
+        epochs=FLAGS.nb_epoch or 5,
+        lr=FLAGS.lr if FLAGS["lr"].present else 1e-4,
+        sparsity=FLAGS.sparsity,
+        clusters=FLAGS.clusters,
+    )
+    try:
+        compress(model, build, training, validation, plan, **options)
+    finally:
+        training.close()
 
 
 if __name__ == "__main__":
-    cli.run(dispatch, VERBS)
+    cli.run(dispatch, VERBS, "--resume=True goes on with a training")

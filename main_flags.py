@@ -8,7 +8,11 @@ from absl import flags
 from files import UserError
 
 FLAGS = flags.FLAGS
-NETWORKS = ("mattingnet", "fast_scnn")
+NETWORKS = (
+    *("mattingnet", "fast_scnn"),
+    *("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet", "refine_unet", "kmeans"),
+)
+REFINEMENTS = ("none", "guided", "crf", "closed_form")
 
 # What to do.
 flags.DEFINE_boolean("train", False, "Train a network.")
@@ -19,10 +23,17 @@ flags.DEFINE_boolean("resume", False, "Go on with the newest run in --checkpoint
 flags.DEFINE_boolean("evaluate", False, "Score the network on the pictures of --data.")
 flags.DEFINE_list("predict", [], "Photos or folders to write alphas and cut-outs of.")
 flags.DEFINE_boolean("convert", False, "Export the network for phones.")
+flags.DEFINE_enum(
+    "compress",
+    None,
+    ("prune", "cluster", "qat"),
+    "Make the network smaller by training it a little more, and export it: prune makes weights 0, "
+    "cluster makes them equal, qat accustoms them to int8.",
+)
 flags.DEFINE_string("preview_data", "", "Write a sheet of what the network is fed to this PNG.")
 
 # The network.
-flags.DEFINE_enum("model", "mattingnet", NETWORKS, "The network.")
+flags.DEFINE_enum("model", "mattingnet", NETWORKS, "The network; or kmeans, which is not one.")
 flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of MattingNet.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
 flags.DEFINE_string(
@@ -30,6 +41,18 @@ flags.DEFINE_string(
     "",
     "Weights (.weights.h5, or the folder of a run) to start from, evaluate, apply or convert. "
     "Training from scratch passes over a file that is not there.",
+)
+flags.DEFINE_string(
+    "vgg_weights",
+    "",
+    "VGG16's weights (.npz), from which networks that contain it start; none: start from chance. "
+    "Default: those of keras.applications, downloaded once.",
+)
+flags.DEFINE_enum(
+    "refine",
+    "none",
+    REFINEMENTS,
+    "Fit the alphas of --evaluate and --predict to the photograph at its own size.",
 )
 
 # The data.
@@ -51,11 +74,16 @@ flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", 
 
 # The training.
 flags.DEFINE_integer(
-    "nb_epoch", None, "The most epochs. Default: 100, or 30 on the built-in sample.", lower_bound=1
+    "nb_epoch",
+    None,
+    "The most epochs. Default: 100, or 30 on the built-in sample; 5 for --compress.",
+    lower_bound=1,
 )
 flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", lower_bound=1)
 flags.DEFINE_enum("loss", "focal", ("focal", "bce_dice"), "The weighting of the matte's loss.")
-flags.DEFINE_float("lr", 0.001, "The (highest) learning rate.", lower_bound=0.0)
+flags.DEFINE_float(
+    "lr", 0.001, "The (highest) learning rate. For --compress the default is 0.0001.", 0.0
+)
 flags.DEFINE_enum(
     "schedule", "cosine", ("cosine", "halving", "constant"), "How the learning rate changes."
 )
@@ -73,16 +101,28 @@ flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", 0, 2
 flags.DEFINE_string(
     "checkpoint_path", "", "Where runs go. Default: trained_models/NETWORK; a dated folder a run."
 )
-flags.DEFINE_string("output", "output", "Where --evaluate and --predict write.")
+flags.DEFINE_string("output", "output", "Where --evaluate, --predict and --convert write.")
 flags.DEFINE_string("tflite_name", "", "Name of the exported file. Default: the network's.")
 flags.DEFINE_boolean("android", False, "Export for Android: 4 channels, RGBA.")
+
+# The exported files.
+flags.DEFINE_list(
+    "formats",
+    None,
+    "Of what is exported: float32, float16, dynamic, int8, uint8 (.tflite); mlpackage_float32, "
+    "mlpackage_float16, mlpackage_int8, mlpackage_palettized, mlmodel. Default: all.",
+)
+flags.DEFINE_boolean("allow_cpu_ops", False, "Keep files with ops that phone GPUs do not take.")
+flags.DEFINE_float("sparsity", 0.5, "The share of the weights that --compress=prune makes 0.")
+flags.DEFINE_integer("clusters", 32, "How many values a layer --compress=cluster leaves.")
 
 # Flags that a resumed run may change; the rest is fixed when it is started.
 FREE_ON_RESUME = (
     *("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path"),
-    *("output", "tflite_name", "android"),
+    *("output", "tflite_name", "android", "formats", "allow_cpu_ops", "sparsity", "clusters"),
 )
-VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "preview_data")
+VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "compress")
+VERBS += ("preview_data",)
 
 
 def take_settings(started_with: dict, folder: Path) -> None:

@@ -10,11 +10,17 @@ import numpy as np
 
 import fast_scnn
 import network
+from baselines import cnn_resnet, deeplab_lfov, portrait_fcn, refine_unet
 from files import UserError
 
 MODELS: dict[str, Callable] = {
     "mattingnet": network.build,
     "fast_scnn": fast_scnn.build,
+    "portrait_fcn": portrait_fcn.build,
+    "portrait_fcn_plus": portrait_fcn.build_plus,
+    "deeplab_lfov": deeplab_lfov.build,
+    "cnn_resnet": cnn_resnet.build,
+    "refine_unet": refine_unet.build,
 }
 
 
@@ -46,9 +52,17 @@ def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:
 
     Returns:
         A model from (N, H, W, channels) in 0..255 to the alpha (N, H, W, 1) in 0..1.
+
+    Raises:
+        UserError: the network needs more than the picture.
     """
     if channels not in (3, 4):
         raise ValueError(f"channels must be 3 (RGB) or 4 (RGBA), not {channels}")
+    if len(model.inputs) > 1:
+        raise UserError(
+            f"{model.name} cannot be exported: it needs the face's box, which a detector outside "
+            "the network finds"
+        )
     if channels == 3:
         return keras.Model(model.input, model.output["output"], name=model.name)
     trained = model.get_layer("normalize")

@@ -1,4 +1,4 @@
-"""Exports trained networks for phones: `python -m export --help`.
+"""Exports trained networks for phones: `main.py --convert=True` and `--compress`.
 
 A file goes out when its ops are those of phone GPUs and its alphas are those of its Keras model.
 """

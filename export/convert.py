@@ -1,10 +1,8 @@
 """From a trained network to files for phones, each one checked before it gets its name."""
 
-import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +26,9 @@ def convert_all(
     name: str,
     samples: Samples,
     android: bool = False,
-    formats: Sequence[str] | None = None,
+    formats: Sequence[str] | Mapping[str, Format] | None = None,
     allow_cpu_ops: bool = False,
+    details: dict | None = None,
 ) -> dict:
     """Exports a network in several formats, checks each file, and reports.
 
@@ -44,8 +43,9 @@ def convert_all(
         name: what the files' names begin with; a ".tflite" at its end is left out.
         samples: pictures of the network's size, from `load_samples`.
         android: export the 4-channel networks, which take RGBA, in the formats that have them.
-        formats: names in `formats.FORMATS`; None: all that there are.
+        formats: names in `formats.FORMATS`, or other formats by name; None: all that there are.
         allow_cpu_ops: keep files with ops that phones would run on the CPU.
+        details: more for the report, plain values.
 
     Returns:
         The JSON report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`,
@@ -74,7 +74,7 @@ def convert_all(
             cases.append(export.write(format_, output / result.file, result))
         except ExportError as error:
             result.refused = str(error)
-    document = export.document(results)
+    document = export.document(results) | (details or {})
     with replacing(output / f"{name}_export.json") as path:
         path.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="ascii")
     if cases:
@@ -83,8 +83,10 @@ def convert_all(
     print(f"checked on {len(samples.pictures)} pictures of {samples.source}")
     print(f"files, report and picture: {output / name}_*")
     if refused := [result.file for result in results if result.refused]:
+        eight = {"int8", "uint8"} & {result.format for result in results if result.refused}
         raise UserError(
             f"{len(refused)} of {len(results)} files were not kept: {', '.join(refused)}"
+            + ("; main.py --compress=qat trains a network for 8 bits" if eight else "")
         )
     return document
 
@@ -103,9 +105,9 @@ class _Export(NamedTuple):
         Raises:
             ExportError: the file is not good, and was not kept.
         """
-        with _appearing(path) as temporary:
+        with replacing(path) as temporary:
             format_.write(self.source, temporary)
-            result.bytes = _size(temporary)
+            result.bytes, result.zipped_bytes = _sizes(temporary)
             inspection = format_.inspect(temporary, self.source)
             result.ops, result.violations = dict(inspection.ops), inspection.violations
             if result.violations and not self.allow_cpu_ops:
@@ -140,8 +142,13 @@ class _Export(NamedTuple):
         }
 
 
-def _chosen(names: Sequence[str] | None, android: bool) -> dict[str, Format]:
-    formats = {name: load_format(name) for name in (FORMATS if names is None else names)}
+def _chosen(
+    names: Sequence[str] | Mapping[str, Format] | None, android: bool
+) -> Mapping[str, Format]:
+    if isinstance(names, Mapping):
+        formats = names
+    else:
+        formats = {name: load_format(name) for name in (FORMATS if names is None else names)}
     if not android:
         return formats
     rgba = {name: format_ for name, format_ in formats.items() if format_.rgba}
@@ -172,27 +179,8 @@ def _not_for_gpus(violations: list[Violation]) -> str:
     )
 
 
-def _size(path: Path) -> int:
+def _sizes(path: Path) -> tuple[int, int]:
+    """Bytes of a file or of a folder's files, as they are and deflated, as apps are downloaded."""
     files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-@contextlib.contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """As `files.replacing`, for what is a file or a folder such as a `.mlpackage`.
-
-    A folder that is replaced is out of place for the moment between two renamings.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(".part", f".{path.stem}-", path.parent) as work:
-            temporary = Path(work) / path.name
-            yield temporary
-            if temporary.is_file():
-                with open(temporary, "rb") as written:
-                    os.fsync(written.fileno())
-            elif path.is_dir():
-                path.rename(Path(work) / "earlier")
-            temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    contents = [file.read_bytes() for file in files if file.is_file()]
+    return sum(map(len, contents)), sum(len(zlib.compress(content)) for content in contents)

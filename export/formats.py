@@ -67,11 +67,14 @@ class Tolerance(NamedTuple):
 
     Attributes:
         alpha: the largest |alpha - Keras's alpha| of any pixel of any picture.
-        iou: the largest change of the mean person IoU, either way.
+        iou: the largest change of the mean person IoU.
+        gains: whether a rise counts as a change: a file that is to equal its model is not better,
+            either; one that was trained on may be.
     """
 
     alpha: float | None
     iou: float | None
+    gains: bool = True
 
 
 class Violation(NamedTuple):

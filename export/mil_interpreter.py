@@ -30,8 +30,12 @@ OPS: dict[str, Callable[..., np.ndarray]] = {
     "leaky_relu": lambda x, alpha: np.where(x > 0, x, alpha * x),
     "mul": lambda x, y: x * y,
     "prelu": lambda x, alpha: nchw.prelu(x, alpha),
+    "reduce_mean": lambda x, axes, keep_dims=False: x.mean(tuple(axes), keepdims=bool(keep_dims)),
     "relu": lambda x: np.maximum(x, 0),
+    "rsqrt": lambda x, epsilon: 1 / np.sqrt(x + epsilon),
     "sigmoid": lambda x: nchw.sigmoid(x),
+    "square": lambda x: np.square(x),
+    "sub": lambda x, y: x - y,
     "tanh": lambda x: np.tanh(x),
 }
 """MIL's ops by name, with the names of its parameters."""
@@ -211,6 +215,14 @@ def max_pool(x, kernel_sizes, pad_type, strides=(1, 1), pad=None, ceil_mode=Fals
     _require(not ceil_mode, "ceil_mode")
     padding = _padding(pad_type, pad, x, kernel_sizes, strides)
     return nchw.pool(x, kernel_sizes, strides, "max", padding)
+
+
+@_op
+def pad(x, pad, mode="constant", constant_val=0.0):
+    _require(mode in ("constant", "reflect"), f"a pad of mode {mode!r}")
+    sides = np.reshape(pad, (-1, 2)).tolist()  # of the last dimensions
+    sides = [(0, 0)] * (x.ndim - len(sides)) + [tuple(each) for each in sides]
+    return np.pad(x, sides, mode, **({"constant_values": constant_val} if mode[0] == "c" else {}))
 
 
 @_op

@@ -29,6 +29,7 @@ class Result:
         file: the file's name.
         refused: why the file was not kept; None if it was.
         bytes: its size.
+        zipped_bytes: the same when it is deflated, as in an app's download.
         ops: each op with its count.
         violations: what a phone's GPU would not take; None where this cannot be told.
         parity: against the Keras model, by runtime.
@@ -39,6 +40,7 @@ class Result:
     file: str
     refused: str | None = None
     bytes: int = 0
+    zipped_bytes: int = 0
     ops: dict[str, int] = field(default_factory=dict)
     violations: list[Violation] | None = None
     parity: dict[str, Parity] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Result:
             "kept": self.refused is None,
             "refused": self.refused,
             "bytes": self.bytes,
+            "zipped_bytes": self.zipped_bytes,
             "ops": dict(sorted(self.ops.items())),
             "gpu": {
                 "verdict": self.gpu,
@@ -99,8 +102,8 @@ def table(results: Sequence[Result]) -> str:
     Errors are of alpha, 0..1; latencies are milliseconds on this machine's CPU.
     """
     rows = [
-        ("", "", "alpha", "error", "person", "", "ms, 1", "ms, 2", "phone"),
-        ("format", "kB", "max", "mean", "IoU", "change", "thread", "threads", "GPU"),
+        ("", "", "kB,", "alpha", "error", "person", "", "ms, 1", "ms, 2", "phone"),
+        ("format", "kB", "zipped", "max", "mean", "IoU", "change", "thread", "threads", "GPU"),
     ]
     for result in results:
         parity = result.furthest
@@ -113,6 +116,7 @@ def table(results: Sequence[Result]) -> str:
             (
                 result.format,
                 f"{result.bytes / 1e3:.0f}",
+                f"{result.zipped_bytes / 1e3:.0f}",
                 *(error if error == "-" else f"{error:.1e}" for error in errors),
                 *ious,
                 *("-" if time is None else f"{time * 1e3:.1f}" for time in times),

@@ -7,9 +7,6 @@ import numpy as np
 
 from files import UserError
 
-CALIBRATION = 100
-CHECKED = 100
-
 
 @dataclass(frozen=True)
 class Samples:
@@ -28,15 +25,16 @@ class Samples:
     source: str
 
 
-def load_samples(folders: Sequence[str], size: tuple[int, int]) -> Samples:
-    """Reads up to 100 pairs to calibrate with and 100 others to check with.
+def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100) -> Samples:
+    """Reads up to `count` pairs to calibrate with and as many others to check with.
 
     They are spread evenly over the folders' `training` and `testing` sub-folders; where there are
     none, over the two sides of the usual split by name.
 
     Args:
-        folders: as `data_generator.find_pairs` takes them. None: the built-in sample.
+        folders: as `data_generator.find_pairs` takes them; none: the built-in sample.
         size: (height, width) of the network.
+        count: how many of each at most.
 
     Raises:
         UserError: a folder holds no pairs.
@@ -58,8 +56,8 @@ def load_samples(folders: Sequence[str], size: tuple[int, int]) -> Samples:
         testing = training
     if testing == training and len(training) > 1:
         training, testing = data_generator.split(training, 0.5)
-    calibration = data_generator.load(_spread(training, CALIBRATION), size)
-    checked = data_generator.load(_spread(testing, CHECKED), size)
+    calibration = data_generator.load(_spread(training, count), size)
+    checked = data_generator.load(_spread(testing, count), size)
     return Samples(calibration.images, checked.images, checked.mattes, source)
 
 

@@ -30,6 +30,7 @@ from export.formats import ExportError, Format, Inspection, Runtime, Source, Tol
 from export.tflite_file import INPUT, OUTPUT, SIGNATURE
 from export.verify import as_input
 from files import UserError
+from quiet import stderr_kept_back
 
 # Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
 _EIGHT_BIT = Tolerance(alpha=None, iou=0.005)
@@ -44,7 +45,12 @@ _FULLY_QUANTISED = ("int8", "uint8")
 _WARM_UP, _RUNS = 3, 20
 
 
-def convert(model: keras.Model, kind: str, calibration: np.ndarray | None = None) -> bytes:
+def convert(
+    model: keras.Model,
+    kind: str,
+    calibration: np.ndarray | None = None,
+    quantisation_aware: bool = False,
+) -> bytes:
     """Converts a network.
 
     Args:
@@ -53,6 +59,7 @@ def convert(model: keras.Model, kind: str, calibration: np.ndarray | None = None
             and float activations; "int8", integers throughout but float32 at both ends; "uint8",
             integers there, too: a picture's bytes in, alpha in steps of 1/256 out.
         calibration: uint8 RGB (N, H, W, 3), pictures that show a fully quantised model its ranges.
+        quantisation_aware: the model is from `quantise.with_channels`, and has its ranges itself.
 
     Returns:
         The bytes of the file.
@@ -67,12 +74,11 @@ def convert(model: keras.Model, kind: str, calibration: np.ndarray | None = None
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], tf.Module())
     if kind not in ("float32", "float16"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if kind in _FULLY_QUANTISED:
+    if kind in _FULLY_QUANTISED and not quantisation_aware:
         if calibration is None or not len(calibration):
             raise ValueError(f"{kind} needs calibration pictures")
         channels = model.input_shape[3]
         converter.representative_dataset = lambda: _batches(calibration, channels)
-        # No op may stay in float: the converter refuses instead.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     if kind == "uint8":
         converter.inference_input_type = converter.inference_output_type = tf.uint8
@@ -81,6 +87,8 @@ def convert(model: keras.Model, kind: str, calibration: np.ndarray | None = None
             converted = converter.convert()
     except (ConverterError, RuntimeError, ValueError) as error:
         raise ExportError(f"TFLite's converter: {_first_line(error)}") from error
+    if kind in _FULLY_QUANTISED:
+        _refuse_floats(converted)
     shapes = ((1, *model.input_shape[1:]), (1, *model.output_shape[1:]))
     return tflite_file.finish(converted, *shapes, kind, model.name)
 
@@ -96,15 +104,23 @@ def _frozen(model: keras.Model):
     return convert_variables_to_constants_v2(infer.get_concrete_function())
 
 
+def _refuse_floats(converted: bytes) -> None:
+    """Nothing but the two ends of a fully quantised file may be in float."""
+    for op in tflite_graph.read(converted).ops:
+        floats = [each for each in (*op.inputs, *op.outputs) if each.type == "FLOAT32"]
+        if floats and op.name not in ("QUANTIZE", "DEQUANTIZE"):
+            raise ExportError(f"{op.name} stays in float ({floats[-1].name})")
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps back the converter's news of its temporary files."""
+    """Keeps back the converter's news of its temporary files and settings."""
     log, verbosity = logging.getLogger("tensorflow"), absl_logging.get_verbosity()
     level = log.level
     log.setLevel(logging.WARNING)
     absl_logging.set_verbosity(absl_logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), stderr_kept_back():
             warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
             yield
     finally:
@@ -135,7 +151,9 @@ def runtimes(path: Path) -> Mapping[str, Runtime]:
 
 def _runtime(path: Path, kernels: OpResolverType) -> Runtime:
     try:
-        interpreter = Interpreter(str(path), experimental_op_resolver_type=kernels)
+        with stderr_kept_back():  # it says that it makes a delegate
+            interpreter = Interpreter(str(path), experimental_op_resolver_type=kernels)
+            interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner(SIGNATURE)
     except (RuntimeError, ValueError) as error:
         raise ExportError(f"LiteRT does not load it: {_first_line(error)}") from error
@@ -155,8 +173,9 @@ def _runtime(path: Path, kernels: OpResolverType) -> Runtime:
 
 def latency(path: Path, threads: int) -> float:
     """Median seconds of 20 runs with XNNPACK on this machine's CPU, after 3 to warm up."""
-    interpreter = Interpreter(str(path), num_threads=threads)
-    interpreter.allocate_tensors()
+    with stderr_kept_back():
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
     taken = interpreter.get_input_details()[0]
     interpreter.set_tensor(taken["index"], np.full(taken["shape"], 128, taken["dtype"]))
     times = []

@@ -92,26 +92,43 @@ def compare(
         The figures, and the file's alphas, float32 (N, H, W).
     """
     alphas = np.stack([runtime(picture) for picture in pictures])
-    differences = []
-    for index, (alpha, keras_alpha) in enumerate(zip(alphas, expected, strict=True)):
-        error = np.abs(alpha - keras_alpha)
-        matte = None if mattes is None else mattes[index] / np.float32(255)
-        ious = (None, None)
-        if matte is not None and (matte >= THRESHOLD).any():
-            ious = (person_iou(alpha, matte), person_iou(keras_alpha, matte))
-        differences.append(Difference(float(error.max()), float(error.mean()), *ious))
+    errors = np.abs(alphas - expected)
+    ious, keras_ious = person_ious(alphas, mattes), person_ious(expected, mattes)
+    differences = [
+        Difference(float(error.max()), float(error.mean()), iou, keras_iou)
+        for error, iou, keras_iou in zip(errors, ious, keras_ious, strict=True)
+    ]
     agreement = [person_iou(a, k) for a, k in zip(alphas, expected, strict=True)]
     mean_errors = [each.mean_error for each in differences]
     parity = Parity(
         max_error=float(np.max([each.max_error for each in differences])),
         mean_error=float(np.mean(mean_errors)),
         agreement=float(np.mean(agreement)),
-        iou=_mean([each.iou for each in differences]),
-        keras_iou=_mean([each.keras_iou for each in differences]),
+        iou=mean_iou(ious),
+        keras_iou=mean_iou(keras_ious),
         worst=int(np.argmax(mean_errors)),
         pictures=differences,
     )
     return parity, alphas
+
+
+def person_ious(alphas: np.ndarray, mattes: np.ndarray | None) -> list[float | None]:
+    """The person IoU of each picture; None where the matte shows no person.
+
+    Args:
+        alphas: float32 (N, H, W), 0..1.
+        mattes: uint8 (N, H, W), 255 = person; None: there are none.
+    """
+    if mattes is None:
+        return [None] * len(alphas)
+    pairs = zip(alphas, mattes / np.float32(255), strict=True)
+    return [person_iou(*pair) if (pair[1] >= THRESHOLD).any() else None for pair in pairs]
+
+
+def mean_iou(ious: list[float | None]) -> float | None:
+    """The mean over the pictures with a person; None where there are none."""
+    present = [iou for iou in ious if iou is not None]
+    return float(np.mean(present)) if present else None
 
 
 def problem(parity: Parity, tolerance: Tolerance) -> str | None:
@@ -128,10 +145,6 @@ def problem(parity: Parity, tolerance: Tolerance) -> str | None:
     if parity.iou_change is None:
         lost, what = 1 - parity.agreement, "masks differ from Keras's: an IoU less than 1 by"
     else:
-        lost, what = abs(parity.iou_change), "the mean person IoU changed by"
+        lost, what = -parity.iou_change, "the mean person IoU changed by"
+        lost = abs(lost) if tolerance.gains else lost
     return f"{what} {lost:.4f}, over {tolerance.iou}" if lost > tolerance.iou else None
-
-
-def _mean(values: list[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return float(np.mean(present)) if present else None

@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
+import re
 from collections import Counter
 
+import command_line
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_network
-from conftest import ROOT
 from PIL import Image
 from test_gpu_ops import Apply
 
+import main
+import models
 from export import FORMATS, convert_all, tflite
 from export.formats import Format, Inspection, Tolerance
 from export.samples import Samples
@@ -141,28 +142,42 @@ def test_what_users_get_wrong(trained, samples, tmp_path):
             convert_all(trained, tmp_path, name, samples, formats=["float32"])
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def test_help_comes_without_tensorflow():
-    code = "import sys, export.__main__; sys.exit('keras' in sys.modules)"
-    assert _run("-c", code).returncode == 0
-    assert "allow_cpu_ops" in _run("-m", "export", "--help").stdout
-    wrong = _run("-m", "export", "--format=x")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+def test_formats_are_those_that_the_help_names():
+    (names,) = re.findall(r"exported: (.*)\. Default", main.FLAGS["formats"].help)
+    assert set(re.findall(r"\w+(?=[,;]| \(|$)", names)) == FORMATS.keys()
 
 
 @pytest.mark.slow
-def test_command_line(tmp_path):
-    import models
-
+def test_command_line(tmp_path, monkeypatch):
     weights = tmp_path / "fresh.weights.h5"
     models.build("mattingnet", (64, 64), "small").save_weights(weights)
-    options = [f"--weights={weights}", "--model_size=small", "--input_shape=64x64"]
-    options += [f"--output={tmp_path}", "--formats=float32,dynamic", "--name=fresh"]
-    done = _run("-m", "export", *options)
-    assert done.returncode == 0, done.stderr
-    assert "built-in sample" in done.stdout
-    assert {"fresh_float32.tflite", "fresh_dynamic.tflite"} <= _names(tmp_path)
+    options = [f"--weight_dir={weights}", "--model_size=small", "--input_shape=64x64"]
+    options += [f"--output={tmp_path}", "--tflite_name=fresh"]
+    status, out, err = command_line.run(
+        "--convert=True", "--formats=float32,dynamic", "--android=True", *options
+    )
+    assert status == 0, err
+    assert "built-in sample" in out
+    assert {"fresh_rgba_float32.tflite", "fresh_rgba_dynamic.tflite"} <= _names(tmp_path)
+    plan = ["--nb_epoch=1", "--batch_size=64", "--sparsity=0.6", "--workers=0", "--augment=none"]
+    status, out, err = command_line.run(
+        "--compress=prune", "--formats=float16,mlmodel", *plan, *options
+    )
+    assert status == 0, err
+    assert {"fresh_pruned.weights.h5", "fresh_pruned.mlmodel"} <= _names(tmp_path)
+    report = json.loads((tmp_path / "fresh_pruned_export.json").read_text())
+    assert report["compression"]["sparsity"] == 0.6
+
+
+def test_a_wrong_format_is_one_line(tmp_path):
+    weights = tmp_path / "fresh.weights.h5"
+    models.build("mattingnet", (32, 32), "small").save_weights(weights)
+    status, _, err = command_line.run(
+        "--convert=True",
+        "--formats=float8",
+        f"--weight_dir={weights}",
+        "--model_size=small",
+        "--input_shape=32x32",
+    )
+    assert (status, err.count("\n")) == (1, 1)
+    assert "no export format 'float8'" in err

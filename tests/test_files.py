@@ -36,6 +36,34 @@ def test_earlier_file_stays_until_the_new_one_is_whole(tmp_path):
     assert names(tmp_path) == ["a.csv"]
 
 
+def test_folder_replaces_a_folder(tmp_path):
+    target = tmp_path / "net.mlpackage"
+    for content in ("old", "new"):
+        with replacing(target) as path:
+            assert path.suffix == ".mlpackage"
+            path.mkdir()
+            (path / content).touch()
+        assert names(target) == [content]
+    with pytest.raises(ValueError), replacing(target) as path:
+        path.mkdir()
+        (path / "half").touch()
+        raise ValueError
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["net.mlpackage"]
+
+
+def test_folder_does_not_replace_a_file(tmp_path):
+    target = tmp_path / "net.mlpackage"
+    target.write_text("old")
+    with (
+        pytest.raises(UserError, match=r"cannot write .*: Not a directory"),
+        replacing(target) as path,
+    ):
+        path.mkdir()
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["net.mlpackage"]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UserError])
 def test_error_in_between(tmp_path, error):
     target = tmp_path / "a.csv"

@@ -1,0 +1,45 @@
+"""From scores to what the other networks give, and transposed convolutions to enlarge them."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def two_maps(scores) -> dict:
+    """Scores (N, H, W, 2) as `output`, the alpha, and `boundary_attention`, each (N, H, W, 1)."""
+    names = ("output", "boundary_attention")
+    return {
+        name: keras.layers.Activation("sigmoid", dtype="float32", name=name)(logits)
+        for name, logits in zip(names, ops.split(scores, 2, axis=-1), strict=True)
+    }
+
+
+def upscore(x, factor: int, trainable: bool = True):
+    """Enlarges score maps `factor` times by a transposed convolution.
+
+    It starts as bilinear interpolation of each map, and may learn something else (Long et al.,
+    1411.4038). Beyond the border scores are taken to be 0.
+
+    Args:
+        x: (N, H, W, C).
+        factor: even.
+        trainable: whether it learns.
+    """
+    maps = x.shape[-1]
+    kernel = np.zeros((2 * factor, 2 * factor, maps, maps), np.float32)
+    kernel[:, :, range(maps), range(maps)] = np.outer(_tent(factor), _tent(factor))[..., None]
+    return keras.layers.Conv2DTranspose(
+        maps,
+        2 * factor,
+        strides=factor,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=keras.initializers.Constant(kernel.tolist()),
+        trainable=trainable,
+    )(x)
+
+
+def _tent(factor: int) -> np.ndarray:
+    """How much a pixel counts at each of the 2 `factor` places around its centre, (2 factor,)."""
+    distance = (np.arange(2 * factor) + 0.5) / factor - 1.0
+    return 1.0 - np.abs(distance)

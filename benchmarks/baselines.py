@@ -1,0 +1,68 @@
+"""The networks of the field in one table: trained alike, scored alike.
+
+python benchmarks/baselines.py --data=DIR,DIR --vgg_weights=FILE --output=RUN
+
+Every network trains on the same pictures for the same number of epochs, with the same loss and
+augmentations, and the learning rate that suits its start. Each is scored on the `testing`
+sub-folders. RUN keeps a folder a network: what is there is not done again, and a training that was
+interrupted goes on where it stopped. The table goes to RUN/table.md, the alphas of six portraits
+side by side to RUN/portraits.png.
+
+--networks=NAME,... does these only (and shows all that are done); --pictures, --epochs and
+--input_shape set the budget. With the default one and four data sets, expect one to two hours for
+each VGG-sized network on two idle cores.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+import cli
+from files import UserError
+from quiet import start_keras
+
+FLAGS = flags.FLAGS
+NETWORKS = (
+    *("kmeans", "cnn_resnet", "portrait_fcn", "portrait_fcn_plus", "deeplab_lfov"),
+    *("refine_unet", "fast_scnn", "mattingnet"),
+)
+flags.DEFINE_list("data", [], "Folders of pictures and mattes, with training and testing.")
+flags.DEFINE_string("output", "output", "The folder of what is done already, and of the results.")
+flags.DEFINE_list("networks", list(NETWORKS), "Which networks.")
+flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz). Default: keras.applications'.")
+flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
+flags.DEFINE_integer("pictures", 200, "Training pictures of each data set; 0: all.", 0)
+flags.DEFINE_integer("test_pictures", 0, "Testing pictures of each data set; 0: all.", 0)
+flags.DEFINE_integer("epochs", 8, "Epochs of each network.", 1)
+flags.DEFINE_integer("batch_size", 8, "Pictures in a batch.", 1)
+flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", 0)
+
+
+def main() -> None:
+    """Does the networks that are not done, one after the other, and shows all that are."""
+    if unknown := set(FLAGS.networks) - set(NETWORKS):
+        raise UserError(f"no network {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
+    start_keras()
+    from benchmarks.baselines_bench import Bench, Budget
+
+    budget = Budget(
+        FLAGS.data,
+        FLAGS.input_shape,
+        FLAGS.pictures,
+        FLAGS.test_pictures,
+        FLAGS.epochs,
+        FLAGS.batch_size,
+    )
+    bench = Bench(FLAGS.output, budget, FLAGS.vgg_weights, FLAGS.workers)
+    for name in FLAGS.networks:
+        if not bench.result(name):
+            print(f"\n{name}", flush=True)
+            bench.do(name)
+    print(f"\n{bench.show(NETWORKS)}\n{FLAGS.output}/table.md, {FLAGS.output}/portraits.png")
+
+
+if __name__ == "__main__":
+    cli.run(main, ["data"])

@@ -1,0 +1,235 @@
+"""Trains and scores the networks of the field on one budget, and keeps what is done."""
+
+import json
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import data_generator
+import models
+import training
+import vgg16
+from augmentation import DEFAULT, Augmentation
+from benchmarks.baselines_sheet import draw
+from evaluation import MatteFunction, model_matte_fn, score
+from files import UserError, replacing
+from pairs import Pair, find_pairs, read_pair
+from pictures import write_png
+from preprocess import parse_input_shape
+from recipe import Recipe
+from runs import Run
+from sample_data import sample_backgrounds
+
+# What was trained on ImageNet is spoilt by the steps that a start by chance needs.
+LEARNING_RATES = {True: 1e-4, False: 1e-3}
+SHOWN = 6
+# The four scores of Long et al. (1411.4038), as reports on these networks give them, then ours.
+COLUMNS = {
+    "pixel_accuracy": "pixel acc.",
+    "mean_accuracy": "mean acc.",
+    "mean_iou": "mean IU",
+    "frequency_weighted_iou": "f.w. IU",
+    "person_iou": "person IoU",
+    "boundary_iou": "boundary IoU",
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What results must have in common to stand in one table.
+
+    Attributes:
+        data: folders of pictures and mattes, with training and testing.
+        input_shape: as `preprocess.parse_input_shape` reads it.
+        pictures: training pictures of each folder; 0: all.
+        test_pictures: testing pictures of each folder; 0: all.
+        epochs: of each network.
+        batch_size: pictures in a batch.
+    """
+
+    data: list[str]
+    input_shape: str = "256"
+    pictures: int = 200
+    test_pictures: int = 0
+    epochs: int = 8
+    batch_size: int = 8
+
+
+class Bench:
+    """A folder with a folder for each network that is done.
+
+    Args:
+        output: the folder.
+        budget: of all networks.
+        vgg_weights: as `vgg16.conv_weights` takes it.
+        workers: processes that read and augment pictures.
+    """
+
+    def __init__(self, output: str | Path, budget: Budget, vgg_weights: str = "", workers: int = 0):
+        self.output = Path(output)
+        self.budget = budget
+        self.vgg_weights = vgg_weights
+        self.workers = workers
+        self.testing = {
+            folder: few(find_pairs([folder], "testing"), budget.test_pictures)
+            for folder in budget.data
+        }
+
+    def result(self, name: str) -> dict | None:
+        """What was found for that network, if it is done.
+
+        Raises:
+            UserError: it was done on another budget.
+        """
+        path = self.output / name / "result.json"
+        if not path.is_file():
+            return None
+        result = json.loads(path.read_text())
+        self._check_budget(result, path)
+        return result
+
+    def do(self, name: str) -> None:
+        """Trains and scores a network, and writes its `alphas.npz` and `result.json`."""
+        folder = self.output / name
+        result = {"budget": asdict(self.budget), "parameters": 0, "macs": 0}
+        if name == "kmeans":
+            from baselines.kmeans import matte as matte_fn
+        else:
+            model = self._train(name, folder)
+            matte_fn = model_matte_fn(training.predict_batch(model), model.input_shape[1:3])
+            result |= {"parameters": model.count_params(), "macs": count_macs(model)}
+        report, _ = score(matte_fn, self.testing)
+        images = [image for image, _ in self._shown()]
+        result |= {
+            "mean": report["all"]["mean"],
+            "sets": {key: each["mean"] for key, each in report["sets"].items()},
+            "milliseconds": _milliseconds(matte_fn, images),
+        }
+        levels = [np.rint(matte_fn(image) * 255).astype(np.uint8) for image in images]
+        with replacing(folder / "alphas.npz") as path:
+            np.savez_compressed(path, *levels)
+        with replacing(folder / "result.json") as path:
+            path.write_text(json.dumps(result, indent=1))
+        keras.backend.clear_session()
+
+    def show(self, names: tuple[str, ...]) -> str:
+        """Writes `table.md` and `portraits.png` of those that are done; returns the table."""
+        results = {name: found for name in names if (found := self.result(name))}
+        table = format_table(results)
+        with replacing(self.output / "table.md") as path:
+            path.write_text(table)
+        shown = self._shown()
+        columns = {"photo": [image for image, _ in shown], "matte": [matte for _, matte in shown]}
+        for name in results:
+            with np.load(self.output / name / "alphas.npz") as alphas:
+                columns[name] = [alphas[f"arr_{number}"] for number in range(len(shown))]
+        write_png(self.output / "portraits.png", draw(columns))
+        return table
+
+    def _check_budget(self, settings: dict, where: Path) -> None:
+        if settings["budget"] != asdict(self.budget):
+            raise UserError(
+                f"{where} is of another budget, {settings['budget']}: choose another --output"
+            )
+
+    def _train(self, name: str, folder: Path) -> keras.Model:
+        """The trained network; goes on with a run that is in `folder`."""
+        keras.utils.set_random_seed(0)
+        size = parse_input_shape(self.budget.input_shape)
+        # The loader forks its workers: before the network gives TensorFlow's threads work.
+        train, val = self._sequences(size)
+        try:
+            model = models.build(name, size)
+            pretrained = vgg16.uses_vgg16(model)
+            recipe = Recipe(
+                self.budget.epochs, loss="bce_dice", lr=LEARNING_RATES[pretrained], patience=0
+            )
+            started = any(folder.glob("*/run.json"))
+            if pretrained and not any(folder.glob("*/state.npz")):
+                vgg16.load_into(model, vgg16.conv_weights(self.vgg_weights))
+            settings = {"budget": asdict(self.budget)}
+            run = Run.latest(folder) if started else Run.create(folder, settings)
+            self._check_budget(run.settings(), run.folder)
+            training.compile_model(model, recipe, len(train))
+            progress = run.load_state(model)
+            if progress.finished:
+                run.load_checkpoint(model, progress.best_epoch)
+            else:
+                training.train(model, train, val, run, recipe, resume=run.has_state())
+        finally:
+            train.close()
+        return model
+
+    def _sequences(self, size: tuple[int, int]) -> tuple:
+        """The batches that all networks train on, and those that choose the best epoch."""
+        pairs = [
+            pair
+            for folder in self.budget.data
+            for pair in few(find_pairs([folder], "training"), self.budget.pictures)
+        ]
+        parts = data_generator.split(pairs, 0.9)
+        train, val = (data_generator.load(part, size) for part in parts)
+        batches = data_generator.PortraitSequence(
+            train.images,
+            train.mattes,
+            self.budget.batch_size,
+            augmentation=Augmentation(DEFAULT, backgrounds=sample_backgrounds()),
+            shuffle=True,
+            workers=self.workers,
+        )
+        return batches, data_generator.PortraitSequence(
+            val.images, val.mattes, self.budget.batch_size
+        )
+
+    def _shown(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Six of the testing pictures with their mattes, evenly over the data sets."""
+        pairs: list[Pair] = [pair for found in self.testing.values() for pair in found]
+        return [read_pair(pair) for pair in few(pairs, SHOWN)]
+
+
+def count_macs(model: keras.Model) -> int:
+    """Multiply-accumulates of a picture's way through the convolutions, as papers count them."""
+    macs = 0
+    for layer in model.layers:
+        transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+        place = layer.input if transposed else layer.output
+        # Each weight of a kernel is used once at each place made, or if transposed, given.
+        if "Conv" in type(layer).__name__:
+            kernels = [weight for weight in layer.weights if len(weight.shape) == 4]
+            macs += sum(int(np.prod(each.shape)) for each in kernels) * int(
+                np.prod(place.shape[1:3])
+            )
+    return macs
+
+
+def format_table(results: dict[str, dict]) -> str:
+    """A Markdown table with a row a network; shares in per cent."""
+    head = ["network", *COLUMNS.values(), "parameters", "GMACs", "ms a photo"]
+    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for name, result in results.items():
+        shares = [f"{100 * result['mean'][key]:.2f}" for key in COLUMNS]
+        costs = [f"{result['parameters']:,}", f"{result['macs'] / 1e9:.2f}"]
+        rows.append([name, *shares, *costs, f"{result['milliseconds']:.0f}"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def few(items: list, count: int) -> list:
+    """`count` of them, evenly; all if there are fewer or `count` is 0."""
+    if not count or count >= len(items):
+        return items
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def _milliseconds(matte_fn: MatteFunction, images: list[np.ndarray]) -> float:
+    """The median time from a photograph to its alpha, after a first one."""
+    matte_fn(images[0])
+    times = []
+    for image in images * 3:
+        start = time.perf_counter()
+        matte_fn(image)
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)

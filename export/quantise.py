@@ -1,0 +1,149 @@
+"""Quantisation-aware training with tfmot: a network that learns to live with 8 bits.
+
+Each activation and weight is rounded to 256 levels in training, as the file will have it.
+"""
+
+import numpy as np
+import tensorflow_model_optimization as tfmot
+import tf_keras
+
+_quantisation = tfmot.quantization.keras
+_BATCH = 8
+# How far the input of a squashing activation is told apart; beyond, the output hardly changes: less
+# than a 256th for the sigmoid, and a 127th for tanh.
+_SATURATED = {"sigmoid": 8.0, "tanh": 4.0}
+
+
+class _OutputOnly(_quantisation.QuantizeConfig):
+    """Rounds a layer's output, and nothing else; or not even that.
+
+    For PReLU, which tfmot does not know: TFLite's int8 kernel takes the slopes as they are, where
+    slopes that were rounded in training leave the op in float. And for bilinear enlargement, which
+    has its output in the steps of its input.
+    """
+
+    def __init__(self, rounds: bool):
+        self.rounds = rounds
+
+    def get_weights_and_quantizers(self, layer):
+        return []
+
+    def set_quantize_weights(self, layer, quantize_weights):
+        pass
+
+    def get_activations_and_quantizers(self, layer):
+        return []
+
+    def set_quantize_activations(self, layer, quantize_activations):
+        pass
+
+    def get_output_quantizers(self, layer):
+        if not self.rounds:
+            return []
+        return [
+            _quantisation.quantizers.MovingAverageQuantizer(
+                num_bits=8, per_axis=False, symmetric=False, narrow_range=False
+            )
+        ]
+
+    def get_config(self):
+        return {"rounds": self.rounds}
+
+
+def quantisation_aware(network: tf_keras.Model, pictures: np.ndarray) -> tf_keras.Model:
+    """The network with rounding in it, ready for fine-tuning.
+
+    tfmot starts all ranges at -6..6 and moves them by a thousandth of the way a step, which a short
+    fine-tuning never makes up for: here they start where the trained network has them.
+
+    Args:
+        network: from `bridge.twin`; it is left as it was.
+        pictures: uint8 RGB (N, H, W, 3), of the network's size.
+
+    Returns:
+        A model with the inputs and outputs of `network`. Batch normalisation is frozen: with
+        statistics that change from batch to batch the ranges would, too.
+    """
+    annotated = tf_keras.models.clone_model(network, clone_function=_annotated)
+    with _quantisation.quantize_scope({"_OutputOnly": _OutputOnly}):
+        rounding = _quantisation.quantize_apply(annotated)
+    _set_ranges(rounding, network, pictures)
+    for layer in rounding.layers:
+        inner = getattr(layer, "layer", None)
+        if isinstance(inner, tf_keras.layers.BatchNormalization):
+            layer.trainable = False
+    return rounding
+
+
+def _annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    if isinstance(layer, tf_keras.layers.PReLU):
+        return _quantisation.quantize_annotate_layer(layer, _OutputOnly(True))
+    if isinstance(layer, tf_keras.layers.UpSampling2D):
+        return _quantisation.quantize_annotate_layer(layer, _OutputOnly(False))
+    return _quantisation.quantize_annotate_layer(layer)
+
+
+def _set_ranges(rounding: tf_keras.Model, network: tf_keras.Model, pictures: np.ndarray) -> None:
+    """Sets the range of every activation to what the network shows on the pictures."""
+    ranges = _ranges(network, pictures)
+    for layer in rounding.layers:
+        name = layer.name.removeprefix("quant_")
+        for variable in layer.weights:
+            kind, _, end = variable.name.split("/")[-1].split(":")[0].rpartition("_")
+            if end not in ("min", "max"):
+                continue
+            if kind == layer.name:  # of the input
+                low, high = 0.0, 255.0
+            elif kind == "pre_activation":
+                high = _SATURATED[network.get_layer(name).activation.__name__]
+                low = -high
+            elif kind in ("post_activation", "output"):
+                low, high = ranges[name]
+            else:  # of weights, which are looked at in every step
+                continue
+            variable.assign(low if end == "min" else high)
+
+
+def _ranges(network: tf_keras.Model, pictures: np.ndarray) -> dict[str, tuple[float, float]]:
+    """The least and the largest value that each layer gives, each a mean over batches.
+
+    0 is always within, for padding is exact only then.
+    """
+    layers = [each for each in network.layers if not isinstance(each, tf_keras.layers.InputLayer)]
+    probe = tf_keras.Model(network.input, [layer.output for layer in layers])
+    extremes = []
+    for start in range(0, len(pictures), _BATCH):
+        outputs = probe(pictures[start : start + _BATCH].astype(np.float32), training=False)
+        extremes.append([(np.min(output), np.max(output)) for output in outputs])
+    means = np.mean(extremes, axis=0)
+    return {
+        layer.name: (min(0.0, float(low)), max(0.0, float(high)))
+        for layer, (low, high) in zip(layers, means, strict=True)
+    }
+
+
+def with_channels(rounding: tf_keras.Model, channels: int) -> tf_keras.Model:
+    """The trained network with one output, the alpha, for RGB, or for RGBA without its alpha.
+
+    Args:
+        rounding: from `quantisation_aware`.
+        channels: 3 or 4.
+    """
+    if channels == 3:
+        return tf_keras.Model(rounding.input, rounding.outputs[0], name=rounding.name)
+    image = tf_keras.Input((*rounding.input_shape[1:3], channels), name="image")
+
+    def copied(layer):
+        config = layer.get_config()
+        if layer.name == "quant_normalize":  # whose initial values are for three channels
+            config["layer"]["config"]["kernel_initializer"] = "zeros"
+        return type(layer).from_config(config)
+
+    with _quantisation.quantize_scope({"_OutputOnly": _OutputOnly}):
+        wider = tf_keras.models.clone_model(rounding, image, copied)
+    for variable, trained in zip(wider.weights, rounding.weights, strict=True):
+        value = trained.numpy()
+        if value.shape != variable.shape:  # the kernel that drops the fourth channel
+            value = np.pad(value, ((0, 0), (0, 0), (0, 1), (0, 0)))
+        variable.assign(value)
+    return tf_keras.Model(wider.input, wider.outputs[0], name=f"{rounding.name}_rgba")
