@@ -8,6 +8,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
 
 from absl import app, flags
 
@@ -56,6 +58,34 @@ def execute(command: Callable[[], None], verbs: Sequence[str], advice: str = "")
     except KeyboardInterrupt:
         return _fail(f"interrupted; {advice}" if advice else "interrupted", 130)
     return 0
+
+
+def run_flags(module: ModuleType, verbs: Sequence[str]) -> dict:
+    """The values of a module's flags but the verbs, which a run keeps for when it is resumed."""
+    ours = FLAGS.get_flags_for_module(module)
+    return {flag.name: flag.value for flag in ours if flag.name not in verbs}
+
+
+def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None:
+    """Gives flags the values of a run that is resumed.
+
+    Args:
+        started_with: what `run_flags` gave when it was started.
+        free: names of flags that may have another value now.
+        folder: of the run, for the message.
+
+    Raises:
+        UserError: another flag was given another value.
+    """
+    for name, value in started_with.items():
+        flag = FLAGS[name]
+        if not flag.present:
+            flag.value = value
+        elif flag.value != value and name not in free:
+            raise UserError(
+                f"{folder} was started with --{name}={value}: it cannot go on with "
+                f"--{name}={flag.value}"
+            )
 
 
 def _fail(message: str, status: int) -> int:

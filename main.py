@@ -20,7 +20,7 @@ from absl import flags
 import cli
 import main_flags
 from files import UserError
-from main_flags import VERBS, run_flags, take_settings
+from main_flags import VERBS
 from quiet import start_keras
 
 FLAGS = flags.FLAGS
@@ -41,7 +41,7 @@ def dispatch() -> None:
         from runs import Run
 
         run = Run.latest(_checkpoint_path())
-        take_settings(run.settings()["flags"], run.folder)
+        cli.take_settings(run.settings()["flags"], main_flags.FREE_ON_RESUME, run.folder)
     reads = trains or FLAGS.evaluate or FLAGS.compress or FLAGS.preview_data
     data = _data_folders() if reads else []
     if FLAGS.preview_data:
@@ -177,9 +177,9 @@ def _train(data: list[str], run) -> Path:
         "validation_pictures": len(validation.images),
     }
     if resuming:
-        run.write_settings({**run.settings(), "flags": run_flags()})
+        run.write_settings({**run.settings(), "flags": cli.run_flags(main_flags, VERBS)})
     else:
-        settings = {"command": sys.argv, "flags": run_flags(), "data": counts}
+        settings = {"command": sys.argv, "flags": cli.run_flags(main_flags, VERBS), "data": counts}
         run = Run.create(_checkpoint_path(), settings | {"keras": keras.__version__})
     print(
         f"{model.name}: {counts['training_pictures']} pictures train, "

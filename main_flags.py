@@ -1,13 +1,7 @@
-"""The flags of main.py, and what becomes of them when a run is resumed."""
-
-import sys
-from pathlib import Path
+"""The flags of main.py."""
 
 from absl import flags
 
-from files import UserError
-
-FLAGS = flags.FLAGS
 NETWORKS = (
     *("mattingnet", "fast_scnn"),
     *("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet", "refine_unet", "kmeans"),
@@ -123,22 +117,3 @@ FREE_ON_RESUME = (
 )
 VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "compress")
 VERBS += ("preview_data",)
-
-
-def take_settings(started_with: dict, folder: Path) -> None:
-    """Gives flags the values of the run that is resumed, and refuses others."""
-    for name, value in started_with.items():
-        flag = FLAGS[name]
-        if not flag.present:
-            flag.value = value
-        elif flag.value != value and name not in FREE_ON_RESUME:
-            raise UserError(
-                f"{folder} was started with --{name}={value}: it cannot go on with "
-                f"--{name}={flag.value}"
-            )
-
-
-def run_flags() -> dict:
-    """The values of our own flags but the verbs, which a run keeps for the time it is resumed."""
-    ours = FLAGS.get_flags_for_module(sys.modules[__name__])
-    return {flag.name: flag.value for flag in ours if flag.name not in VERBS}

@@ -1,0 +1,121 @@
+"""How long painting takes, against Gatys' optimisation at equal style loss, and how it flickers.
+
+python benchmarks/style.py --photo=PHOTO --painting=PAINTING --style=NAME --vgg_weights=FILE
+
+Three tables: seconds a picture of the network for several sizes; how many steps and seconds Gatys'
+L-BFGS needs to reach the style loss (formula 4) of what the network painted; and how much of a
+clip's noise, of a scene in which nothing moves, is left in the painted clip.
+"""
+
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from absl import app, flags
+
+import vgg16
+from pictures import read_image, write_png
+from preprocess import resize
+from style_transfer import gatys
+from style_transfer.apply import Painter, fit, load_network, parse_mix
+from style_transfer.perceptual import fit_painting
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("photo", None, "A photograph.", required=True)
+flags.DEFINE_string("painting", None, "The painting that --style was trained on.", required=True)
+flags.DEFINE_string("style", "", "The network's style.")
+flags.DEFINE_string("weight_dir", "trained_models/style/paintings", "The network.")
+flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz); none: keras.applications'.")
+flags.DEFINE_list("sizes", ["256", "512", "1024"], "Longer sides for the first table.")
+flags.DEFINE_integer("size", 256, "Longer side for the other two.")
+flags.DEFINE_integer("style_size", 384, "Longer side of the painting, as in training.")
+flags.DEFINE_integer("limit", 200, "The most steps of Gatys' optimiser.")
+flags.DEFINE_string("sheet", "", "Write photo, fast and Gatys' pictures side by side to this PNG.")
+
+REPEATS = 5
+FRAMES = 8
+NOISES = (1, 2, 4, 8)
+
+
+def seconds(call, *arguments) -> float:
+    """Median of some calls after one to warm up."""
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        call(*arguments)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def time_sizes(painter: Painter, photo: np.ndarray) -> None:
+    print(f"{'picture':>12}{'seconds':>10}{'megapixels/s':>14}")
+    for size in map(int, FLAGS.sizes):
+        height, width = photo.shape[:2]
+        scale = size / max(height, width)
+        picture = resize(photo, (round(height * scale), round(width * scale)))
+        taken = seconds(painter, picture)
+        height, width = picture.shape[:2]
+        rate = height * width / taken / 1e6
+        print(f"{f'{width} x {height}':>12}{taken:10.3f}{rate:14.2f}", flush=True)
+
+
+def compare_with_gatys(painter: Painter, photo: np.ndarray, painting: np.ndarray) -> None:
+    """Gatys from the photograph until its style loss is that of the network's picture."""
+    weights = vgg16.conv_weights(FLAGS.vgg_weights)
+    painted = painter(photo)
+    scaled = gatys.normalize_weights(weights, (np.float32(photo), np.float32(painting)))
+    loss = gatys.GatysLoss(photo, painting, scaled, 1.0, 1.0)
+    goal = loss(np.float32(painted))[1]["style"]
+    settings = gatys.Settings(iterations=FLAGS.limit)
+    start, reached, last = time.perf_counter(), {}, {}
+
+    def watch(iteration: int, terms: dict[str, float], picture: np.ndarray) -> None:
+        last.update(steps=iteration, style=terms["style"], seconds=time.perf_counter() - start)
+        if terms["style"] <= goal and not reached:
+            reached.update(last)
+
+    slow = gatys.paint(photo, painting, weights, settings, watch)
+    fast = seconds(painter, photo)
+    print(f"\nstyle loss: photo {loss(np.float32(photo))[1]['style']:.4f}, network {goal:.4f}")
+    print(f"network: {fast:.3f} s")
+    found, verb = (reached, "reaches") if reached else (last, "does not reach")
+    print(
+        f"Gatys {verb} that with {found['steps']} steps in {found['seconds']:.1f} s "
+        f"(its style loss: {found['style']:.4f}): {found['seconds'] / fast:.0f} times as long"
+    )
+    if FLAGS.sheet:
+        write_png(FLAGS.sheet, np.concatenate([photo, painted, slow], axis=1))
+
+
+def measure_flicker(painter: Painter, photo: np.ndarray) -> None:
+    """Mean difference of consecutive frames, of the clip and of its painting."""
+    rng = np.random.default_rng(0)
+    print(f"\n{'noise':>6}{'clip':>8}{'painted':>9}{'ratio':>7}   (levels of 255)")
+    for noise in NOISES:
+        frames = photo + rng.normal(0, noise, (FRAMES, *photo.shape))
+        frames = np.rint(frames.clip(0, 255)).astype(np.uint8)
+        painted = np.stack([painter(frame) for frame in frames])
+        before, after = (np.abs(np.diff(np.float32(x), axis=0)).mean() for x in (frames, painted))
+        print(f"{noise:6}{before:8.2f}{after:9.2f}{after / before:7.2f}", flush=True)
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    network, names = load_network(FLAGS.weight_dir)
+    painter = Painter(network, parse_mix(FLAGS.style, names))
+    photo = read_image(FLAGS.photo)
+    time_sizes(painter, photo)
+    photo = fit(photo, FLAGS.size)
+    painting = fit_painting(read_image(FLAGS.painting), FLAGS.style_size)
+    measure_flicker(painter, photo)
+    compare_with_gatys(painter, photo, painting)
+
+
+if __name__ == "__main__":
+    app.run(main)

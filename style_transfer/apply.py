@@ -1,0 +1,210 @@
+"""Paints photographs with a trained transform network."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from files import UserError
+from models import load_weights
+from pairs import warn_left_out
+from pictures import PictureError, list_images, read_image, write_png
+from preprocess import resize
+from runs import best_checkpoint
+from style_transfer import transform_net
+from style_transfer.colour import match_colours, with_colours_of
+
+COLOURS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "painting": lambda painted, photo: painted,
+    "luminance": with_colours_of,
+    "histogram": match_colours,
+}
+"""Whose colours a painted photograph has: the painting's, or in two ways the photograph's."""
+
+
+def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
+    """The network of all styles that a training made, and the names of these.
+
+    Args:
+        path: the weights, with the run's `run.json` beside them; a run's folder, or a folder NAME
+            with `NAME.weights.h5`.
+
+    Raises:
+        UserError: one of the files is missing or is something else.
+    """
+    weights = Path(path)
+    if weights.is_dir():
+        named = weights / f"{weights.name}.weights.h5"
+        weights = named if named.is_file() else best_checkpoint(weights)
+    about = weights.parent / "run.json"
+    try:
+        settings = json.loads(about.read_text())
+        names, size = settings["styles"], settings["flags"]["model_size"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{about}, which names the styles of {weights.name}, cannot be read: {error}"
+        ) from error
+    network = transform_net.build(size=size, styles=len(names))
+    load_weights(network, weights)
+    return network, names
+
+
+def parse_mix(text: str, names: Sequence[str]) -> np.ndarray:
+    """The share of each style that a text such as "udnie" or "udnie:2,great_wave:1" asks for.
+
+    Args:
+        text: names with weights (1 if left out); the empty text is the first style.
+        names: of the network's styles.
+
+    Returns:
+        float32 (styles,), with a sum of 1.
+
+    Raises:
+        UserError: an unknown name or a weight that is not a positive number.
+    """
+    mix = np.zeros(len(names), np.float32)
+    for part in (text or names[0]).split(","):
+        name, _, weight = part.strip().partition(":")
+        if name not in names:
+            raise UserError(f"there is no style {name!r}; the styles are {', '.join(names)}")
+        try:
+            share = float(weight or 1)
+        except ValueError:
+            share = -1.0
+        if not 0 < share < float("inf"):
+            raise UserError(f"--style={text}: write NAME:WEIGHT with a weight above 0")
+        mix[names.index(name)] += share
+    return mix / mix.sum()
+
+
+def fit(photo: np.ndarray, size: int) -> np.ndarray:
+    """A photograph (H, W, 3) with its longer side reduced to `size` pixels; 0 leaves it alone."""
+    height, width = photo.shape[:2]
+    scale = min(1.0, size / max(height, width)) if size else 1.0
+    return resize(photo, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+class Painter:
+    """Paints pictures in one style or mix of styles.
+
+    Args:
+        network: of all styles, as `load_network` gives it.
+        mix: the share of each.
+        strength: of the painted picture over the photograph, 0 to 1.
+        colours: a key of `COLOURS`.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        mix: np.ndarray,
+        strength: float = 1.0,
+        colours: str = "painting",
+    ):
+        self._network = transform_net.fix_style(network, mix)
+        self._strength = np.float32(strength)
+        self._colours = COLOURS[colours]
+
+    def __call__(self, photo: np.ndarray, target: Path | None = None) -> np.ndarray:
+        """A painted picture.
+
+        Args:
+            photo: uint8 RGB (H, W, 3), of any size from 16 x 16.
+            target: not used; it makes a `PaintFunction` of this.
+
+        Returns:
+            uint8 RGB (H, W, 3).
+
+        Raises:
+            UserError: it is smaller.
+        """
+        height, width = photo.shape[:2]
+        if min(height, width) < transform_net.LEAST_SIZE:
+            raise UserError(
+                f"a picture of {width} x {height} is too small to be painted: "
+                f"{transform_net.LEAST_SIZE} pixels a side are the least"
+            )
+        stride = transform_net.STRIDE
+        more = ((0, -height % stride), (0, -width % stride), (0, 0))
+        padded = np.pad(photo, more, mode="reflect").astype(np.float32)
+        # Not `predict`: it compiles for each size, and then for sizes that are not known before,
+        # which Keras's bilinear enlargement does not take.
+        painted = keras.ops.convert_to_numpy(self._network(padded[None], training=False))
+        painted = painted[0, :height, :width]
+        return blend(photo, self._colours(painted, photo), self._strength)
+
+
+def blend(photo: np.ndarray, painted: np.ndarray, strength: float) -> np.ndarray:
+    """A painted picture over its photograph, both (H, W, 3) in 0..255: uint8 (H, W, 3)."""
+    photo = photo.astype(np.float32)
+    return np.rint(photo + np.float32(strength) * (painted - photo)).astype(np.uint8)
+
+
+PaintFunction = Callable[[np.ndarray, Path], np.ndarray]
+"""Paints uint8 (H, W, 3), of which the result, of the same shape, is going to a path."""
+
+
+def paint_photos(
+    paint: PaintFunction,
+    inputs: Iterable[str | Path],
+    output: str | Path,
+    label: str,
+    size: int,
+) -> list[Path]:
+    """Writes `NAME_LABEL.png` for photographs; those that cannot be read are left out and named.
+
+    NAME is the photograph's name without its suffix; with it where two would have the same.
+
+    Args:
+        paint: a `Painter`, or another method.
+        inputs: picture files, and folders, of which every picture is taken.
+        output: the folder to write into; made if missing.
+        label: of the style, see `style_label`.
+        size: see `fit`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: no picture could be found or read, one is too small, nothing can be written.
+    """
+    photos = []
+    for source in map(Path, inputs):
+        found = list_images(source) if source.is_dir() else [source]
+        if not found:
+            raise UserError(f"{source} holds no photographs (.jpg, .png, .webp, ...)")
+        photos += found
+    written, unreadable = [], []
+    taken = {photo.resolve() for photo in photos}
+    for photo in tqdm(photos, desc="paint", unit=" photos", disable=len(photos) < 2):
+        try:
+            picture = fit(read_image(photo), size)
+        except PictureError as error:
+            unreadable.append(str(error))
+            continue
+        target = _target(photo, Path(output), label, taken)
+        taken.add(target.resolve())
+        write_png(target, paint(picture, target))
+        written.append(target)
+    if not written:
+        raise UserError("no picture could be read: " + "; ".join(unreadable))
+    warn_left_out(unreadable, "{count} photographs left out: {names}")
+    return written
+
+
+def style_label(style: str) -> str:
+    """What a style or mix is called in the names of files: "udnie:2,great_wave" gives
+    "udnie-2-great_wave"."""
+    return re.sub(r"[^\w.]+", "-", style)
+
+
+def _target(photo: Path, output: Path, label: str, taken: set[Path]) -> Path:
+    """Where a painted photograph goes: no file twice, none that is a photograph."""
+    name = photo.stem
+    while (target := output / f"{name}_{label}.png").resolve() in taken:
+        name = photo.name if name == photo.stem else f"{name}-2"
+    return target

@@ -1,0 +1,205 @@
+"""Trains the transform network on photographs, in a run's folder (see `runs.py`)."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from files import UserError
+from pictures import read_image, write_png
+from previews import grid
+from recipe import Recipe, make_optimizer
+from runs import Progress, Run
+from style_transfer.perceptual import TERMS
+from style_transfer.photos import PhotoCrops, batch, centre_crop
+
+log = logging.getLogger(__name__)
+
+VALIDATION_PHOTOS = 8
+COPYING_STEPS = 300
+
+Loss = Callable[..., dict]
+
+
+class PaintingTrainer(keras.Model):
+    """The transform network with its losses, for `fit`; it shares the network's weights.
+
+    Args:
+        network: as `transform_net.build` makes it.
+        loss: `perceptual.PerceptualLoss`, or what is called like it.
+    """
+
+    def __init__(self, network: keras.Model, loss: Loss):
+        super().__init__(network.input, network.output, name=network.name)
+        self._terms_of = loss
+        self._means = [keras.metrics.Mean(name=name) for name in TERMS]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The sum of the weighted terms, each of which is a metric, too."""
+        terms = self._terms_of(x["image"], y_pred, x["mix"])
+        for mean in self._means:
+            mean.update_state(terms[mean.name])
+        return sum(terms.values())
+
+
+def train(
+    network: keras.Model,
+    loss: Loss,
+    crops: PhotoCrops,
+    validation: Sequence[Path],
+    names: Sequence[str],
+    run: Run,
+    recipe: Recipe,
+    resume: bool = False,
+) -> Path:
+    """Trains `network` and leaves checkpoints, history, previews and state in the folder of `run`.
+
+    With `resume`, goes on after the last whole epoch of `run`.
+
+    Args:
+        network: of `transform_net.build`, in the order of `names`.
+        loss: see `PaintingTrainer`.
+        crops: what it learns on.
+        validation: photographs that are not among these; each is painted in every style.
+        names: of the styles.
+        run: where everything goes.
+        recipe: epochs, learning rate, schedule, moving average, patience.
+
+    Returns:
+        The checkpoint of the best epoch, whose weights `network` ends with.
+
+    Raises:
+        UserError: the loss is no longer a number; a file cannot be written; nothing to resume.
+    """
+    if not (resume and run.has_state()):
+        _learn_to_copy(network, crops, recipe.lr)
+    trainer = PaintingTrainer(network, loss)
+    trainer.compile(make_optimizer(recipe, len(crops)), jit_compile=False)
+    trainer.optimizer.build(trainer.trainable_variables)
+    progress = run.load_state(trainer) if resume else Progress()
+    if progress.epoch >= recipe.epochs:
+        raise UserError(f"{run.folder} is finished ({progress.finished}): raise --nb_epoch")
+    if progress.epoch:
+        log.info("resuming %s after epoch %d", run.folder, progress.epoch)
+    photos = [centre_crop(read_image(path), crops.size) for path in validation]
+    keeper = _Keeper(run, recipe, progress, crops, photos, names)
+    trainer.fit(
+        crops,
+        validation_data=_Fixed(photos, len(names), crops.batch_size),
+        epochs=recipe.epochs,
+        initial_epoch=progress.epoch,
+        shuffle=False,
+        callbacks=[*([keeper.averages] if keeper.averages else []), keeper],
+        # A progress bar for a person, a line an epoch for a log file.
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    return run.load_checkpoint(network, progress.best_epoch)
+
+
+def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
+    """Has fresh weights learn to give a photograph back, in steps that are cheap without VGG16.
+
+    A network that starts to paint from random weights finds the colours of a painting before it
+    sees where in the photograph to put them, and keeps to it when it takes dark for light.
+    """
+    network.compile(keras.optimizers.Adam(lr), loss="mse", jit_compile=False)
+    for step in tqdm(range(COPYING_STEPS), "copying", unit=" steps"):
+        (inputs,) = crops[step]
+        network.train_on_batch(inputs, inputs["image"])
+
+
+class _Fixed(keras.utils.PyDataset):
+    """Every photograph once, the styles in turn: always the same, to tell epochs apart."""
+
+    def __init__(self, photos: Sequence[np.ndarray], styles: int, batch_size: int):
+        super().__init__()
+        self.photos = photos
+        self.mix = np.eye(styles)[np.arange(len(photos)) % styles]
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.photos) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return (batch(self.photos[part], self.mix[part]),)
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Keeps a run's folder up to date after each epoch, in the order that survives a kill.
+
+    The checkpoint is written first, then the state, and only then is the former best one removed.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        progress: Progress,
+        crops: PhotoCrops,
+        photos: Sequence[np.ndarray],
+        names: Sequence[str],
+    ):
+        super().__init__()
+        self.run = run
+        self.recipe = recipe
+        self.progress = progress
+        self.crops = crops
+        self.photos = photos
+        self.names = names
+        self.averages = keras.callbacks.SwapEMAWeights() if recipe.ema else None
+        self.started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.started = time.monotonic()
+        self.crops.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            raise UserError(
+                f"the loss is no longer a number (epoch {self.progress.epoch + 1}, batch "
+                f"{batch + 1}): lower --lr"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        progress, former = self.progress, self.progress.best_epoch
+        progress.epoch = epoch + 1
+        seconds = time.monotonic() - self.started
+        row = {name: float(value) for name, value in logs.items()}
+        progress.history.append({"epoch": progress.epoch, "seconds": seconds, **row})
+        if self.averages:
+            self.averages.on_test_begin()
+        try:
+            self._save_best(row["val_loss"])
+            self._draw()
+        finally:
+            if self.averages:
+                self.averages.on_test_end()
+        if progress.epoch == self.recipe.epochs:
+            progress.finished = f"all {progress.epoch} epochs are done"
+        self.run.save_state(self.model, progress)
+        if former and former != progress.best_epoch:
+            self.run.remove_checkpoint(former)
+
+    def _save_best(self, val_loss: float) -> None:
+        progress = self.progress
+        if val_loss < progress.best_loss:
+            self.run.save_checkpoint(self.model, progress.epoch, val_loss)
+            progress.best_loss, progress.best_epoch = val_loss, progress.epoch
+
+    def _draw(self) -> None:
+        """The held-out photographs in every style."""
+        styles = len(self.names)
+        columns = [self.photos]
+        for mix in np.eye(styles):
+            inputs = batch(self.photos, np.tile(mix, (len(self.photos), 1)))
+            painted = np.asarray(self.model.predict_on_batch(inputs))
+            columns.append(list(np.rint(painted).astype(np.uint8)))
+        sheet = grid(list(zip(*columns, strict=True)), ("photo", *self.names), repeat=2)
+        write_png(self.run.folder / "previews" / f"epoch_{self.progress.epoch:04}.png", sheet)

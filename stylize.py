@@ -1,0 +1,275 @@
+"""Paints photographs and videos in the style of a painting.
+
+  python stylize.py --content=photo.jpg                               in a style that is built in
+  python stylize.py --content=clip.mp4 --style=udnie:2,great_wave:1   a mix of two
+  python stylize.py --train=True --style_image=PAINTING --data=PHOTOS learn paintings of your own
+  python stylize.py --resume=True                                     go on after an interruption
+  python stylize.py --method=gatys --content=photo.jpg --style_image=PAINTING
+                                                      slow, for a painting without training
+
+--train, --resume, --content and --convert may be combined; what is trained is then what paints and
+is converted.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+import cli
+from files import UserError
+from quiet import start_keras
+
+FLAGS = flags.FLAGS
+SHIPPED = Path(__file__).parent / "trained_models" / "style" / "paintings"
+
+# What to do.
+flags.DEFINE_boolean("train", False, "Train a network to paint as --style_image.")
+flags.DEFINE_boolean("resume", False, "Go on with the newest training in --checkpoint_path.")
+flags.DEFINE_list("content", [], "Photos, folders of photos, or videos to paint.")
+flags.DEFINE_boolean("convert", False, "Export the network in the style --style for phones.")
+
+# How.
+flags.DEFINE_enum(
+    "method",
+    "fast",
+    ("fast", "gatys"),
+    "fast: a trained network, in one pass. gatys: hundreds of steps of optimisation.",
+)
+flags.DEFINE_list(
+    "style_image", [], "Paintings: one or more to learn with --train, one for --method=gatys."
+)
+flags.DEFINE_string(
+    "style", "", "Of a trained network: a style, or a mix such as udnie:2,great_wave:1."
+)
+flags.DEFINE_float("strength", 1.0, "Of the painted picture over the photo, 0 to 1.", 0.0, 1.0)
+flags.DEFINE_enum(
+    "colours",
+    "painting",
+    ("painting", "luminance", "histogram"),
+    "Whose colours: the painting's, or the photo's, kept by painting its brightness only, or by "
+    "matching the mean and covariance of its colours.",
+)
+flags.DEFINE_integer(
+    "size",
+    512,
+    "Longer side of the painted picture in pixels, unless the photo is smaller; 0: "
+    "the photo's own. A smaller picture has larger strokes.",
+    0,
+)
+flags.DEFINE_string(
+    "weight_dir", "", "Weights of a trained network, or the folder of a run. Default: the built-in."
+)
+flags.DEFINE_string("output", "output", "The folder to write into.")
+
+# Training, and --method=gatys.
+flags.DEFINE_list("data", [], "Folders of photos to train on.")
+flags.DEFINE_enum("model_size", "small", ("big", "small"), "The size of the network.")
+flags.DEFINE_integer(
+    "style_size", 384, "Longer side of the paintings: what decides how large strokes become.", 32
+)
+flags.DEFINE_float(
+    "content_weight", None, "Weight of the content's loss. Default: 2, with gatys 1.", 0.0
+)
+flags.DEFINE_float(
+    "style_weight", None, "Weight of the style's loss. Default: 8, with gatys 100.", 0.0
+)
+flags.DEFINE_float("tv_weight", 10.0, "Weight of the total variation's loss, in training.", 0.0)
+flags.DEFINE_integer("crop", 160, "Height and width of the crops of photos it trains on.", 64)
+flags.DEFINE_integer("nb_epoch", 40, "Epochs to train for.", 1)
+flags.DEFINE_integer("steps", 50, "Batches in an epoch.", 1)
+flags.DEFINE_integer("batch_size", 2, "Crops in a batch.", 1)
+flags.DEFINE_float("lr", 0.002, "The highest learning rate of the training.", 0.0)
+flags.DEFINE_string(
+    "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications, downloaded."
+)
+flags.DEFINE_string(
+    "checkpoint_path", "trained_models/style", "Where runs go, a dated folder each."
+)
+flags.DEFINE_integer("seed", 0, "Seed of weights, crops and noise.", 0, 2**32 - 1)
+
+# --method=gatys alone.
+flags.DEFINE_integer("iterations", 200, "Steps of the optimizer.", 1)
+flags.DEFINE_enum("optimizer", "lbfgs", ("lbfgs", "adam"), "The optimizer.")
+flags.DEFINE_enum("start", "content", ("content", "noise"), "What is changed step by step.")
+flags.DEFINE_integer("save_every", 0, "Also write the picture after every so-manieth step.", 0)
+
+# --convert alone.
+flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
+
+VERBS = ("train", "resume", "content", "convert")
+# Flags that a resumed training may change; the rest is fixed when it is started.
+FREE_ON_RESUME = (
+    *("nb_epoch", "checkpoint_path", "data", "vgg_weights", "style_image"),
+    *("method", "style", "strength", "colours", "size", "weight_dir", "output", "iterations"),
+    *("optimizer", "start", "save_every", "input_shape"),
+)
+
+
+def dispatch() -> None:
+    """Does what the flags say."""
+    _check()
+    start_keras()
+    if FLAGS.method == "gatys":
+        _paint_by_gatys()
+        return
+    weights = _train() if FLAGS.train or FLAGS.resume else None
+    if not (FLAGS.content or FLAGS.convert):
+        return
+    from style_transfer.apply import load_network, parse_mix
+
+    network, names = load_network(weights or FLAGS.weight_dir or SHIPPED)
+    style = FLAGS.style or names[0]
+    mix = parse_mix(style, names)
+    if FLAGS.content:
+        _paint(network, mix, style)
+    if FLAGS.convert:
+        _convert(network, mix, style)
+
+
+def _check() -> None:
+    """Finds what is wrong with the flags before TensorFlow is loaded."""
+    if FLAGS.method == "gatys":
+        if FLAGS.train or FLAGS.resume or FLAGS.convert:
+            raise UserError("--method=gatys has no network: nothing to train or convert")
+        if len(FLAGS.style_image) != 1 or not FLAGS.content:
+            raise UserError(
+                "--method=gatys needs --content=PHOTO and one painting, --style_image=FILE"
+            )
+    if FLAGS.train and not (FLAGS.style_image and FLAGS.data):
+        raise UserError("training needs paintings and photos: --style_image=FILE --data=FOLDER")
+    for path in (*FLAGS.content, *FLAGS.style_image, *filter(None, [FLAGS.weight_dir])):
+        if not Path(path).exists():
+            raise UserError(f"there is no {path}")
+
+
+def _train() -> Path:
+    """Trains as the flags say, in a new run or in the newest one.
+
+    Returns:
+        The best checkpoint.
+    """
+    import keras
+
+    import vgg16
+    from recipe import Recipe
+    from runs import Run
+    from style_transfer import perceptual, photos, training, transform_net
+
+    run = None
+    if FLAGS.resume:
+        run = Run.latest(FLAGS.checkpoint_path)
+        cli.take_settings(run.settings()["flags"], FREE_ON_RESUME, run.folder)
+    names, paintings = _paintings()
+    learn, held_out = photos.hold_out(photos.find_photos(FLAGS.data), training.VALIDATION_PHOTOS)
+    weights = vgg16.conv_weights(FLAGS.vgg_weights)
+    keras.utils.set_random_seed(FLAGS.seed)
+    network = transform_net.build(size=FLAGS.model_size, styles=len(names))
+    terms = perceptual.Weights(
+        content=2.0 if FLAGS.content_weight is None else FLAGS.content_weight,
+        style=8.0 if FLAGS.style_weight is None else FLAGS.style_weight,
+        variation=FLAGS.tv_weight,
+    )
+    loss = perceptual.PerceptualLoss(paintings, weights, terms)
+    crops = photos.PhotoCrops(
+        learn, FLAGS.crop, FLAGS.batch_size, FLAGS.steps, len(names), FLAGS.seed
+    )
+    settings = {
+        "command": sys.argv,
+        "flags": cli.run_flags(sys.modules[__name__], VERBS),
+        "styles": names,
+    }
+    if run:
+        run.write_settings(settings)
+    else:
+        run = Run.create(FLAGS.checkpoint_path, settings | {"keras": keras.__version__})
+    print(f"{network.name}: {', '.join(names)} on {len(learn)} photos; run folder {run.folder}")
+    recipe = Recipe(epochs=FLAGS.nb_epoch, lr=FLAGS.lr, patience=0)
+    best = training.train(network, loss, crops, held_out, names, run, recipe, FLAGS.resume)
+    print(f"best checkpoint: {best}")
+    return best
+
+
+def _paintings() -> tuple[list[str], list]:
+    """The paintings of --style_image at --style_size, and their names."""
+    from pictures import read_image
+    from style_transfer.perceptual import fit_painting
+
+    names = [Path(path).stem for path in FLAGS.style_image]
+    if len(set(names)) < len(names) or any(set(name) & set(":,") for name in names):
+        raise UserError(f"styles are called as their files, which need other names: {names}")
+    return names, [fit_painting(read_image(path), FLAGS.style_size) for path in FLAGS.style_image]
+
+
+def _paint(network, mix, style: str) -> None:
+    from style_transfer.apply import Painter, paint_photos, style_label
+    from style_transfer.video import is_video, paint_video, video_target
+
+    painter = Painter(network, mix, FLAGS.strength, FLAGS.colours)
+    label = style_label(style)
+    photos = [path for path in FLAGS.content if not is_video(path)]
+    if photos:
+        for path in paint_photos(painter, photos, FLAGS.output, label, FLAGS.size):
+            print(path)
+    for path in filter(is_video, FLAGS.content):
+        target = video_target(path, FLAGS.output, label)
+        print(f"{target}: {paint_video(painter, path, target, FLAGS.size)} frames")
+
+
+def _paint_by_gatys() -> None:
+    """Paints every photo of --content as the one painting."""
+    import vgg16
+    from pictures import write_png
+    from style_transfer import gatys
+    from style_transfer.apply import blend, paint_photos, style_label
+
+    (style,), (painting,) = _paintings()
+    settings = gatys.Settings(
+        content_weight=1.0 if FLAGS.content_weight is None else FLAGS.content_weight,
+        style_weight=100.0 if FLAGS.style_weight is None else FLAGS.style_weight,
+        iterations=FLAGS.iterations,
+        optimizer=FLAGS.optimizer,
+        start=FLAGS.start,
+        colours=FLAGS.colours,
+        seed=FLAGS.seed,
+    )
+    weights = vgg16.conv_weights(FLAGS.vgg_weights)
+
+    def paint(photo, target):
+        def watch(iteration, terms, picture):
+            if FLAGS.save_every and iteration % FLAGS.save_every == 0:
+                write_png(target.with_name(f"{target.stem}_{iteration:04}.png"), picture)
+
+        return blend(photo, gatys.paint(photo, painting, weights, settings, watch), FLAGS.strength)
+
+    label = f"{style_label(style)}_gatys"
+    for path in paint_photos(paint, FLAGS.content, FLAGS.output, label, FLAGS.size):
+        print(path)
+
+
+def _convert(network, mix, style: str) -> None:
+    """Exports one style, or mix, at --input_shape."""
+    from preprocess import parse_input_shape, resize
+    from sample_data import sample_backgrounds, sample_portrait
+    from style_transfer.apply import style_label
+    from style_transfer.phones import export_style
+    from style_transfer.transform_net import fix_style
+
+    shape = parse_input_shape(FLAGS.input_shape)
+    pictures = [sample_portrait()[0], *sample_backgrounds()]
+    report = export_style(
+        fix_style(network, mix, shape),
+        FLAGS.output,
+        style_label(style),
+        [resize(picture, shape) for picture in pictures],
+    )
+    for file in report["files"]:
+        times = ", ".join(f"{ms:.0f} ms on {n} threads" for n, ms in file["latency_ms"].items())
+        print(
+            f"{FLAGS.output}/{file['file']}: {file['bytes'] / 1e3:.0f} kB, off by up to "
+            f"{file['max_error']:.2f} of 255{', ' if times else ''}{times}"
+        )
+
+
+if __name__ == "__main__":
+    cli.run(dispatch, VERBS, "--resume=True goes on with a training")

@@ -1,0 +1,170 @@
+"""Painting photographs and videos with a trained network."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+from style_networks import picture, random_network
+
+from effects.video_files import VideoReader
+from files import UserError
+from pictures import read_image, write_png
+from style_transfer import apply, video
+from style_transfer.apply import Painter, parse_mix
+
+NAMES = ["udnie", "great_wave"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "mix"),
+    [("", [1, 0]), ("great_wave", [0, 1]), ("udnie:3,great_wave:1", [0.75, 0.25])],
+)
+def test_parse_mix(text, mix):
+    np.testing.assert_allclose(parse_mix(text, NAMES), mix)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scream", "no style 'scream'; the styles are udnie, great_wave"),
+        ("udnie:x", "NAME:WEIGHT"),
+        ("udnie:-1", "above 0"),
+        ("udnie:nan", "above 0"),
+    ],
+)
+def test_parse_mix_explains_what_is_wrong(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_mix(text, NAMES)
+
+
+def test_any_size_is_painted_and_only_its_own_pixels_count(network):
+    painter = Painter(network, np.float32([1, 0]))
+    photo = picture(37, 50)
+    painted = painter(photo)
+    assert painted.shape == photo.shape and painted.dtype == np.uint8
+    padded = np.pad(photo, ((0, 3), (0, 2), (0, 0)), "reflect")
+    np.testing.assert_array_equal(painted, painter(padded)[:37, :50])
+    for shape in ((48, 32), (32, 20), (64, 44)):
+        assert painter(picture(*shape)).shape == (*shape, 3)
+    with pytest.raises(UserError, match="15 x 40 is too small"):
+        painter(picture(40, 15))
+
+
+def test_strength_blends_with_the_photo(network):
+    photo, mix = picture(32, 32), np.float32([0, 1])
+    full = Painter(network, mix)(photo).astype(float)
+    np.testing.assert_array_equal(Painter(network, mix, strength=0)(photo), photo)
+    half = Painter(network, mix, strength=0.5)(photo)
+    np.testing.assert_allclose(half, (full + photo) / 2, atol=1)  # two roundings
+
+
+def test_colours_of_the_photo(network):
+    photo = picture(32, 32)
+    matched = Painter(network, np.float32([0, 1]), colours="histogram")(photo)
+    np.testing.assert_allclose(matched.mean((0, 1)), photo.mean((0, 1)), atol=3)
+
+
+def test_files_are_named_after_photo_and_style(tmp_path):
+    for name in ("a.png", "a.jpg.png", "b.png"):
+        write_png(tmp_path / "in" / name, picture(24, 20))
+    (tmp_path / "in" / "a.jpg").write_bytes((tmp_path / "in" / "a.png").read_bytes())
+    (tmp_path / "in" / "c.jpg").write_bytes(b"broken")
+    written = apply.paint_photos(
+        lambda photo, target: 255 - photo, [tmp_path / "in"], tmp_path / "out", "udnie", 16
+    )
+    names = [path.name for path in written]
+    assert names == ["a_udnie.png", "a.jpg_udnie.png", "a.png_udnie.png", "b_udnie.png"]
+    np.testing.assert_array_equal(read_image(written[0]), 255 - apply.fit(picture(24, 20), 16))
+    assert read_image(written[0]).shape == (16, 13, 3)
+
+
+def test_a_photo_is_never_overwritten(tmp_path):
+    for name in ("a.png", "a_udnie.png"):
+        write_png(tmp_path / name, picture(24, 20))
+    written = apply.paint_photos(
+        lambda photo, target: 255 - photo, [tmp_path], tmp_path, "udnie", 0
+    )
+    assert [path.name for path in written] == ["a.png_udnie.png", "a_udnie_udnie.png"]
+
+
+def test_nothing_to_paint(tmp_path):
+    with pytest.raises(UserError, match="holds no photographs"):
+        apply.paint_photos(lambda photo, target: photo, [tmp_path], tmp_path, "x", 0)
+    with pytest.raises(UserError, match="no picture could be read"):
+        apply.paint_photos(lambda photo, target: photo, ["gone.jpg"], tmp_path, "x", 0)
+
+
+def test_fit_only_shrinks():
+    assert apply.fit(picture(100, 60), 50).shape == (50, 30, 3)
+    assert apply.fit(picture(10, 6), 50).shape == (10, 6, 3)
+    assert apply.fit(picture(100, 60), 0).shape == (100, 60, 3)
+
+
+def test_style_label():
+    assert apply.style_label("udnie:2,great_wave") == "udnie-2-great_wave"
+
+
+def test_load_network_explains_what_is_missing(tmp_path, network):
+    folder = tmp_path / "paintings"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"no EPOCH-VALLOSS.weights.h5"):
+        apply.load_network(folder)
+    network.save_weights(folder / "paintings.weights.h5")
+    with pytest.raises(UserError, match=r"run.json, which names the styles"):
+        apply.load_network(folder)
+    about = {"flags": {"model_size": "small"}, "styles": NAMES}
+    (folder / "run.json").write_text(json.dumps(about))
+    loaded, names = apply.load_network(folder)
+    assert names == NAMES
+    for before, after in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_video_keeps_its_times_and_audio(tmp_path):
+    source = _clip(tmp_path / "clip.mp4", frames=6)
+    target = video.video_target(source, tmp_path / "out", "udnie")
+    assert target.name == "clip_udnie.mp4" and video.is_video(source)
+    assert video.video_target("x.avi", "out", "udnie").name == "x_udnie.mp4"
+    assert video.paint_video(lambda frame: 255 - frame, source, target, 32) == 6
+    before, after = VideoReader(source), VideoReader(target)
+    assert after.audio.codec_context.name == before.audio.codec_context.name == "aac"
+    times = [
+        [float(item.pts * r.time_base) for item in r if hasattr(item, "image")]
+        for r in (before, after)
+    ]
+    np.testing.assert_allclose(times[0], times[1], atol=1e-3)
+    (first, *_) = (item.image for item in VideoReader(target) if hasattr(item, "image"))
+    assert first.shape == (24, 32, 3)
+    assert abs(float(first.mean()) - (255 - 60)) < 4  # H.264 loses little of a plain picture
+
+
+def test_a_broken_video_leaves_nothing(tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"bad.mp4: not a video"):
+        video.paint_video(lambda frame: frame, tmp_path / "bad.mp4", tmp_path / "out.mp4", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.mp4"]
+
+
+def _clip(path, frames):
+    """Plain grey pictures of 64 x 48, and a tone."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", rate=48000, layout="mono")
+        for _ in range(frames):
+            plain = np.full((48, 64, 3), 60, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(plain, format="rgb24")))
+        container.mux(stream.encode())
+        tone = np.sin(np.arange(12288) / 20)[None].astype(np.float32)
+        for part in np.split(tone, 12, axis=1):
+            heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), "fltp", "mono")
+            heard.sample_rate = 48000
+            container.mux(sound.encode(heard))
+        container.mux(sound.encode())
+    return path

@@ -1,0 +1,68 @@
+"""What the transform network is trained on."""
+
+import numpy as np
+import pytest
+from style_networks import picture
+
+from files import UserError
+from pictures import write_png
+from style_transfer.photos import PhotoCrops, centre_crop, find_photos, hold_out
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index in range(6):
+        write_png(tmp_path / f"{index}.png", picture(40 + index, 60, index))
+    write_png(tmp_path / "0_matte.png", np.zeros((40, 60), np.uint8))
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    return tmp_path
+
+
+def test_mattes_are_no_photos(folder):
+    names = [path.name for path in find_photos([str(folder)])]
+    assert names == ["0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "broken.jpg"]
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no pictures in"):
+        find_photos([str(tmp_path)])
+
+
+def test_those_held_out_are_not_learned_from():
+    photos = [f"{index}.jpg" for index in range(100)]
+    rest, held = hold_out(photos, 8)
+    assert len(held) == 8 and len(rest) == 92 and not set(rest) & set(held)
+    assert held[0] == "0.jpg" and held[-1] == "99.jpg"
+    assert hold_out(photos[:3], 8) == (photos[:3], photos[:3])
+
+
+def test_batches_depend_on_seed_epoch_and_number_only(folder):
+    def crops(seed=0):
+        return PhotoCrops(find_photos([str(folder)]), 32, 3, 4, 2, seed)
+
+    one, other = crops(), crops()
+    one[0]
+    np.testing.assert_array_equal(one[1][0]["image"], other[1][0]["image"])
+    assert (one[1][0]["image"] != one[2][0]["image"]).any()
+    assert (one[1][0]["image"] != crops(1)[1][0]["image"]).any()
+    other.epoch = 1
+    assert (one[1][0]["image"] != other[1][0]["image"]).any()
+    assert one[0][0]["image"].shape == (3, 32, 32, 3) and len(one) == 4
+
+
+def test_styles_take_turns(folder):
+    crops = PhotoCrops(find_photos([str(folder)]), 32, 3, 4, 2)
+    turns = np.concatenate([crops[index][0]["mix"] for index in range(4)])
+    np.testing.assert_array_equal(turns, np.eye(2)[[0, 1] * 6])
+
+
+def test_photos_that_cannot_be_read_at_all(folder):
+    with pytest.raises(UserError, match="none could be read"):
+        PhotoCrops([folder / "broken.jpg"], 32, 1, 1, 1)[0]
+
+
+def test_a_centre_crop_has_all_of_the_shorter_side():
+    photo = np.zeros((40, 80, 3), np.uint8)
+    photo[:, 20:60] = 255
+    np.testing.assert_array_equal(centre_crop(photo, 40), np.full((40, 40, 3), 255))
+    assert centre_crop(photo, 20).shape == (20, 20, 3)

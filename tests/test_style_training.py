@@ -1,0 +1,103 @@
+"""Training the transform network: what a run leaves behind, and going on after an interruption."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from style_networks import picture
+
+from files import UserError
+from pictures import read_image, write_png
+from recipe import Recipe
+from runs import Run
+from style_transfer import training, transform_net
+from style_transfer.apply import load_network
+from style_transfer.photos import PhotoCrops, find_photos
+
+STYLES = ["red", "blue"]
+TARGETS = np.float32([[200, 40, 40], [40, 40, 200]])
+
+
+def tint(photos, painted, mix):
+    """Stands in for VGG16: style is a colour, content the brightness."""
+    wanted = keras.ops.matmul(mix, TARGETS)[:, None, None, :]
+    change = painted - photos
+    return {
+        "content": keras.ops.mean(keras.ops.square(keras.ops.mean(change, 3))) / 1e4,
+        "style": keras.ops.mean(keras.ops.square(painted - wanted)) / 1e4,
+        "variation": keras.ops.mean(keras.ops.zeros_like(painted)),
+    }
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "COPYING_STEPS", 2)
+    monkeypatch.setattr(transform_net, "RESIDUAL_BLOCKS", 1)
+    monkeypatch.setitem(transform_net.CHANNELS, "small", (4, 4, 8))
+    for index in range(4):
+        write_png(tmp_path / "photos" / f"{index}.png", picture(32, 32, index))
+    return find_photos([str(tmp_path / "photos")])
+
+
+def run_training(photos, run, epochs, resume=False, loss=tint):
+    """Trains from the same fresh weights, three batches an epoch."""
+    keras.utils.set_random_seed(0)
+    network = transform_net.build(size="small", styles=2)
+    crops = PhotoCrops(photos, 32, 2, 3, 2)
+    recipe = Recipe(epochs=epochs, lr=2e-3, schedule="constant", ema=False)
+    best = training.train(network, loss, crops, photos[:2], STYLES, run, recipe, resume)
+    return network, best
+
+
+def settings():
+    return {"flags": {"model_size": "small"}, "styles": STYLES}
+
+
+def test_a_run_leaves_what_painting_needs(photos, tmp_path):
+    run = Run.create(tmp_path / "runs", settings())
+    _, best = run_training(photos, run, 2)
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"run.json", "history.csv", "previews", "state.npz", best.name}
+    rows = (run.folder / "history.csv").read_text().splitlines()
+    assert len(rows) == 3 and {"loss", "style", "content", "val_loss"} <= set(rows[0].split(","))
+    sheet = read_image(run.folder / "previews" / "epoch_0002.png")
+    assert sheet.shape[1] > 6 * 32  # two photos side by side, each with its two styles
+    network, names = load_network(run.folder)
+    assert names == STYLES
+    image = picture(32, 32)[None].astype(np.float32)
+    painted = network({"image": image, "mix": np.float32([[1, 0]])})
+    assert np.asarray(painted).shape == (1, 32, 32, 3)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):
+    whole, _ = run_training(photos, Run.create(tmp_path / "whole", {}), 3)
+    run = Run.create(tmp_path / "parts", {})
+    run_training(photos, run, 1)
+    resumed, _ = run_training(photos, run, 3, resume=True)
+    state = [np.load(next(p.glob("*/state.npz"))) for p in (tmp_path / "whole", tmp_path / "parts")]
+    for name in state[0].files:
+        if name != "progress":
+            np.testing.assert_allclose(state[0][name], state[1][name], rtol=1e-3, atol=1e-5)
+    progress = json.loads(str(state[1]["progress"]))
+    assert progress["epoch"] == 3 and len(progress["history"]) == 3
+    assert whole.count_params() == resumed.count_params()
+    with pytest.raises(UserError, match="is finished"):
+        run_training(photos, run, 3, resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_it(photos, tmp_path):
+    def broken(photos, painted, mix):
+        return tint(photos, painted, mix) | {"variation": keras.ops.mean(painted) * np.nan}
+
+    with pytest.raises(UserError, match="no longer a number"):
+        run_training(photos, Run.create(tmp_path / "runs", {}), 1, loss=broken)
+
+
+def test_only_the_best_checkpoint_is_kept(photos, tmp_path):
+    run = Run.create(tmp_path / "runs", settings())
+    _, best = run_training(photos, run, 3)
+    assert [path.name for path in run.folder.glob("*.weights.h5")] == [best.name]
+    progress = json.loads(str(np.load(run.folder / "state.npz")["progress"]))
+    lowest = min(progress["history"], key=lambda row: row["val_loss"])
+    assert best.name == f"{lowest['epoch']:04}-{lowest['val_loss']:.4f}.weights.h5"

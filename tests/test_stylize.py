@@ -1,0 +1,94 @@
+"""stylize.py's command line, in a process of its own: its flags are called as main.py's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from style_networks import picture, random_vgg
+
+from pictures import read_image, write_png
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments, folder):
+    return subprocess.run(
+        [sys.executable, ROOT / "stylize.py", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_help_needs_no_tensorflow(arguments, tmp_path):
+    command = [sys.executable, "-X", "importtime", ROOT / "stylize.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0 and "--style_image" in done.stdout
+    assert "absl" in done.stderr and "tensorflow" not in done.stderr and "keras" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--strength=2", "--content=a.jpg"], 2, "strength"),
+        (["--method=gatys", "--content=a.jpg"], 1, "needs --content=PHOTO and one painting"),
+        (["--method=gatys", "--train=True"], 1, "nothing to train"),
+        (["--train=True", "--style_image=a.jpg"], 1, "--style_image=FILE --data=FOLDER"),
+        (["--content=a.jpg"], 1, "there is no a.jpg"),
+        (["--convert=True", "--weight_dir=gone"], 1, "there is no gone"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_one_line(arguments, status, message, tmp_path):
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode == status
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+@pytest.mark.slow
+def test_train_resume_and_paint(tmp_path):
+    for index in range(4):
+        write_png(tmp_path / "photos" / f"{index}.png", picture(80, 70, index))
+    write_png(tmp_path / "one.png", picture(64, 64, 8))
+    write_png(tmp_path / "two.png", 255 - picture(64, 64, 9))
+    np.savez(tmp_path / "vgg.npz", **random_vgg())
+    flags = ["--vgg_weights=vgg.npz", "--checkpoint_path=runs"]
+    done = run(
+        *("--train=True", "--style_image=one.png,two.png", "--data=photos", "--crop=64"),
+        *("--steps=2", "--nb_epoch=1", *flags),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    done = run("--resume=True", "--nb_epoch=2", *flags, folder=tmp_path)
+    assert done.returncode == 0 and "best checkpoint" in done.stdout, done.stderr
+    refused = run("--resume=True", "--nb_epoch=3", "--lr=0.5", *flags, folder=tmp_path)
+    assert refused.returncode == 1 and "--lr=0.002" in refused.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    done = run(
+        *("--content=photos/0.png", f"--weight_dir={folder}", "--style=two:1,one:3"),
+        *("--strength=0.5", "--output=out"),
+        folder=tmp_path,
+    )
+    assert done.stdout.strip() == "out/0_two-1-one-3.png", done.stderr
+    assert read_image(tmp_path / "out" / "0_two-1-one-3.png").shape == (80, 70, 3)
+
+
+@pytest.mark.slow
+def test_gatys_leaves_pictures_on_the_way(tmp_path):
+    write_png(tmp_path / "photo.png", picture(40, 32, 1))
+    write_png(tmp_path / "wave.png", picture(40, 32, 2))
+    np.savez(tmp_path / "vgg.npz", **random_vgg())
+    done = run(
+        *("--method=gatys", "--content=photo.png", "--style_image=wave.png", "--iterations=4"),
+        *("--save_every=2", "--style_size=32", "--vgg_weights=vgg.npz", "--output=out"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0 and "style=" in done.stderr, done.stderr
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [f"photo_wave_gatys{end}.png" for end in ("", "_0002", "_0004")]
