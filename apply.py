@@ -79,36 +79,34 @@ def _apply() -> None:
     from effects import photos, video
     from effects.video_files import SUFFIXES
 
-    source, effects = Path(FLAGS.input), FLAGS.effect
+    source = Path(FLAGS.input)
     webcam = FLAGS.input.isdecimal() and not source.exists()
     if not webcam and not source.exists():
         raise UserError(f"there is no {source}")
     is_video = webcam or source.suffix.lower() in SUFFIXES
     if is_video and FLAGS.refine != "guided":
         raise UserError(f"--refine={FLAGS.refine} is for photos: videos take guided")
-    settings, network = _settings(is_video), _network()
+    effects, network = _effects(is_video), _network()
     if source.is_dir():
-        written = photos.apply_to_folder(
-            source, FLAGS.output, effects, network, settings, FLAGS.refine
-        )
+        written = photos.apply_to_folder(source, FLAGS.output, effects, network, FLAGS.refine)
         print("\n".join(map(str, written)))
         return
     target = _target(source, is_video)
     complete = True
     if webcam:
-        video.record_webcam(int(FLAGS.input), target, effects, network, settings, FLAGS.smooth)
+        video.record_webcam(int(FLAGS.input), target, effects, network, FLAGS.smooth)
     elif is_video:
-        outcome = video.apply_to_video(source, target, effects, network, settings, FLAGS.smooth)
+        outcome = video.apply_to_video(source, target, effects, network, FLAGS.smooth)
         complete = outcome.complete
     else:
-        photos.apply_to_photo(source, target, effects, network, settings, FLAGS.refine)
+        photos.apply_to_photo(source, target, effects, network, FLAGS.refine)
     print(target)
     if not complete:
         raise KeyboardInterrupt
 
 
-def _settings(is_video: bool):
-    """What the effects need, as the flags say."""
+def _effects(is_video: bool):
+    """The effects and what they need, as the flags say."""
     from effects import backgrounds, catalogue, styles
     from effects.foreground import blur_fusion, multilevel
 
@@ -119,8 +117,7 @@ def _settings(is_video: bool):
         linear=FLAGS.linear,
         estimate=blur_fusion if is_video else multilevel,
     )
-    catalogue.check(FLAGS.effect, settings)
-    return settings
+    return catalogue.Effects(FLAGS.effect, settings)
 
 
 def _target(source: Path, is_video: bool) -> Path:

@@ -13,11 +13,12 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
 
-from evaluation import MatteFunction, model_matte_fn
 from export import tflite_graph
 from export.metadata import BUFFER_NAME
 from files import UserError
-from quiet import start_keras, stderr_kept_back
+from prediction import MatteFunction, model_matte_fn
+from quiet import start_keras
+from tflite_model import TfliteModel
 
 INPUT_RANGES = {"0..1": (0.0, 255.0), "-1..1": (127.5, 127.5), "0..255": (0.0, 1.0)}
 """What models take for pixels 0..255: (mean, std) of (pixel - mean) / std."""
@@ -82,29 +83,19 @@ def from_tflite(file: bytes, name: str, input_range: str = "") -> Segmenter:
     Raises:
         UserError: not a model that can be run, not of this form, or its input range is not known.
     """
-    try:
-        with stderr_kept_back():  # it says that it makes a delegate
-            interpreter = Interpreter(model_content=file, num_threads=1)
-            interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"{name}: LiteRT does not load it: {str(error).splitlines()[0]}") from error
-    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[-1]
-    shape, alpha_shape = tuple(taken["shape"]), tuple(given["shape"])
-    if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4):
-        raise UserError(f"{name} takes {_by(shape)}, not one picture (1xHxWx3 or 4)")
-    if len(alpha_shape) != 4 or alpha_shape[0] != 1 or alpha_shape[3] != 1:
-        raise UserError(f"{name} gives {_by(alpha_shape)}, not one alpha (1xHxWx1)")
-    mean, std = (0.0, 1.0) if taken["dtype"] != np.float32 else _scaling(file, name, input_range)
+    model = TfliteModel(file, name)
+    if model.output_shape[2] != 1:
+        gives = "x".join(map(str, (1, *model.output_shape)))
+        raise UserError(f"{name} gives {gives}, not one alpha (1xHxWx1)")
+    mean, std = _scaling(file, name, input_range) if model.takes_floats else (0.0, 1.0)
 
     def predict_batch(batch: np.ndarray) -> np.ndarray:
-        pixels = np.full(shape, 255, np.float32)
-        pixels[..., :3] = batch
-        interpreter.set_tensor(taken["index"], _to_type((pixels - mean) / std, taken))
-        interpreter.invoke()
-        return _to_float(interpreter.get_tensor(given["index"]), given)
+        pixels = np.full((*model.input_shape, model.channels), 255, np.float32)
+        pixels[..., :3] = batch[0]
+        return model((pixels - mean) / std)[np.newaxis]
 
-    size = (int(shape[1]), int(shape[2]))
-    return Segmenter(name, file, size, interpreter, model_matte_fn(predict_batch, size))
+    matte_fn = model_matte_fn(predict_batch, model.input_shape)
+    return Segmenter(name, file, model.input_shape, model.interpreter, matte_fn)
 
 
 def count_parameters(file: bytes) -> int:
@@ -158,10 +149,6 @@ def _read(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
 def _scaling(file: bytes, name: str, input_range: str) -> tuple[float, float]:
     """(mean, std) by which a model wants its pixels."""
     stated = stated_normalization(file)
@@ -211,20 +198,3 @@ def _tables(table: Table, field: int) -> list[Table]:
 def _float(table: Table, field: int) -> float:
     """The first of a vector of floats."""
     return float(table.Get(number_types.Float32Flags, table.Vector(table.Offset(4 + 2 * field))))
-
-
-def _to_type(pixels: np.ndarray, tensor: dict) -> np.ndarray:
-    """What an input tensor takes for float values: themselves, or their quantised form."""
-    dtype = tensor["dtype"]
-    if dtype == np.float32:
-        return pixels.astype(np.float32)
-    scale, zero = tensor["quantization"]
-    limits = np.iinfo(dtype)
-    return np.rint(pixels / (scale or 1) + zero).clip(limits.min, limits.max).astype(dtype)
-
-
-def _to_float(values: np.ndarray, tensor: dict) -> np.ndarray:
-    scale, zero = tensor["quantization"]
-    if tensor["dtype"] == np.float32:
-        return values
-    return (values.astype(np.float32) - zero) * np.float32(scale)

@@ -11,6 +11,7 @@ yours instead.
 """
 
 import itertools
+import os
 import sys
 import tempfile
 import threading
@@ -22,13 +23,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
 from skimage import data
 
 from astronaut import matted_portrait
-from effects import catalogue, matting, networks, video
-from effects.catalogue import Settings
+from effects import matting, networks, video
+from effects.catalogue import Effects, Settings
 from effects.foreground import blur_fusion
 from effects.temporal import dt_ssd, flicker
 from effects.video_files import Frame, VideoReader, VideoWriter
@@ -44,6 +46,7 @@ flags.DEFINE_integer("frames", 90, "Of each video.")
 flags.DEFINE_string("clip", "", "A video file of yours.")
 flags.DEFINE_boolean("flicker", False, "Measure flicker instead of speed.")
 flags.DEFINE_float("minutes", 0, "Measure memory on a video of this length instead.")
+flags.DEFINE_string("plot", "", "Where to draw the memory, a .png file.")
 
 _PERIOD = 60  # frames after which the person is back
 
@@ -93,11 +96,12 @@ def write_clip(path: Path, width: int, height: int, count: int) -> Path:
     return path
 
 
-def settings() -> Settings:
+def effects() -> Effects:
     behind = data.astronaut()[:, ::-1]
-    return Settings(
+    settings = Settings(
         background=lambda time: behind, style=lambda picture: picture, estimate=blur_fusion
     )
+    return Effects([FLAGS.effect], settings)
 
 
 def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
@@ -105,7 +109,7 @@ def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
     network_stage = Stage(network.run)
     matter = video.VideoMatter(networks.Network("", network.input_shape, network_stage))
     look, refine = Stage(matter.coarse), Stage(matting.refine_guided)
-    render = Stage(catalogue.render)
+    render = Stage(effects())
     reader = VideoReader(clip)
     decode = Stage(iter(reader).__next__)
     writer, write, count = None, None, 0
@@ -117,7 +121,7 @@ def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
         if not isinstance(frame, Frame):
             continue
         alpha = refine(frame.image, look(frame.image))
-        frame.image = render(frame.image, alpha, [FLAGS.effect], settings())
+        frame.image = render(frame.image, alpha)
         if writer is None:
             writer = VideoWriter(target, frame.image.shape, reader.time_base, reader.rate)
             write = Stage(writer.write)
@@ -145,7 +149,7 @@ def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
 def time_overlapping(clip: Path, network: networks.Network, target: Path) -> None:
     """Prints the frames per second of `apply_to_video`."""
     wall, cpu = time.perf_counter(), time.process_time()
-    outcome = video.apply_to_video(clip, target, [FLAGS.effect], network, settings())
+    outcome = video.apply_to_video(clip, target, effects(), network)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(
         f"  overlapping: {outcome.frames / wall:.1f} frames/s, "
@@ -178,16 +182,18 @@ def video_alphas(network: networks.Network, images: np.ndarray, smooth: bool) ->
 
 
 def measure_memory(network: networks.Network, folder: Path) -> None:
-    """Prints the resident memory every ten seconds while a long video is done."""
+    """Prints, and draws to --plot, the resident memory while a long video is done."""
     count = round(FLAGS.minutes * 60 * 30)
     clip = write_clip(folder / "long.mp4", 320, 180, count)
-    print(f"{clip.stat().st_size / 2**20:.0f} MiB, {count} frames; resident memory in MiB:")
-    done = threading.Event()
+    print(f"{clip.stat().st_size / 2**20:.0f} MiB, {count} frames", flush=True)
+    done, start = threading.Event(), time.monotonic()
+    seconds, memory = [], []
 
     def watch() -> None:
-        while not done.wait(10):
+        while not done.wait(0.2):
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            print(f"{pages * 4096 / 2**20:.0f}", end=" ", flush=True)
+            seconds.append(time.monotonic() - start)
+            memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -196,6 +202,14 @@ def measure_memory(network: networks.Network, folder: Path) -> None:
     finally:
         done.set()
         watcher.join()
+    tenths = np.array_split(np.array(memory), 10)
+    print("  MiB, mean of each tenth:", *(f"{tenth.mean():.0f}" for tenth in tenths))
+    if FLAGS.plot:
+        axes = plt.figure(figsize=(6, 2.4), layout="constrained").gca()
+        axes.plot(seconds, memory)
+        axes.set(xlabel="seconds", ylabel="resident memory, MiB", ylim=(0, 1.3 * max(memory)))
+        axes.set_title(f"a clip of {FLAGS.minutes:g} minutes", fontsize="medium")
+        plt.savefig(FLAGS.plot, dpi=100)
 
 
 def main(argv: list[str]) -> None:

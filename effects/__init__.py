@@ -4,9 +4,9 @@
     alpha = matte(image)                                  # (H, W, 3) uint8 -> (H, W) float32
     picture = compose(image, alpha, (0, 120, 60))         # the person before green
 
-Data flows one way: `networks` (a trained file) -> `placing` (where the person is) -> `guided` (full
-size) -> `temporal` (video only) -> `layers` (person and background apart) -> `catalogue` (effects)
--> `photos` or `video`.
+Data flows one way: `networks` (a trained file) -> `placing` (where the person is) -> `temporal`
+(video only) -> `matting` (full size) -> `foreground` (person and background apart) -> `catalogue`
+(effects) -> `photos` or `video`.
 """
 
 from effects.catalogue import Settings, render

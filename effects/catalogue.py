@@ -203,6 +203,26 @@ def render(
     return _beside(image, result) if effects[-1] == SIDE_BY_SIDE else result
 
 
+@dataclasses.dataclass(frozen=True)
+class Effects:
+    """Effects in their order with what they need, found to be possible: see `render`.
+
+    Called with a picture, its alpha and its time in the video, it gives the result.
+
+    Raises:
+        UserError: as `check`.
+    """
+
+    names: Sequence[str]
+    settings: Settings = Settings()
+
+    def __post_init__(self):
+        check(self.names, self.settings)
+
+    def __call__(self, image: np.ndarray, alpha: np.ndarray, time: float = 0.0) -> np.ndarray:
+        return render(image, alpha, self.names, self.settings, time)
+
+
 def _beside(image: np.ndarray, result: np.ndarray) -> np.ndarray:
     if result.ndim == 2:
         result = cv2.merge([result] * 3)

@@ -1,9 +1,10 @@
 """From a photograph to the alpha of its people, at the photograph's full size."""
 
+import contextlib
 import functools
 import importlib.util
+import io
 import logging
-import warnings
 from pathlib import Path
 
 import cv2
@@ -120,7 +121,7 @@ def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     trimap = make_trimap(resize(rough, size), max(2, round(band * scale)))
     if not (trimap == 0).any() or not (trimap == 1).any():
         return alpha  # closed-form matting needs both to start from
-    with warnings.catch_warnings(action="ignore"):  # that its preconditioner needs another try
+    with contextlib.redirect_stdout(io.StringIO()):  # that its preconditioner needs another try
         solved = load_pymatting().estimate_alpha_cf(resize(crop, size) / 255.0, trimap)
     solved = solved.astype(np.float32)
     result = np.zeros_like(alpha)

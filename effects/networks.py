@@ -8,15 +8,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from files import UserError
-from quiet import start_keras, stderr_kept_back
-
-if TYPE_CHECKING:
-    from ai_edge_litert.interpreter import Interpreter
+from quiet import start_keras
+from tflite_model import TfliteModel
 
 SHIPPED = Path(__file__).resolve().parent.parent / "trained_models"
 DEFAULT = "fast_scnn"
@@ -39,7 +36,8 @@ class Network:
 
 def shipped_names() -> list[str]:
     """The networks in `trained_models/` that have a `.tflite` file."""
-    return sorted(path.parent.name for path in SHIPPED.glob("*/*_float16.tflite"))
+    folders = SHIPPED.iterdir()
+    return sorted(each.name for each in folders if (each / f"{each.name}_float16.tflite").is_file())
 
 
 def load(model: str = DEFAULT, engine: str = "tflite", threads: int = 1) -> Network:
@@ -77,45 +75,11 @@ def load_tflite(path: str | os.PathLike, threads: int = 1) -> Network:
     Raises:
         UserError: no such file, or not such a network.
     """
-    interpreter = open_tflite(path, threads)
-    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    shape, answer = tuple(taken["shape"].tolist()), tuple(given["shape"].tolist())
-    if len(shape) != 4 or shape[3] not in (3, 4) or answer != (1, *shape[1:3], 1):
-        raise UserError(
-            f"{path} takes {shape} and gives {answer}, not a picture (1, H, W, 3 or 4) and its"
-            " alpha (1, H, W, 1)"
-        )
-    batch = np.full(shape, 255, taken["dtype"])
-    step, zero = given["quantization"]
-
-    def run(image: np.ndarray) -> np.ndarray:
-        batch[0, :, :, :3] = image
-        interpreter.set_tensor(taken["index"], batch)
-        interpreter.invoke()
-        alpha = interpreter.get_tensor(given["index"])[0, :, :, 0]
-        return alpha if not step else (alpha.astype(np.float32) - zero) * np.float32(step)
-
-    return Network(Path(path).name, shape[1:3], run)
-
-
-def open_tflite(path: str | os.PathLike, threads: int = 1) -> "Interpreter":
-    """An interpreter with its tensors allocated.
-
-    Raises:
-        UserError: no such file, or not a TFLite file.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    if not Path(path).is_file():
-        raise UserError(f"there is no file {path}")
-    try:
-        with stderr_kept_back():  # LiteRT tells that it uses XNNPACK
-            interpreter = Interpreter(str(path), num_threads=threads)
-            interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        raise UserError(f"{path} is not a TFLite file that can be run: {reason}") from error
-    return interpreter
+    name = Path(path).name
+    model = TfliteModel(path, name, threads)
+    if model.output_shape != (*model.input_shape, 1):
+        raise UserError(f"{name} makes no alpha of its input's size: it is no network for people")
+    return Network(name, model.input_shape, lambda image: model(image)[..., 0])
 
 
 def load_keras(weights: str | os.PathLike) -> Network:

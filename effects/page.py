@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import gradio
 
 _SIDE = 1280  # pixels of the longer side, at most: the page answers in a second
+_HEIGHT = 460  # at which pictures are shown
+
+LAUNCH = {"share": False, "quiet": True, "run_history": False, "footer_links": []}
+"""How the page is launched: for this computer alone, and without keeping what was done."""
 
 
 def serve(network: Network, port: int) -> None:
@@ -32,7 +36,7 @@ def serve(network: Network, port: int) -> None:
     page = build(network)
     print(f"http://127.0.0.1:{port}: Ctrl-C ends it")
     try:
-        page.launch(server_name="127.0.0.1", server_port=port, share=False, quiet=True)
+        page.launch(server_name="127.0.0.1", server_port=port, **LAUNCH)
     except OSError as error:
         raise UserError(f"cannot serve at port {port}: it is taken; give --port=NUMBER") from error
 
@@ -46,37 +50,86 @@ def build(network: Network) -> "gradio.Blocks":
 
     def respond(*values):
         try:
-            return answer(*values)
+            picture, note = answer(*values)
         except UserError as error:
             raise gradio.Error(str(error)) from error
+        if note:
+            gradio.Warning(note)
+        return picture
 
-    with gradio.Blocks(title="Portrait effects", analytics_enabled=False) as page:
+    def show_fields(chosen: list[str]) -> list[dict]:
+        painted = any(name.startswith("stylize") for name in chosen)
+        wanted = ("blur" in chosen, "replace" in chosen, "replace" in chosen, painted)
+        return [gradio.update(visible=visible) for visible in wanted]
+
+    # What a user has put in is deleted when the page ends, or an hour later.
+    with gradio.Blocks(
+        title="Portrait effects", analytics_enabled=False, delete_cache=(3600, 3600)
+    ) as page:
         gradio.Markdown("# Portrait effects\nEverything happens on this computer.")
         with gradio.Row():
-            with gradio.Column():
-                picture = gradio.Image(
-                    label="Photograph", sources=["upload", "webcam", "clipboard"], type="numpy"
-                )
-                effects = gradio.Dropdown(
-                    list(catalogue.NAMES), value=["blur"], multiselect=True, label="Effects"
-                )
-                strength = gradio.Slider(0, 1, value=0.5, label="Strength of blur")
-                colour = gradio.ColorPicker(value="#2e7d5b", label="Background: a colour")
-                behind = gradio.Image(label="Background: a picture", type="numpy")
-                style = gradio.Textbox(label="Style: a name, a mix or a .tflite file")
-                linear = gradio.Checkbox(label="Linear light")
-                button = gradio.Button("Apply", variant="primary")
-            result = gradio.Image(label="Result", format="png", type="numpy")
-        inputs = [picture, effects, strength, colour, behind, style, linear]
-        button.click(respond, inputs, result, api_name="apply")
-        # The webcam gives a picture when it is snapped, the slider when it is let go.
-        picture.input(respond, inputs, result, api_name=False)
-        strength.release(respond, inputs, result, api_name=False)
+            picture = gradio.Image(
+                label="Photograph",
+                sources=["upload", "webcam", "clipboard"],
+                height=_HEIGHT,
+                buttons=[],
+            )
+            result = gradio.Image(
+                label="Result",
+                format="png",
+                image_mode="RGBA",
+                height=_HEIGHT,
+                buttons=["download", "fullscreen"],
+            )
+        with gradio.Row():
+            effects = gradio.Dropdown(
+                list(catalogue.NAMES), value=["blur"], multiselect=True, label="Effects, in order"
+            )
+            linear = gradio.Checkbox(
+                label="Linear light", info="Mixed as light itself is.", scale=0
+            )
+        strength = gradio.Slider(0, 1, value=0.5, label="Strength of the blur")
+        with gradio.Row():
+            colour = gradio.ColorPicker(
+                "#2e7d5b",
+                label="Background: a colour ...",
+                visible=False,
+                scale=0,
+                min_width=300,
+            )
+            behind = gradio.Image(
+                label="... or a picture", height=200, visible=False, buttons=[], sources=["upload"]
+            )
+        names = styles.shipped_names()
+        style = gradio.Dropdown(
+            names,
+            value=names[0],
+            allow_custom_value=True,
+            visible=False,
+            label="Style: a name, a mix such as udnie:2,great_wave:1, or a .tflite file",
+        )
+        effects.change(
+            show_fields, effects, [strength, colour, behind, style], api_visibility="private"
+        )
+        changes = [each.input for each in (picture, effects, behind, style, linear)]
+        # A slider and a colour are taken as they are let go of.
+        gradio.on(
+            [*changes, strength.release, colour.submit, colour.blur],
+            respond,
+            [picture, effects, strength, colour, behind, style, linear],
+            result,
+            api_name="apply",
+            trigger_mode="always_last",
+        )
     return page
 
 
-def make_answer(network: Network) -> Callable[..., np.ndarray | None]:
-    """What the page computes, as a function of its fields; None without a picture."""
+def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]]:
+    """What the page computes, as a function of its fields.
+
+    Returns:
+        The result, None without a picture, and a note for the user, or "".
+    """
     load_style = functools.cache(styles.load)
 
     def answer(
@@ -87,22 +140,23 @@ def make_answer(network: Network) -> Callable[..., np.ndarray | None]:
         behind: np.ndarray | None,
         style: str,
         linear: bool,
-    ) -> np.ndarray | None:
+    ) -> tuple[np.ndarray | None, str]:
         if picture is None:
-            return None
-        scale = min(1.0, _SIDE / max(picture.shape[:2]))
-        height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-        image = resize(picture[..., :3], (height, width))
+            return None, ""
+        painted = any(name.startswith("stylize") for name in effects)
         settings = Settings(
             strength=strength,
-            background=(lambda time: behind[..., :3])
-            if behind is not None
-            else backgrounds.load(colour),
-            style=load_style(style) if style else None,
+            background=(lambda time: behind) if behind is not None else backgrounds.load(colour),
+            style=load_style(style) if painted and style else None,
             linear=linear,
             estimate=blur_fusion,
         )
         catalogue.check(effects, settings)
-        return render(image, matte(image, network), effects, settings)
+        scale = min(1.0, _SIDE / max(picture.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+        image = resize(picture, (height, width))
+        alpha = matte(image, network)
+        note = "" if alpha.any() else "Nobody was found in this picture."
+        return render(image, alpha, effects, settings), note
 
     return answer

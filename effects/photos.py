@@ -2,14 +2,13 @@
 
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from effects.catalogue import Settings, check, render
+from effects.catalogue import Effects
 from effects.matting import matte
 from effects.networks import Network
 from files import UserError, replacing
@@ -25,9 +24,8 @@ WRITABLE = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", **_
 def apply_to_photo(
     source: str | os.PathLike,
     target: str | os.PathLike,
-    effects: Sequence[str],
+    effects: Effects,
     network: Network,
-    settings: Settings,
     refine: str = "guided",
 ) -> None:
     """Does effects to a photograph.
@@ -35,29 +33,26 @@ def apply_to_photo(
     Args:
         source: a picture file.
         target: the file to write: `.png`, `.jpg`, `.webp`, `.tif` or `.bmp`.
-        effects: as for `catalogue.render`.
+        effects: what to do.
         network: finds the people.
-        settings: of the effects.
         refine: as for `matting.matte`.
 
     Raises:
         UserError: the picture cannot be read, or the target not be written.
     """
-    check(effects, settings)
-    _check_target(target, effects)
+    _check_target(source, target, effects)
     image = read_image(source)
     alpha = matte(image, network, refine)
     if not alpha.any():
         log.warning("%s: nobody was found, the matte is empty", source)
-    write_picture(target, render(image, alpha, effects, settings))
+    write_picture(target, effects(image, alpha))
 
 
 def apply_to_folder(
     source: str | os.PathLike,
     target: str | os.PathLike,
-    effects: Sequence[str],
+    effects: Effects,
     network: Network,
-    settings: Settings,
     refine: str = "guided",
 ) -> list[Path]:
     """Does effects to every photograph of a folder.
@@ -71,7 +66,6 @@ def apply_to_folder(
     Raises:
         UserError: there are no photographs, none can be read, or `target` cannot be written.
     """
-    check(effects, settings)
     photos = list_images(source)
     if not photos:
         raise UserError(f"{source} holds no photographs (.jpg, .png, .webp, ...)")
@@ -79,11 +73,13 @@ def apply_to_folder(
         raise UserError("--output must be another folder than --input")
     stems = [photo.stem.casefold() for photo in photos]
     written, unreadable = [], []
-    for photo in tqdm(photos, desc=Path(source).name, unit=" photos", disable=len(photos) < 2):
+    for photo in tqdm(
+        photos, desc=Path(source).name, unit=" photos", disable=len(photos) < 2 or None
+    ):
         name = photo.stem if stems.count(photo.stem.casefold()) == 1 else photo.name
-        path = Path(target) / f"{name}_{'-'.join(effects)}.png"
+        path = Path(target) / f"{name}_{'-'.join(effects.names)}.png"
         try:
-            apply_to_photo(photo, path, effects, network, settings, refine)
+            apply_to_photo(photo, path, effects, network, refine)
         except PictureError as error:
             unreadable.append(str(error))
             continue
@@ -108,9 +104,11 @@ def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
         Image.fromarray(array).save(temporary, format=kind, quality=95)
 
 
-def _check_target(target: str | os.PathLike, effects: Sequence[str]) -> None:
+def _check_target(source: str | os.PathLike, target: str | os.PathLike, effects: Effects) -> None:
+    if Path(source).resolve() == Path(target).resolve():
+        raise UserError(f"{target} would overwrite what it is made of")
     suffix = Path(target).suffix.lower()
     if suffix not in WRITABLE:
         raise UserError(f"{target}: a picture is written as one of {', '.join(WRITABLE)}")
-    if "cutout" in effects and suffix in _WITHOUT_ALPHA:
+    if "cutout" in effects.names and suffix in _WITHOUT_ALPHA:
         raise UserError(f"{target}: {suffix} holds no transparency, write a .png")

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from effects import catalogue, placing
-from effects.catalogue import Settings
+from effects import placing
+from effects.catalogue import Effects
 from effects.matting import refine_guided
 from effects.networks import Network
 from effects.pipeline import Pipeline
@@ -92,9 +92,8 @@ class Outcome:
 def apply_to_video(
     source: str | os.PathLike,
     target: str | os.PathLike,
-    effects: Sequence[str],
+    effects: Effects,
     network: Network,
-    settings: Settings,
     smooth: bool = True,
 ) -> Outcome:
     """Does effects to a video file.
@@ -105,21 +104,22 @@ def apply_to_video(
     Args:
         source: the video file.
         target: the file to write; its suffix decides on the format, see `VideoWriter`.
-        effects: as for `catalogue.render`.
+        effects: what to do.
         network: finds the people.
-        settings: of the effects.
         smooth: without flicker.
 
     Raises:
         UserError: the video cannot be read, or the target not be written; no frame is left.
     """
-    check(source, target, effects, settings)
+    if Path(source).resolve() == Path(target).resolve():
+        raise UserError(f"{target} would overwrite what it is made of")
+    check_target(target, "cutout" in effects.names)
     reader = VideoReader(source)
-    bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames")
+    bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)
     try:
         with bar:
             matter = VideoMatter(network, smooth)
-            outcome = _convert(reader, target, effects, matter, settings, bar.update)
+            outcome = _convert(reader, target, effects, matter, bar.update)
     finally:
         reader.close()
     if outcome.broken:
@@ -134,9 +134,8 @@ def apply_to_video(
 def record_webcam(
     number: int,
     target: str | os.PathLike,
-    effects: Sequence[str],
+    effects: Effects,
     network: Network,
-    settings: Settings,
     smooth: bool = True,
 ) -> Outcome:
     """Does effects to what a webcam sees, until Ctrl-C, and writes it to a video file.
@@ -144,7 +143,7 @@ def record_webcam(
     Raises:
         UserError: there is no such camera, or as `apply_to_video`.
     """
-    check(None, target, effects, settings)
+    check_target(target, "cutout" in effects.names)
     with stderr_kept_back():  # OpenCV tells what it has tried
         camera = cv2.VideoCapture(number)
     if not camera.isOpened():
@@ -152,28 +151,11 @@ def record_webcam(
     print("recording: Ctrl-C ends it")
     stream = _Camera(camera)
     try:
-        with tqdm(desc=f"webcam {number}", unit=" frames") as bar:
+        with tqdm(desc=f"webcam {number}", unit=" frames", disable=None) as bar:
             matter = VideoMatter(network, smooth)
-            return _convert(stream, target, effects, matter, settings, bar.update)
+            return _convert(stream, target, effects, matter, bar.update)
     finally:
         camera.release()
-
-
-def check(
-    source: str | os.PathLike | None,
-    target: str | os.PathLike,
-    effects: Sequence[str],
-    settings: Settings,
-) -> None:
-    """Looks whether a video can be made, before any work is done.
-
-    Raises:
-        UserError: what is wrong with effects, source or target.
-    """
-    catalogue.check(effects, settings)
-    check_target(target, "cutout" in effects)
-    if source is not None and Path(source).resolve() == Path(target).resolve():
-        raise UserError(f"{target} would overwrite what it is made of")
 
 
 class _Camera:
@@ -194,13 +176,12 @@ class _Camera:
 def _convert(
     stream: VideoReader | _Camera,
     target: str | os.PathLike,
-    effects: Sequence[str],
+    effects: Effects,
     matter: VideoMatter,
-    settings: Settings,
     progress: Callable[[], object],
 ) -> Outcome:
     """Decodes, mattes, renders and encodes at once; the encoder runs in this thread."""
-    find, paint = make_stages(matter, effects, settings, stream.time_base)
+    find, paint = _make_stages(matter, effects, stream.time_base)
     empty = frames = 0
     interrupted = False
     with replacing(target) as temporary:
@@ -224,13 +205,14 @@ def _convert(
         except KeyboardInterrupt:
             interrupted = True
         if writer is None:
-            raise UserError(f"{target}: no frame " + ("yet" if interrupted else "can be decoded"))
+            reason = "no frame yet" if interrupted else "no frame can be decoded"
+            raise UserError(f"cannot write {target}: {reason}")
         writer.close()
     return Outcome(frames, stream.broken, empty, not interrupted)
 
 
-def make_stages(
-    matter: VideoMatter, effects: Sequence[str], settings: Settings, time_base: Fraction
+def _make_stages(
+    matter: VideoMatter, effects: Effects, time_base: Fraction
 ) -> tuple[Callable, Callable]:
     """The two stages between decoder and encoder, which leave packets of audio as they are.
 
@@ -245,7 +227,7 @@ def make_stages(
         item, alpha = found
         if isinstance(item, Frame):
             seconds = float(item.pts * time_base)
-            item.image = catalogue.render(item.image, alpha, effects, settings, seconds)
+            item.image = effects(item.image, alpha, seconds)
         return item, alpha
 
     return find, paint

@@ -82,11 +82,12 @@ class VideoReader:
         self.frames = self._video.frames or round(seconds * self.rate) or None
 
     def __iter__(self) -> Iterator[Frame | av.Packet]:
-        waiting = None
+        waiting, count = None, 0
         for item in self._items():
             if not isinstance(item, Frame):
                 yield item
                 continue
+            count += 1
             if waiting is not None:
                 # Files say how long a frame takes to the next in the order of decoding.
                 waiting.duration = item.pts - waiting.pts
@@ -96,6 +97,8 @@ class VideoReader:
             end = (self._video.start_time or 0) + (self._video.duration or 0)
             waiting.duration = max(end - waiting.pts, 0) or waiting.duration
             yield waiting
+        if self.broken:  # of a file that ends early, all the rest is missing
+            self.broken = max(self.broken, self._video.frames - count)
 
     def _items(self) -> Iterator[Frame | av.Packet]:
         """The same, but for the durations."""
@@ -105,6 +108,9 @@ class VideoReader:
             if packet.stream is self.audio:
                 if packet.dts is not None:
                     yield packet
+                continue
+            if packet.is_corrupt:  # only part of it is in the file
+                self.broken += 1
                 continue
             for frame in self._decoded(packet):
                 if frame.is_corrupt:
@@ -231,12 +237,12 @@ class VideoWriter:
             self._audio = self._container.add_stream_from_template(audio)
             return
         codec = "libopus" if self._container.format.name == "webm" else "aac"
-        self._audio = self._container.add_stream(codec, rate=48000)
+        self._audio = self._container.add_stream(codec, rate=_AUDIO_RATE)
         self._audio.layout = "stereo" if audio.codec_context.channels > 1 else "mono"
         self._resampler = av.AudioResampler(
             self._audio.format,
             self._audio.layout,
-            48000,
+            _AUDIO_RATE,
             frame_size=960 if codec == "libopus" else 1024,
         )
 

@@ -111,6 +111,7 @@ def test_nobody_is_noted(tmp_path):
         (["--input=PHOTO", "--strength=2"], "must be 0 to 1"),
         (["--input=PHOTO", "--model=resnet"], "there is no network"),
         (["--input=PHOTO", "--output=out.gif"], "written as one of"),
+        (["--input=PHOTO", "--output=PHOTO"], "would overwrite what it is made of"),
         (["--input=PHOTO", "--effect=cutout", "--output=out.jpg"], "holds no transparency"),
     ],
 )

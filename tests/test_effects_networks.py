@@ -30,9 +30,9 @@ def test_files_are_named_where_they_are_wrong(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         networks.load(str(tmp_path / "gone.tflite"))
     (tmp_path / "bad.tflite").write_bytes(b"no network")
-    with pytest.raises(UserError, match="not a TFLite file"):
+    with pytest.raises(UserError, match="LiteRT does not load it"):
         networks.load(str(tmp_path / "bad.tflite"))
-    with pytest.raises(UserError, match="not a network from a picture"):
+    with pytest.raises(UserError, match="from a picture to a picture"):
         styles.load(str(networks.SHIPPED / "fast_scnn" / "fast_scnn_float16.tflite"))
 
 

@@ -1,6 +1,7 @@
 """Videos in and out: times, sound, rotation, transparency, damage, Ctrl-C."""
 
 import itertools
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 import tiny_clips
 
 from effects import video
-from effects.catalogue import Settings
+from effects.catalogue import Effects, Settings
 from effects.networks import Network
-from effects.video_files import VideoWriter
+from effects.video_files import Frame, VideoWriter
 from files import UserError
 
 WHITE_IS_PERSON = Network("test", (64, 48), lambda image: (image[..., 0] > 128).astype(np.float32))
@@ -28,7 +29,7 @@ def pictures():
 
 
 def convert(source, target, effects=("replace",), **options):
-    return video.apply_to_video(source, target, effects, WHITE_IS_PERSON, GREEN, **options)
+    return video.apply_to_video(source, target, Effects(effects, GREEN), WHITE_IS_PERSON, **options)
 
 
 def test_a_new_background(pictures, tmp_path):
@@ -88,6 +89,19 @@ def test_a_truncated_file_gives_what_there_is(pictures, tmp_path):
     assert len(tiny_clips.read(tmp_path / "out.mp4")[0]) == outcome.frames
 
 
+def test_frames_that_a_file_promises_are_missed(tmp_path, caplog):
+    noise = np.random.default_rng(0).integers(0, 256, (20, 96, 128, 3), np.uint8)
+    writer = VideoWriter(tmp_path / "in.mp4", noise[0].shape, Fraction(1, 25), Fraction(25))
+    for index, picture in enumerate(noise):
+        writer.write(Frame(picture, index))
+    writer.close()
+    data = (tmp_path / "in.mp4").read_bytes()
+    (tmp_path / "in.mp4").write_bytes(data[: len(data) * 2 // 3])
+    outcome = convert(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    assert 0 < outcome.frames < 20 and outcome.frames + outcome.broken == 20
+    assert f"{outcome.broken} damaged frames" in caplog.text
+
+
 def test_ctrl_c_leaves_a_playable_file(pictures, tmp_path, monkeypatch):
     source = tiny_clips.write(tmp_path / "in.mp4", pictures, audio="aac")
     write, calls = VideoWriter.write, itertools.count()
@@ -136,7 +150,7 @@ def test_a_webcam(pictures, tmp_path, monkeypatch):
 
     monkeypatch.setattr(video.cv2, "VideoCapture", Camera)
     target = tmp_path / "me.mp4"
-    outcome = video.record_webcam(0, target, ["alpha"], WHITE_IS_PERSON, Settings())
+    outcome = video.record_webcam(0, target, Effects(["alpha"]), WHITE_IS_PERSON)
     assert outcome.frames == 20
     result, times = tiny_clips.read(target)
     assert times == sorted(set(times))
