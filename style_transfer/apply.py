@@ -180,7 +180,7 @@ def paint_photos(
         photos += found
     written, unreadable = [], []
     taken = {photo.resolve() for photo in photos}
-    for photo in tqdm(photos, desc="paint", unit=" photos", disable=len(photos) < 2):
+    for photo in tqdm(photos, desc="paint", unit=" photos", disable=len(photos) < 2 or None):
         try:
             picture = fit(read_image(photo), size)
         except PictureError as error:

@@ -28,9 +28,6 @@ from style_transfer.vgg import extractor
 
 CONTENT_LAYER = "block5_conv2"
 STYLE_LAYERS = tuple(f"block{number}_conv1" for number in range(1, 6))
-OPTIMIZERS = ("lbfgs", "adam")
-STARTS = ("content", "noise")
-COLOURS = ("painting", "luminance", "histogram")
 
 # A filter that the pictures hardly excite would be scaled up so far that it outweighs the others.
 _LEAST_MEAN = 0.1  # of the mean over the layer's filters
@@ -197,7 +194,7 @@ def paint(
             image = with_colours_of(image, photo)
         return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
 
-    with tqdm(total=settings.iterations, desc="painting", unit=" steps") as bar:
+    with tqdm(total=settings.iterations, desc="painting", unit=" steps", disable=None) as bar:
 
         def after_step(iteration: int, terms: dict[str, float], image: np.ndarray) -> None:
             bar.update()

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import coremltools as ct
 import keras
 import numpy as np
 import tensorflow as tf
@@ -77,7 +76,7 @@ def export_style(
     batches = [np.float32(picture)[None] for picture in pictures]
     expected = [np.asarray(model(batch)) for batch in batches]
     files, refused = [], []
-    for format_ in tqdm(FORMATS.values(), "export", unit=" files"):
+    for format_ in tqdm(FORMATS.values(), "export", unit=" files", disable=None):
         path = output / f"{name}{format_.suffix}"
         try:
             with replacing(path) as temporary:
@@ -146,6 +145,8 @@ def _open_tflite(path: Path) -> Runtime:
 
 def _write_mlpackage(model: keras.Model, path: Path) -> None:
     """A program for iOS 15 that computes in float16."""
+    import coremltools as ct  # after `export`, which keeps its warnings back
+
     specification = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name=INPUT)
 
     @tf.function(input_signature=[specification])

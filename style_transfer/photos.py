@@ -13,6 +13,7 @@ from preprocess import resize
 _ZOOM = 2.0
 _MATTE = "_matte"  # in folders of portraits these lie beside the photographs
 _TRIES = 20
+_PLAIN = 3.0  # levels: standard deviation of a crop with nothing in it
 
 
 def find_photos(folders: Sequence[str]) -> list[Path]:
@@ -100,8 +101,12 @@ class PhotoCrops(keras.utils.PyDataset):
             except PictureError:
                 continue
             crop = _crop(photo, self.size, rng.uniform(1, _ZOOM), *rng.random(2))
+            # Instance normalisation divides by the standard deviation, and where that is 0 its
+            # gradient is some hundreds, in each of 15 layers: more than a float can hold.
+            if crop.std() < _PLAIN:
+                continue
             return crop[:, ::-1] if rng.random() < 0.5 else crop
-        raise UserError(f"of {_TRIES} photographs none could be read")
+        raise UserError(f"of {_TRIES} photographs none could be read, or all were of one colour")
 
 
 def batch(images: Sequence[np.ndarray], mix: np.ndarray) -> dict[str, np.ndarray]:

@@ -109,7 +109,7 @@ def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
     sees where in the photograph to put them, and keeps to it when it takes dark for light.
     """
     network.compile(keras.optimizers.Adam(lr), loss="mse", jit_compile=False)
-    for step in tqdm(range(COPYING_STEPS), "copying", unit=" steps"):
+    for step in tqdm(range(COPYING_STEPS), "copying", unit=" steps", disable=None):
         (inputs,) = crops[step]
         network.train_on_batch(inputs, inputs["image"])
 

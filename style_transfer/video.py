@@ -77,4 +77,4 @@ def paint_video(
 
 
 def _bar(source: str | Path, reader: VideoReader) -> tqdm:
-    return tqdm(total=reader.frames, desc=Path(source).name, unit=" frames")
+    return tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)

@@ -2,14 +2,19 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from skimage import data
 from style_networks import picture, random_network
 
+from effects import networks
 from export.formats import ExportError
 from files import UserError
+from preprocess import resize
 from style_transfer import phones, transform_net
+from style_transfer.apply import load_network
 
 SHAPE = (32, 64)
 
@@ -64,3 +69,18 @@ def test_all_formats(model, tmp_path, monkeypatch):
     # 424,111 weights of 4 and of 2 bytes.
     assert files["mix_float32.tflite"]["bytes"] == pytest.approx(4 * 424111, rel=0.1)
     assert files["mix_float16.tflite"]["bytes"] == pytest.approx(2 * 424111, rel=0.1)
+
+
+def test_the_shipped_styles_stay_within_float16():
+    """What the normalisations square and take the mean of, in every style, with room to spare."""
+    network, names = load_network(networks.SHIPPED / "style" / "paintings")
+    image = np.float32(resize(data.astronaut()[:448, 88:424], (256, 192)))[None]
+    for mix in np.eye(len(names)):
+        fixed = transform_net.fix_style(network, mix, (256, 192))
+        convolved = [layer.output for layer in fixed.layers if layer.name.startswith("conv_")]
+        for values in keras.Model(fixed.input, convolved)(image):
+            values = np.asarray(values)
+            centred = values - values.mean(axis=(1, 2), keepdims=True)
+            assert np.square(centred).max() < 65504 / 8
+            # Far above the epsilon of 1e-4, which would else change the picture.
+            assert np.square(centred).mean(axis=(1, 2)).min() > 0.05

@@ -66,3 +66,16 @@ def test_a_centre_crop_has_all_of_the_shorter_side():
     photo[:, 20:60] = 255
     np.testing.assert_array_equal(centre_crop(photo, 40), np.full((40, 40, 3), 255))
     assert centre_crop(photo, 20).shape == (20, 20, 3)
+
+
+def test_plain_crops_are_not_learned_from(tmp_path):
+    """The upper half of the photograph is white, so that one crop in four or so is."""
+    photo = np.full((128, 64, 3), 255, np.uint8)
+    photo[64:] = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+    path = tmp_path / "sky.png"
+    write_png(path, photo)
+    crops = PhotoCrops([path], 32, 8, 4, 1)
+    assert all(image.std() > 3 for index in range(4) for image in crops[index][0]["image"])
+    write_png(path, photo[:64])
+    with pytest.raises(UserError, match="all were of one colour"):
+        crops[0]
