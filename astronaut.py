@@ -1,17 +1,17 @@
-"""The person of the built-in sample: NASA's portrait of Eileen Collins, cut out with soft hair.
+"""The person of the built-in sample: NASA's portrait of Eileen Collins, cut out and set anywhere.
 
 scikit-image ships the photograph as `astronaut` (public domain). The hand-made outline below
 leaves a narrow band for closed-form matting to decide.
 """
 
 import functools
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from scipy import sparse
-from scipy.sparse.linalg import spsolve
 from skimage import data
+
+from closed_form import closed_form_alpha
 
 ROWS = 448
 """Rows of the photograph that are used: below, the helmet's hinge leaves the picture."""
@@ -46,6 +46,31 @@ _OUTLINE = """
 """
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where the portrait stands in a frame.
+
+    Attributes:
+        scale: pixels of the frame per pixel of the photograph.
+        angle: rotation about the face in degrees, counter-clockwise.
+        face: (x, y) of the middle of the face, in pixels of the frame.
+        mirror: left and right swapped.
+    """
+
+    scale: float
+    angle: float
+    face: tuple[float, float]
+    mirror: bool
+
+    def matrix(self) -> np.ndarray:
+        """The 2 x 3 matrix from (x, y) in the portrait, already scaled, to (x, y) in the frame."""
+        matrix = cv2.getRotationMatrix2D((0, 0), self.angle, 1.0)
+        if self.mirror:
+            matrix[:, 0] *= -1
+        matrix[:, 2] = np.array(self.face) - matrix[:, :2] @ (np.array(FACE) * self.scale)
+        return matrix
+
+
 @functools.cache
 def matted_portrait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cuts the person out, in about a second.
@@ -59,50 +84,62 @@ def matted_portrait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     alpha = closed_form_alpha(image, _trimap(photo.shape[:2]))
     # Film grain leaves a haze of 1 or 2 % beside the hair and pinholes of as much inside.
     alpha = np.clip((alpha - 0.03) / 0.94, 0, 1)
-    colours = np.rint(foreground_colours(image, alpha) * 255).astype(np.uint8)
+    colours = np.rint(_foreground_colours(image, alpha) * 255).astype(np.uint8)
     portrait = photo, colours, alpha.astype(np.float32)
     for array in portrait:
         array.setflags(write=False)
     return portrait
 
 
-def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
-    """Closed-form matting (Levin, Lischinski and Weiss, 2008) with windows of 3 x 3.
+def compose(
+    foreground: np.ndarray, background: np.ndarray, placement: Placement
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sets the portrait before a background: F alpha + B (1 - alpha).
 
-    Alpha is taken for an affine function of colour in each window. pymatting does the same and
-    more, but compiles for 40 seconds where it is first imported, which the first run of a sample
-    that is made in seconds cannot afford.
+    Colours are multiplied by alpha before they are resampled (Porter and Duff, 1984), so that
+    no colour from outside the person enters her rim.
 
     Args:
-        image: float64 (H, W, 3) 0..1.
-        trimap: float64 (H, W): 0 background, 1 person, else unknown.
-        epsilon: the weight that keeps the affine functions flat.
+        foreground: the person's colours (448, 512, 3) 0..255, as `matted_portrait` gives them.
+        background: (H, W, 3) 0..255; its size is the frame.
+        placement: where the portrait goes.
 
     Returns:
-        float64 (H, W) 0..1, equal to the trimap where that is known.
+        image float32 (H, W, 3) 0..255 and matte float32 (H, W) 0..1.
     """
-    unknown = (trimap > 0) & (trimap < 1)
-    pixels = np.arange(trimap.size).reshape(trimap.shape)
-    windows = sliding_window_view(pixels, (3, 3)).reshape(-1, 9)
-    windows = windows[unknown.ravel()[windows].any(axis=1)]
-    colours = image.reshape(-1, 3)[windows]
-    centred = colours - colours.mean(axis=1, keepdims=True)
-    covariance = np.einsum("wik,wil->wkl", centred, centred) / 9 + np.eye(3) * epsilon / 9
-    inverse = np.linalg.inv(covariance)
-    affinity = (1 + np.einsum("wik,wkl,wjl->wij", centred, inverse, centred, optimize=True)) / 9
-    rows = np.broadcast_to(windows[:, :, None], affinity.shape).ravel()
-    columns = np.broadcast_to(windows[:, None, :], affinity.shape).ravel()
-    entries = (np.eye(9) - affinity).ravel()
-    laplacian = sparse.csr_array((entries, (rows, columns)), shape=(trimap.size, trimap.size))
-    free, fixed = np.flatnonzero(unknown), np.flatnonzero(~unknown)
-    alpha = trimap.ravel().copy()
-    equations = laplacian[free]
-    alpha[free] = spsolve(equations[:, free].tocsc(), -equations[:, fixed] @ alpha[fixed])
-    return alpha.clip(0, 1).reshape(trimap.shape)
+    alpha = matted_portrait()[2][..., None]
+    layer = np.concatenate([foreground * alpha, alpha], axis=-1).astype(np.float32)
+    method = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_LINEAR
+    layer = cv2.resize(layer, None, fx=placement.scale, fy=placement.scale, interpolation=method)
+    layer = cv2.warpAffine(layer, placement.matrix(), background.shape[1::-1])
+    matte = layer[..., 3]
+    return layer[..., :3] + background * (1 - matte[..., None]), matte
 
 
-def foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def random_placement(rng: np.random.Generator, frame: tuple[int, int]) -> Placement:
+    """Draws a placement as portraits have it: the body is cut off by the bottom of the frame.
+
+    One in six is half out at a side; the middle of the face is always in. `frame` is
+    (height, width).
+    """
+    height, width = frame
+    scale = float(np.exp(rng.uniform(np.log(0.4), np.log(1.15))))
+    angle = float(np.clip(rng.normal(0, 9), -25, 25))
+    half_out = rng.random() < 1 / 6
+    x = rng.choice([0.03, 0.97]) if half_out else np.clip(rng.normal(0.5, 0.13), 0.1, 0.9)
+    face = (float(x * width), float(rng.uniform(0.3, 0.5) * height))
+    placement = Placement(scale, angle, face, mirror=bool(rng.random() < 0.5))
+    # The lower corners of the cut-out person must not come up into the frame.
+    corners = np.array([[19, 497], [ROWS - 1, ROWS - 1]]) * scale
+    matrix = placement.matrix()
+    upper = float((matrix[:, :2] @ corners + matrix[:, 2:])[1].min())
+    return replace(placement, face=(face[0], face[1] + max(0.0, height - upper)))
+
+
+def _foreground_colours(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The colours of the person alone, by blur fusion (Forte and Pitie, 2021), coarse then fine.
+
+    As the paper has it. `effects.foreground.blur_fusion` is made for video; it gives other colours.
 
     Args:
         image: float64 (H, W, 3) 0..1.

@@ -7,9 +7,9 @@ before another photograph; light and camera change the image alone. Every augmen
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
+from background import replace_background
 from files import UserError
 from imgaug_compat import iaa, iap
 
@@ -240,68 +240,3 @@ _PHOTOMETRIC = {
     "gaussian_noise": lambda s: iaa.AdditiveGaussianNoise(scale=(1, 1 + 11 * s), per_channel=0.5),
     "jpeg": lambda s: iaa.JpegCompression((30, min(30 + round(50 * s), 99))),
 }
-
-
-def replace_background(
-    image: np.ndarray,
-    matte: np.ndarray,
-    background: np.ndarray,
-    rng: np.random.Generator,
-    strength: float = 1.0,
-) -> np.ndarray:
-    """Puts a person before a random part of another photograph.
-
-    Compositing is alpha * F + (1 - alpha) * B. The person's own colours F are those of the image
-    inside; on the edge they are the mean of inner pixels nearby, because the image's colours there
-    are partly the old background's and would show as a halo.
-
-    Args:
-        image: uint8 (H, W, 3).
-        matte: uint8 (H, W).
-        background: uint8 (h, w, 3), any size.
-        rng: draws the part, its mirroring, its blur (depth of field), and the person's light.
-        strength: factor on the change of the person's light; 0 leaves it.
-
-    Returns:
-        uint8 (H, W, 3).
-    """
-    height, width = matte.shape
-    scenery = _random_part(background, height, width, rng)
-    if rng.random() < 0.3:
-        reach = 2 * round(rng.uniform(0.02, 0.06) * height) + 1
-        scenery = cv2.stackBlur(scenery, (reach, reach))
-    person = _edge_colors(image, matte)
-    if rng.random() < 0.5:  # The light on a person is seldom that of the scene behind.
-        gains = 1 + strength * (rng.uniform(-0.15, 0.15) + rng.uniform(-0.04, 0.04, 3))
-        person = cv2.multiply(person, (*gains, 0.0))
-    alpha = matte.astype(np.float32) / 255
-    return cv2.blendLinear(person, scenery, alpha, 1 - alpha)
-
-
-def _random_part(
-    picture: np.ndarray, height: int, width: int, rng: np.random.Generator
-) -> np.ndarray:
-    """A random part of a picture, maybe mirrored, resized to (height, width) without distortion."""
-    scale = min(picture.shape[0] / height, picture.shape[1] / width) * rng.uniform(0.5, 1.0)
-    rows, columns = max(1, int(height * scale)), max(1, int(width * scale))
-    top = rng.integers(picture.shape[0] - rows + 1)
-    left = rng.integers(picture.shape[1] - columns + 1)
-    part = picture[top : top + rows, left : left + columns]
-    if rng.random() < 0.5:
-        part = part[:, ::-1]
-    shrinking = scale > 1
-    return cv2.resize(
-        part, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    )
-
-
-def _edge_colors(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """The image with the matte's edge repainted in the colours of the person beside it."""
-    # A pixel less than the matte says: hand-made masks include a rim of the old background.
-    solid = cv2.erode(cv2.inRange(matte, 250, 255), np.ones((3, 3), np.uint8))
-    reach = (2 * max(2, round(image.shape[0] / 64)) + 1,) * 2
-    near = cv2.blur(cv2.bitwise_and(image, image, mask=solid), reach)
-    weight = cv2.blur(solid, reach)
-    colors = cv2.divide(near, cv2.merge([weight] * 3), scale=255)
-    edge = cv2.inRange(weight, 26, 255) & ~solid  # a tenth of the box: enough for a mean
-    return cv2.copyTo(colors, edge, image.copy())

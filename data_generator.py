@@ -16,7 +16,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -25,7 +24,7 @@ from tqdm import tqdm
 import preprocess
 from files import UserError
 from pairs import Pair, find_pairs, read_pair, split, warn_left_out
-from pictures import PictureError, list_images, read_image
+from pictures import PictureError
 from workers import AVAILABLE, Workers
 
 __all__ = ["Pair", "Pictures", "PortraitSequence", "find_pairs", "load", "read_pair", "split"]
@@ -77,7 +76,11 @@ def load(
 
     with ThreadPoolExecutor(max(workers, 1)) as pool:
         results = pool.map(read, range(len(pairs)))
-        errors = list(tqdm(results, "reading", len(pairs), leave=False, delay=2, unit=" pictures"))
+        errors = list(
+            tqdm(
+                results, "reading", len(pairs), leave=False, delay=2, unit=" pictures", disable=None
+            )
+        )
     good = [index for index, error in enumerate(errors) if error is None]
     warn_left_out([error for error in errors if error], "{count} left out: {names}")
     if not good:
@@ -86,53 +89,6 @@ def load(
         if place != index:
             images[place], mattes[place] = images[index], mattes[index]
     return Pictures(images[: len(good)], mattes[: len(good)], [pairs[index] for index in good])
-
-
-def load_backgrounds(
-    folders: Sequence[str | os.PathLike], size: tuple[int, int], workers: int = 2
-) -> list[np.ndarray]:
-    """Reads the photographs of folders for background replacement; unreadable ones are left out.
-
-    Args:
-        folders: each with pictures in it, or with folders of pictures.
-        size: (height, width) of the network; larger photographs are shrunk to cover it with a
-            quarter to spare, so that they can be cropped.
-        workers: number of threads.
-
-    Returns:
-        uint8 (h, w, 3) RGB arrays.
-
-    Raises:
-        UserError: a folder is missing, or nothing could be read.
-    """
-    paths = []
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise UserError(f"no such folder of backgrounds: {folder}")
-        nested = [list_images(each) for each in sorted(folder.iterdir()) if each.is_dir()]
-        paths += sum(nested, list_images(folder))
-
-    def read(path: Path) -> np.ndarray | None:
-        try:
-            image = read_image(path)
-        except PictureError:
-            return None
-        height, width = image.shape[:2]
-        scale = 1.25 * max(size[0] / height, size[1] / width)
-        return (
-            preprocess.resize(image, (round(height * scale), round(width * scale)))
-            if (scale < 1)
-            else image
-        )
-
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        results = pool.map(read, paths)
-        read_ones = list(tqdm(results, "backgrounds", len(paths), leave=False, delay=2))
-    bad = [path for path, image in zip(paths, read_ones, strict=True) if image is None]
-    warn_left_out(bad, "{count} backgrounds left out: {names}")
-    if len(bad) == len(paths):
-        raise UserError(f"no readable pictures in --backgrounds={','.join(map(str, folders))}")
-    return [image for image in read_ones if image is not None]
 
 
 class PortraitSequence(keras.utils.PyDataset):

@@ -1,12 +1,8 @@
-"""A trained network on photographs: scores against true mattes, mattes and cut-outs to keep.
-
-Nothing here knows how a matte is made: a `MatteFunction` is Keras, TFLite or anything else.
-"""
+"""How good a network's mattes of photographs are, and where they fail."""
 
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,36 +11,11 @@ from tqdm import tqdm
 from case_sheet import Case, draw_cases
 from files import UserError, replacing
 from metrics import METRICS, THRESHOLD, all_metrics, false_person_share
-from pairs import Pair, read_pair, warn_left_out
-from pictures import PictureError, list_images, read_image, write_png
-from preprocess import resize
-
-MatteFunction = Callable[[np.ndarray], np.ndarray]
-"""From a photograph, uint8 RGB (H, W, 3), to its alpha, float32 (H, W), 0..1."""
+from pairs import Pair, read_pair, read_pairs
+from pictures import write_png
+from prediction import MatteFunction, checked_alpha
 
 _CASES = 6
-_KINDS = ("alpha", "cutout")
-
-
-def model_matte_fn(
-    predict_batch: Callable[[np.ndarray], np.ndarray], input_shape: tuple[int, int]
-) -> MatteFunction:
-    """Makes a network of fixed input size work on photographs of any size.
-
-    The photograph is squeezed to the network's shape exactly as in training, and the alpha is
-    stretched back (bilinear where it grows).
-
-    Args:
-        predict_batch: float32 (1, h, w, 3), RGB 0..255, to float32 (1, h, w, 1), 0..1.
-        input_shape: (h, w) of the network.
-    """
-
-    def matte_fn(image: np.ndarray) -> np.ndarray:
-        batch = resize(image, input_shape)[np.newaxis].astype(np.float32)
-        alpha = np.asarray(predict_batch(batch), np.float32)[0, :, :, 0]
-        return resize(alpha, image.shape[:2]).clip(0, 1)
-
-    return matte_fn
 
 
 def evaluate(matte_fn: MatteFunction, datasets: dict[str, list[Pair]], output: str | Path) -> dict:
@@ -109,48 +80,6 @@ def score(matte_fn: MatteFunction, datasets: dict[str, list[Pair]]) -> tuple[dic
     return report, [pair for _, pair in cases]
 
 
-def predict(
-    matte_fn: MatteFunction, inputs: Iterable[str | Path], output: str | Path
-) -> list[Path]:
-    """Writes `NAME_alpha.png` (grey) and `NAME_cutout.png` (RGBA, the photograph's colours).
-
-    NAME is the photograph's name without its suffix; with it where two would have the same. A
-    photograph that is given is never overwritten, whatever the folder `output`.
-
-    Args:
-        matte_fn: makes the mattes.
-        inputs: picture files, and folders, of which every picture is taken but mattes and earlier
-            results: `NAME_matte`, `NAME_alpha` and `NAME_cutout` of a NAME beside them.
-        output: the folder to write into; made if missing.
-
-    Returns:
-        The files written, the alpha before the cut-out of each photograph.
-
-    Raises:
-        UserError: no picture could be found or read, the network yields NaN, `output` cannot be
-            written.
-    """
-    photos = _photographs(inputs)
-    written: list[Path] = []
-    unreadable: list[str] = []
-    targets = _targets(photos, Path(output))
-    bar = tqdm(photos, desc="predict", unit=" pictures", disable=len(photos) < 2)
-    for photo, (alpha_path, cutout_path) in zip(bar, targets, strict=True):
-        try:
-            image = read_image(photo)
-        except PictureError as error:
-            unreadable.append(str(error))
-            continue
-        levels = np.rint(_alpha(matte_fn, image, photo) * 255).astype(np.uint8)
-        write_png(alpha_path, levels)
-        write_png(cutout_path, np.dstack([image, levels]))
-        written += [alpha_path, cutout_path]
-    if not written:
-        raise UserError("no picture could be read: " + "; ".join(unreadable))
-    warn_left_out(unreadable, "{count} photographs left out: {names}")
-    return written
-
-
 def format_table(report: dict) -> str:
     """The means of `evaluate`'s report as aligned lines; '-' where a set has no such pictures."""
     sets = dict(report["sets"])
@@ -191,15 +120,10 @@ def _score_set(
     matte_fn: MatteFunction, set_name: str, pairs: list[Pair]
 ) -> tuple[list[tuple[dict, Pair]], list[str]]:
     """The rows of a set's readable pictures, each with its pair, and the paths of the others."""
-    scored, unreadable, reasons = [], [], []
-    for pair in tqdm(pairs, desc=set_name, unit=" pictures"):
-        try:
-            image, matte = _read_pair(pair)
-        except PictureError as error:
-            unreadable.append(str(pair.image))
-            reasons.append(str(error))
-            continue
-        alpha = _alpha(matte_fn, image, pair.image)
+    scored = []
+    bar = tqdm(pairs, desc=set_name, unit=" pictures", disable=None)
+    for pair, image, matte in read_pairs(bar):
+        alpha = checked_alpha(matte_fn, image, pair.image)
         row = {"set": set_name, "name": pair.name, "image": str(pair.image)}
         row["blank"] = not (matte >= THRESHOLD).any()
         if row["blank"]:
@@ -207,21 +131,8 @@ def _score_set(
         else:
             row |= all_metrics(alpha, matte)
         scored.append((row, pair))
-    warn_left_out(reasons, "{count} left out of the evaluation: {names}")
-    return scored, unreadable
-
-
-def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """The photograph, and its matte as float32 0..1, at the photograph's size."""
-    image, matte = read_pair(pair)
-    return image, matte.astype(np.float32) / 255
-
-
-def _alpha(matte_fn: MatteFunction, image: np.ndarray, path: Path) -> np.ndarray:
-    alpha = matte_fn(image)
-    if not np.isfinite(alpha).all():
-        raise UserError(f"the network gives NaN for {path}: its weights are damaged")
-    return alpha
+    readable = {pair for _, pair in scored}
+    return scored, [str(pair.image) for pair in pairs if pair not in readable]
 
 
 def _summary(rows: list[dict], unreadable: list[str]) -> dict:
@@ -264,49 +175,10 @@ def _worst_and_best(matte_fn: MatteFunction, ranked: list[tuple[dict, Pair]]) ->
 
 
 def _case(matte_fn: MatteFunction, row: dict, pair: Pair) -> Case:
-    image, matte = _read_pair(pair)
+    image, levels = read_pair(pair)
     figures = (
         f"IoU {row['person_iou']:.3f}   boundary {row['boundary_iou']:.3f}"
         f"   MAD {row['mad'] * 1e3:.1f}e-3"
     )
+    matte = levels.astype(np.float32) / 255
     return Case(image, matte, matte_fn(image), row["name"], figures)
-
-
-def _photographs(inputs: Iterable[str | Path]) -> list[Path]:
-    """The files to work on, each once, in the order given, folders sorted by name."""
-    photos: dict[Path, Path] = {}
-    for source in map(Path, inputs):
-        found = [source]
-        if source.is_dir():
-            pictures = list_images(source)
-            names = {name for each in pictures for name in (each.stem, each.name)}
-            found = [each for each in pictures if not _is_result(each.stem, names)]
-            if not found:
-                raise UserError(f"{source} holds no photographs (.jpg, .png, .webp, ...)")
-        for photo in found:
-            photos.setdefault(photo.resolve(), photo)
-    if not photos:
-        raise UserError("no photograph or folder is given")
-    return list(photos.values())
-
-
-def _is_result(stem: str, names: set[str]) -> bool:
-    base, _, kind = stem.rpartition("_")
-    return kind in (*_KINDS, "matte") and base in names
-
-
-def _targets(photos: list[Path], output: Path) -> list[tuple[Path, Path]]:
-    """Where each photograph's alpha and cut-out go: no file twice, none that is a photograph."""
-    # Disks of Windows and macOS take A.png for a.png.
-    taken = {str(photo.resolve()).casefold() for photo in photos}
-    targets = []
-    for photo in photos:
-        numbered = (f"{photo.name}-{number}" for number in itertools.count(2))
-        for name in itertools.chain([photo.stem, photo.name], numbered):
-            paths = tuple(output / f"{name}_{kind}.png" for kind in _KINDS)
-            keys = {str(path.resolve()).casefold() for path in paths}
-            if not keys & taken:
-                break
-        taken |= keys
-        targets.append(paths)
-    return targets

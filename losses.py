@@ -96,7 +96,7 @@ class BoundaryLoss(keras.losses.Loss):
         return binary_cross_entropy(ops.cast(y_true, "float32"), y_pred)
 
 
-def training_losses(weighting: str = "focal") -> dict[str, keras.losses.Loss]:
+def training_losses(weighting: str = "bce_dice") -> dict[str, keras.losses.Loss]:
     """What `compile(loss=..., loss_weights=OUTPUT_WEIGHTS)` takes, by the name of the output.
 
     Args:

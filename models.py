@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 import fast_scnn
+import lite_unet
 import network
 from baselines import cnn_resnet, deeplab_lfov, portrait_fcn, refine_unet
 from files import UserError
@@ -16,6 +17,7 @@ from files import UserError
 MODELS: dict[str, Callable] = {
     "mattingnet": network.build,
     "fast_scnn": fast_scnn.build,
+    "lite_unet": lite_unet.build,
     "portrait_fcn": portrait_fcn.build,
     "portrait_fcn_plus": portrait_fcn.build_plus,
     "deeplab_lfov": deeplab_lfov.build,

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,7 +72,8 @@ def find_pairs(
                 raise UserError(f"{folder} has no {subset} sub-folder")
         found, alone = _blanks(root) if blank else _pairs_in(root)
         if not found:
-            raise UserError(f"no pictures with mattes in {root}; known layouts: {LAYOUTS}")
+            seen = f" ({len(alone)} without: {_missing(alone[0], root)})" if alone else ""
+            raise UserError(f"no pictures with mattes in {root}{seen}; known layouts: {LAYOUTS}")
         warn_left_out(alone, f"{root}: {{count}} left out, no matte: {{names}}")
         pairs += found
     return pairs
@@ -100,6 +101,23 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
             f"picture's {width}x{height}"
         )
     return image, resize(matte, (height, width))
+
+
+def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
+    """Reads pairs one by one; those that cannot be used are left out with one warning at the end.
+
+    Yields:
+        The pair, its image uint8 (H, W, 3) RGB and its matte float32 (H, W), 0..1.
+    """
+    unreadable = []
+    for pair in pairs:
+        try:
+            image, levels = read_pair(pair)
+        except PictureError as error:
+            unreadable.append(str(error))
+            continue
+        yield pair, image, levels.astype(np.float32) / 255
+    warn_left_out(unreadable, "{count} left out: {names}")
 
 
 def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pair]]:
@@ -163,14 +181,25 @@ def _pairs_in(folder: Path) -> tuple[list[Pair], list[Path]]:
     images = [path for path in beside if _key(path) not in mattes]
     candidates = [(image, mattes.get(f"{_key(image)}_matte")) for image in images]
     for images_name, matte_names in _MATTE_FOLDERS.items():
-        present = [name for name in matte_names if (folder / name).is_dir()]
-        if present and (folder / images_name).is_dir():
-            mattes = {_key(path): path for path in list_images(folder / present[0])}
+        if (folder / images_name).is_dir():
+            present = [folder / name for name in matte_names if (folder / name).is_dir()]
+            mattes = {_key(path): path for each in present[:1] for path in list_images(each)}
             images = list_images(folder / images_name)
             candidates += [(image, mattes.get(_key(image))) for image in images]
-    if all((folder / each).is_dir() for each in _EG1800):
+    if (folder / _EG1800[0]).is_dir():
         mattes = {_key(path): path for path in (folder / _EG1800[1]).glob("[!.]*_mask.mat")}
         images = list_images(folder / _EG1800[0])
         candidates += [(image, mattes.get(f"{_key(image)}_mask")) for image in images]
     pairs = [Pair(image, matte) for image, matte in candidates if matte]
     return pairs, [image for image, matte in candidates if not matte]
+
+
+def _missing(image: Path, root: Path) -> str:
+    """The matte that a picture below `root` would need, in words."""
+    stem, folder = image.stem, image.parent.name
+    if image.parent == root:
+        return f"{image.name} needs {stem}_matte.png beside it"
+    matte = f"{_EG1800[1]}/{stem}_mask.mat"
+    if folder in _MATTE_FOLDERS:
+        matte = f"{_MATTE_FOLDERS[folder][0]}/{stem}.png"
+    return f"{folder}/{image.name} needs {matte}"

@@ -13,7 +13,9 @@ _GAP = 4
 _HEAD = 24
 
 
-def grid(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], repeat: int = 1):
+def grid(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], repeat: int = 1
+) -> np.ndarray:
     """A sheet of pictures of one size, with a title over each column.
 
     Args:
@@ -62,6 +64,18 @@ def data_sheet(images: np.ndarray, targets: dict[str, np.ndarray]) -> np.ndarray
         boundary = targets["boundary_attention"][i, ..., 0]
         rows.append((image, matte, boundary, before_green(image, matte)))
     return grid(rows, ("image", "matte", "boundary", "over green"), repeat=3)
+
+
+def sequence_sheet(batches: Sequence, count: int) -> np.ndarray:
+    """The `data_sheet` of the first `count` pictures of batches `(images, targets)`."""
+    images, targets = batches[0]
+    for index in range(1, len(batches)):
+        if len(images) >= count:
+            break
+        more, more_targets = batches[index]
+        images = np.concatenate([images, more])
+        targets = {k: np.concatenate([v, more_targets[k]]) for k, v in targets.items()}
+    return data_sheet(images[:count], {name: target[:count] for name, target in targets.items()})
 
 
 def matte_sheet(images: np.ndarray, targets: dict, outputs: dict) -> np.ndarray:

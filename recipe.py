@@ -24,7 +24,7 @@ class Recipe:
     """
 
     epochs: int
-    loss: str = "focal"
+    loss: str = "bce_dice"
     lr: float = 1e-3
     schedule: str = "cosine"
     ema: bool = True

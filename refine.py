@@ -10,7 +10,7 @@ import numpy as np
 
 from dense_crf import dense_crf
 from effects.matting import refine_closed_form, refine_guided
-from evaluation import MatteFunction
+from prediction import MatteFunction
 
 METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "guided": refine_guided,

@@ -197,6 +197,19 @@ def best_checkpoint(folder: str | Path) -> Path:
     return min(sorted(found), key=found.get)
 
 
+def weights_file(path: str | Path) -> Path:
+    """The weights that `--weight_dir` names: a file, its newer name, or a run's best checkpoint.
+
+    Raises:
+        UserError: a folder without checkpoints.
+    """
+    named = Path(path)
+    if named.is_dir():
+        return best_checkpoint(named)
+    newer = named.with_name(named.name.removesuffix(".h5") + ".weights.h5")
+    return newer if not named.is_file() and newer.is_file() else named
+
+
 def _epoch_of(path: Path) -> int | None:
     match = CHECKPOINT_NAME.fullmatch(path.name)
     return int(match[1]) if match else None

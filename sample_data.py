@@ -16,7 +16,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -24,7 +23,7 @@ import numpy as np
 from skimage import data
 from tqdm import tqdm
 
-from astronaut import FACE, ROWS, matted_portrait
+from astronaut import compose, matted_portrait, random_placement
 from files import UserError
 
 SAMPLE_FOLDER = Path("data/sample")
@@ -49,31 +48,6 @@ _TESTING_PHOTOS: dict[str, Callable[[], np.ndarray]] = {
     "coffee": data.coffee,
     "rocket": data.rocket,
 }
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where the portrait stands in a frame.
-
-    Attributes:
-        scale: pixels of the frame per pixel of the photograph.
-        angle: rotation about the face in degrees, counter-clockwise.
-        face: (x, y) of the middle of the face, in pixels of the frame.
-        mirror: left and right swapped.
-    """
-
-    scale: float
-    angle: float
-    face: tuple[float, float]
-    mirror: bool
-
-    def matrix(self) -> np.ndarray:
-        """The 2 x 3 matrix from (x, y) in the portrait, already scaled, to (x, y) in the frame."""
-        matrix = cv2.getRotationMatrix2D((0, 0), self.angle, 1.0)
-        if self.mirror:
-            matrix[:, 0] *= -1
-        matrix[:, 2] = np.array(self.face) - matrix[:, :2] @ (np.array(FACE) * self.scale)
-        return matrix
 
 
 def ensure_sample(
@@ -119,7 +93,9 @@ def make_sample(
                 "move it away or name another folder"
             )
         temporary.mkdir(parents=True)
-        with tqdm(total=training + testing, desc="making the sample", unit="picture") as progress:
+        with tqdm(
+            total=training + testing, desc="making the sample", unit="picture", disable=None
+        ) as progress:
             for part, count in (("training", training), ("testing", testing)):
                 _write_part(temporary / part, seed, count, progress)
         (temporary / _MARKER).write_text(json.dumps(recipe) + "\n")
@@ -153,50 +129,6 @@ def sample_backgrounds(held_out: bool = False) -> list[np.ndarray]:
     return list(_load_backgrounds(held_out))
 
 
-def compose(
-    foreground: np.ndarray, background: np.ndarray, placement: Placement
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sets the portrait before a background: F alpha + B (1 - alpha).
-
-    Colours are multiplied by alpha before they are resampled (Porter and Duff, 1984), so that
-    no colour from outside the person enters her rim.
-
-    Args:
-        foreground: the person's colours (448, 512, 3) 0..255, as `matted_portrait` gives them.
-        background: (H, W, 3) 0..255; its size is the frame.
-        placement: where the portrait goes.
-
-    Returns:
-        image float32 (H, W, 3) 0..255 and matte float32 (H, W) 0..1.
-    """
-    alpha = matted_portrait()[2][..., None]
-    layer = np.concatenate([foreground * alpha, alpha], axis=-1).astype(np.float32)
-    method = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_LINEAR
-    layer = cv2.resize(layer, None, fx=placement.scale, fy=placement.scale, interpolation=method)
-    layer = cv2.warpAffine(layer, placement.matrix(), background.shape[1::-1])
-    matte = layer[..., 3]
-    return layer[..., :3] + background * (1 - matte[..., None]), matte
-
-
-def random_placement(rng: np.random.Generator) -> Placement:
-    """Draws a placement as portraits have it: the body is cut off by the bottom of the frame.
-
-    One in six is half out at a side; the middle of the face is always in.
-    """
-    height, width = FRAME
-    scale = float(np.exp(rng.uniform(np.log(0.4), np.log(1.15))))
-    angle = float(np.clip(rng.normal(0, 9), -25, 25))
-    half_out = rng.random() < 1 / 6
-    x = rng.choice([0.03, 0.97]) if half_out else np.clip(rng.normal(0.5, 0.13), 0.1, 0.9)
-    face = (float(x * width), float(rng.uniform(0.3, 0.5) * height))
-    placement = Placement(scale, angle, face, mirror=bool(rng.random() < 0.5))
-    # The lower corners of the cut-out person must not come up into the frame.
-    corners = np.array([[19, 497], [ROWS - 1, ROWS - 1]]) * scale
-    matrix = placement.matrix()
-    upper = float((matrix[:, :2] @ corners + matrix[:, 2:])[1].min())
-    return replace(placement, face=(face[0], face[1] + max(0.0, height - upper)))
-
-
 def _write_part(folder: Path, seed: int, count: int, progress: tqdm) -> None:
     held_out = folder.name == "testing"
     folder.mkdir()
@@ -218,7 +150,7 @@ def _make_pair(rng: np.random.Generator, held_out: bool) -> tuple[np.ndarray, np
     background = _relight(_backdrop(rng, held_out), rng)
     if rng.random() < 0.5:  # as a wide aperture has it
         background = cv2.GaussianBlur(background, (0, 0), rng.uniform(0.5, 3))
-    image, matte = compose(foreground, background, random_placement(rng))
+    image, matte = compose(foreground, background, random_placement(rng, FRAME))
     if rng.random() < 0.3:  # a slight miss of focus softens the picture, hence the true matte too
         sigma = rng.uniform(0.4, 0.9)
         image, matte = (cv2.GaussianBlur(layer, (0, 0), sigma) for layer in (image, matte))

@@ -11,7 +11,7 @@ The constants were chosen on synthetic composites with known alpha; `docs/data.m
 import cv2
 import numpy as np
 
-from astronaut import closed_form_alpha
+from closed_form import closed_form_alpha
 
 # As shares of the picture's diagonal. A wider band finds longer hair, and errs more elsewhere.
 _BAND = 0.005
@@ -45,7 +45,7 @@ def soft_matte(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """
     mask = fill_specks((matte > 127).astype(np.uint8))
     band = band_width(matte.shape)
-    trimap = make_trimap(mask, band)
+    trimap = band_trimap(mask, band)
     if not ((trimap == 0).any() and (trimap == 1).any() and (trimap == 0.5).any()):
         return mask * np.uint8(255)
     colours = image / 255.0
@@ -80,7 +80,7 @@ def band_width(shape: tuple[int, int]) -> int:
     return max(2, round(_BAND * float(np.hypot(*shape))))
 
 
-def make_trimap(mask: np.ndarray, band: int) -> np.ndarray:
+def band_trimap(mask: np.ndarray, band: int) -> np.ndarray:
     """1 person, 0 background, 0.5 up to `band` pixels from the outline.
 
     The picture's border is no outline: a person who is cut off by it stays known there.

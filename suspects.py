@@ -8,11 +8,11 @@ import numpy as np
 from tqdm import tqdm
 
 from case_sheet import Case, draw_cases
-from evaluation import MatteFunction
 from files import UserError, replacing
 from metrics import THRESHOLD, boundary_iou, mad, person_iou
-from pairs import Pair, read_pair, warn_left_out
+from pairs import Pair, read_pair, read_pairs, warn_left_out
 from pictures import PictureError, read_image
+from prediction import MatteFunction, checked_alpha
 
 _CLIP = 1e-3  # bounds the loss of a pixel, of which the model is as sure as it is wrong, to 6.9
 _COLUMNS = 3
@@ -30,20 +30,14 @@ def rank(matte_fn: MatteFunction, pairs: Sequence[Pair]) -> list[tuple[Pair, dic
         they are ranked, at the photograph's size; the others are those of `metrics`.
 
     Raises:
-        UserError: no picture could be read.
+        UserError: no picture could be read, the network yields NaN.
     """
-    ranked, unreadable = [], []
-    for pair in tqdm(pairs, "searching", unit=" pictures"):
-        try:
-            image, matte = read_pair(pair)
-        except PictureError as error:
-            unreadable.append(str(error))
-            continue
-        truth, alpha = matte.astype(np.float32) / 255, matte_fn(image)
+    ranked = []
+    for pair, image, matte in read_pairs(tqdm(pairs, "searching", unit=" pictures", disable=None)):
+        alpha = checked_alpha(matte_fn, image, pair.image)
         scores = (cross_entropy, person_iou, boundary_iou, mad)
-        values = [score(alpha, truth) for score in scores]
+        values = [score(alpha, matte) for score in scores]
         ranked.append((pair, dict(zip(FIGURES, values, strict=True))))
-    warn_left_out(unreadable, "{count} left out: {names}")
     if not ranked:
         raise UserError("no picture could be read")
     return sorted(ranked, key=lambda each: each[1]["loss"], reverse=True)
@@ -94,7 +88,7 @@ def find_empty(
         Photographs with that share, in their order; what cannot be read is left out.
     """
     empty, unreadable = [], []
-    for photo in tqdm(photos, "searching", unit=" pictures"):
+    for photo in tqdm(photos, "searching", unit=" pictures", disable=None):
         try:
             share = float((matte_fn(read_image(photo)) >= THRESHOLD).mean())
         except PictureError as error:

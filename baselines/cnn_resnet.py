@@ -6,7 +6,7 @@ A shallow network for comparison: a place in its last maps has seen 76 x 76 pixe
 import keras
 
 import vgg16
-from baselines.heads import two_maps
+from baselines.heads import from_eighths
 from batch_norm import BatchNormalization
 
 _WIDTH = 256
@@ -29,23 +29,12 @@ def _residual(x):
     return keras.layers.ReLU()(keras.layers.Add()([_conv_norm(x, 1), branch]))
 
 
-def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """CNN + ResNet with scores for the person and for the outline.
-
-    `vgg16.load_into` gives blocks 1 to 3 their start.
-
-    Args:
-        input_shape: (height, width), multiples of 8.
-
-    Returns:
-        A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
-        0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
-    """
-    layers = keras.layers
-    image = keras.Input((*input_shape, 3), name="image")
-    x = vgg16.normalize(image)
+def _scores(x):
     for number in range(1, 4):
-        x = layers.MaxPooling2D(2, name=f"pool{number}")(vgg16.block(x, number))
-    scores = layers.Conv2D(2, 1, name="score")(_residual(x))
-    scores = layers.UpSampling2D(8, interpolation="bilinear")(scores)
-    return keras.Model(image, two_maps(scores), name="cnn_resnet")
+        x = keras.layers.MaxPooling2D(2, name=f"pool{number}")(vgg16.block(x, number))
+    return keras.layers.Conv2D(2, 1, name="score")(_residual(x))
+
+
+def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
+    """CNN + ResNet: `heads.from_eighths`. `vgg16.load_into` gives blocks 1 to 3 their start."""
+    return from_eighths("cnn_resnet", input_shape, _scores)

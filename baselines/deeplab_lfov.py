@@ -8,26 +8,13 @@ of block 6, which stands for the classifier, by 12: hence the large field of vie
 import keras
 
 import vgg16
-from baselines.heads import two_maps
+from baselines.heads import from_eighths
 
 _WIDTH = 1024
 
 
-def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """DeepLab-LFOV with scores for the person and for the outline.
-
-    `vgg16.load_into` gives blocks 1 to 5 their start.
-
-    Args:
-        input_shape: (height, width), multiples of 8.
-
-    Returns:
-        A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
-        0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
-    """
+def _scores(x):
     layers = keras.layers
-    image = keras.Input((*input_shape, 3), name="image")
-    x = vgg16.normalize(image)
     for number in range(1, 6):
         x = vgg16.block(x, number, dilation=2 if number == 5 else 1)
         stride = 2 if number <= 3 else 1
@@ -43,6 +30,9 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
             name=name,
         )(x)
         x = layers.Dropout(0.5)(x)
-    scores = layers.Conv2D(2, 1, kernel_initializer="zeros", name="fc8")(x)
-    scores = layers.UpSampling2D(8, interpolation="bilinear")(scores)
-    return keras.Model(image, two_maps(scores), name="deeplab_lfov")
+    return layers.Conv2D(2, 1, kernel_initializer="zeros", name="fc8")(x)
+
+
+def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
+    """DeepLab-LFOV: `heads.from_eighths`. `vgg16.load_into` gives blocks 1 to 5 their start."""
+    return from_eighths("deeplab_lfov", input_shape, _scores)

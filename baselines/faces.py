@@ -85,7 +85,10 @@ def mean_shape(images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
         `CENTRED` boxes, if none has.
     """
     chosen = np.linspace(0, len(images) - 1, min(len(images), _ENOUGH)).astype(int)
-    boxes = {index: find_face(images[index]) for index in tqdm(chosen, "faces", leave=False)}
+    boxes = {
+        index: find_face(images[index])
+        for index in tqdm(chosen, "faces", leave=False, disable=None)
+    }
     faces = {index: box for index, box in boxes.items() if box}
     log.info("a face was found in %d of %d training pictures", len(faces), len(chosen))
     total = np.zeros(GRID, np.float64)

@@ -1,8 +1,30 @@
 """From scores to what the other networks give, and transposed convolutions to enlarge them."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
+
+import vgg16
+
+
+def from_eighths(name: str, input_shape: tuple[int, int], scores: Callable) -> keras.Model:
+    """A network that scores person and outline at an eighth of the picture, enlarged bilinearly.
+
+    Args:
+        name: of the model.
+        input_shape: (height, width), multiples of 8.
+        scores: from `vgg16.normalize`'s picture (N, H, W, 3) to scores (N, H / 8, W / 8, 2).
+
+    Returns:
+        A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
+        0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
+    """
+    image = keras.Input((*input_shape, 3), name="image")
+    found = scores(vgg16.normalize(image))
+    enlarged = keras.layers.UpSampling2D(8, interpolation="bilinear")(found)
+    return keras.Model(image, two_maps(enlarged), name=name)
 
 
 def two_maps(scores) -> dict:

@@ -15,10 +15,11 @@ import training
 import vgg16
 from augmentation import DEFAULT, Augmentation
 from benchmarks.baselines_sheet import draw
-from evaluation import MatteFunction, model_matte_fn, score
+from evaluation import score
 from files import UserError, replacing
 from pairs import Pair, find_pairs, read_pair
 from pictures import write_png
+from prediction import MatteFunction, model_matte_fn
 from preprocess import parse_input_shape
 from recipe import Recipe
 from runs import Run

@@ -22,6 +22,7 @@ from absl import app, flags
 import data_generator
 import preprocess
 from augmentation import DEFAULT, Augmentation
+from background import load_backgrounds
 from pairs import find_pairs, read_pair
 from sample_data import ensure_sample, sample_backgrounds
 
@@ -106,9 +107,7 @@ def main(argv: list[str]) -> None:
     pairs = pairs[::step][: FLAGS.pictures]
     pictures = data_generator.load(pairs, size)
     backgrounds = (
-        data_generator.load_backgrounds(FLAGS.backgrounds, size)
-        if FLAGS.backgrounds
-        else sample_backgrounds()
+        load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()
     )
     print(f"{len(pictures.images)} pictures, {size[0]}x{size[1]}, batches of {FLAGS.batch_size}")
     costs = stages(pairs, pictures, backgrounds)

@@ -28,7 +28,7 @@ def latencies(models: Sequence[Segmenter], rounds: int) -> list[dict[str, float]
         picture = np.random.default_rng(0).uniform(0, 1, taken["shape"])
         model.interpreter.set_tensor(taken["index"], picture.astype(taken["dtype"]))
     times = np.empty((rounds, len(models)))
-    for number in trange(rounds, desc="latency", unit=" rounds"):
+    for number in trange(rounds, desc="latency", unit=" rounds", disable=None):
         for place, model in enumerate(models):
             model.interpreter.invoke()
             start = time.perf_counter()

@@ -5,11 +5,11 @@ A file goes out when its ops are those of phone GPUs and its alphas are those of
 
 import logging
 
-from export.convert import convert_all
+from export.convert import FilesRefused, convert_all
 from export.formats import FORMATS
 from export.samples import load_samples
 
 # Away from macOS it logs ten warnings on import.
 logging.getLogger("coremltools").setLevel(logging.ERROR)
 
-__all__ = ["FORMATS", "convert_all", "load_samples"]
+__all__ = ["FORMATS", "FilesRefused", "convert_all", "load_samples"]

@@ -123,12 +123,11 @@ def compress(
         with replacing(output / f"{name}.weights.h5") as path:
             model.save_weights(path)
     details = {"compression": {**asdict(plan), "given_person_iou": had}}
-    report = convert_all(
-        model, output, name, samples, android, formats, allow_cpu_ops, details=details
-    )
     if had is not None:
         print(f"person IoU as given: {had:.4f}")
-    return report
+    return convert_all(
+        model, output, name, samples, android, formats, allow_cpu_ops, details=details
+    )
 
 
 def prune(
@@ -238,7 +237,7 @@ def fine_tune(
     def error(images):
         return tf.reduce_mean(tf.abs(network(images)[0] - given(images)[0]))
 
-    with tqdm(total=steps, desc=plan.method, unit=" steps") as bar:
+    with tqdm(total=steps, desc=plan.method, unit=" steps", disable=None) as bar:
         for training.epoch in range(plan.epochs):
             for index in range(len(training)):
                 if not math.isfinite(step(training[index][0])):

@@ -10,7 +10,15 @@ import numpy as np
 from tqdm import tqdm
 
 from export import report, verify
-from export.formats import FORMATS, ExportError, Format, Source, Violation, load_format
+from export.formats import (
+    FORMATS,
+    ExportError,
+    Format,
+    Source,
+    Tolerance,
+    Violation,
+    load_format,
+)
 from export.report import Case, Result
 from export.samples import Samples
 from files import UserError, replacing
@@ -18,6 +26,12 @@ from pictures import write_png
 
 _THREADS = (1, 2)
 _NAMED = 3  # violations that a message names
+# Of `_tolerance`: how many pictures to try, and how many times Keras's error a file may have.
+_PROBES, _TIMES = 8, 4
+
+
+class FilesRefused(UserError):
+    """Files that were not kept; all else that was asked for is done."""
 
 
 def convert_all(
@@ -52,8 +66,8 @@ def convert_all(
         and `files`, see `report.Result.as_json`.
 
     Raises:
-        UserError: unknown formats, a bad name, nothing can be written; or, after all the rest is
-            done, that files were refused.
+        UserError: unknown formats, a bad name, nothing can be written.
+        FilesRefused: after all the rest is done, that files were refused.
     """
     import models
 
@@ -67,7 +81,7 @@ def convert_all(
     )
     output = Path(output)
     results, cases = [], []
-    for key, format_ in tqdm(chosen.items(), "export", unit=" files", leave=False):
+    for key, format_ in tqdm(chosen.items(), "export", unit=" files", leave=False, disable=None):
         result = Result(key, f"{name}{format_.suffix}")
         results.append(result)
         try:
@@ -84,9 +98,10 @@ def convert_all(
     print(f"files, report and picture: {output / name}_*")
     if refused := [result.file for result in results if result.refused]:
         eight = {"int8", "uint8"} & {result.format for result in results if result.refused}
-        raise UserError(
+        advice = "; main.py --compress=qat trains a network for 8 bits"
+        raise FilesRefused(
             f"{len(refused)} of {len(results)} files were not kept: {', '.join(refused)}"
-            + ("; main.py --compress=qat trains a network for 8 bits" if eight else "")
+            + (advice if eight and not isinstance(formats, Mapping) else "")
         )
     return document
 
@@ -117,7 +132,7 @@ class _Export(NamedTuple):
                     run, self.samples.pictures, self.expected, self.samples.mattes
                 )
                 result.parity[runtime] = parity
-                if problem := verify.problem(parity, format_.tolerance):
+                if problem := verify.problem(parity, self._tolerance(format_, parity)):
                     raise ExportError(f"{problem} ({runtime})")
             if format_.latency:
                 result.latency = {count: format_.latency(temporary, count) for count in _THREADS}
@@ -125,6 +140,15 @@ class _Export(NamedTuple):
         return Case(
             result.format, self.samples.pictures[worst], self.expected[worst], alphas[worst]
         )
+
+    def _tolerance(self, format_: Format, parity: verify.Parity) -> Tolerance:
+        """The format's; for an exact one with as much room as the arithmetic needs."""
+        tolerance = format_.tolerance
+        if not tolerance.exact or not parity.max_error > tolerance.alpha:
+            return tolerance
+        furthest = np.argsort([-each.max_error for each in parity.pictures])[:_PROBES]
+        error = verify.rounding_error(self.source.model, self.samples.pictures[furthest])
+        return tolerance._replace(alpha=max(tolerance.alpha, _TIMES * error))
 
     def document(self, results: list[Result]) -> dict:
         """The JSON report."""

@@ -42,12 +42,12 @@ _LICENSE = "As its author grants; mind the terms of the pictures that it was tra
 
 _EIGHT_BIT = Tolerance(alpha=None, iou=0.005)
 TOLERANCES = {
-    "mlpackage_float32": Tolerance(alpha=1e-5, iou=None),
+    "mlpackage_float32": Tolerance(alpha=1e-5, iou=None, exact=True),
     # It computes in float16, too, where TFLite's only stores: up to one step of an 8-bit matte.
     "mlpackage_float16": Tolerance(alpha=1 / 256, iou=5e-4),
     "mlpackage_int8": _EIGHT_BIT,
     "mlpackage_palettized": _EIGHT_BIT,
-    "mlmodel": Tolerance(alpha=1e-5, iou=None),
+    "mlmodel": Tolerance(alpha=1e-5, iou=None, exact=True),
 }
 
 

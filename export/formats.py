@@ -70,11 +70,14 @@ class Tolerance(NamedTuple):
         iou: the largest change of the mean person IoU.
         gains: whether a rise counts as a change: a file that is to equal its model is not better,
             either; one that was trained on may be.
+        exact: whether the file computes as Keras does, so that only the order of sums differs. Then
+            `alpha` gives way where Keras's own float32 is less exact (`verify.rounding_error`).
     """
 
     alpha: float | None
     iou: float | None
     gains: bool = True
+    exact: bool = False
 
 
 class Violation(NamedTuple):

@@ -32,6 +32,7 @@ OPS: dict[str, Callable[..., np.ndarray]] = {
     "prelu": lambda x, alpha: nchw.prelu(x, alpha),
     "reduce_mean": lambda x, axes, keep_dims=False: x.mean(tuple(axes), keepdims=bool(keep_dims)),
     "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "rsqrt": lambda x, epsilon: 1 / np.sqrt(x + epsilon),
     "sigmoid": lambda x: nchw.sigmoid(x),
     "square": lambda x: np.square(x),

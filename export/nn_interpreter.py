@@ -7,6 +7,7 @@ apple/coremltools): a wrong conversion shows, a fault of a phone's GPU does not.
 Only the layers that this project's networks need are here; any other one is an error with its name.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ ACTIVATIONS: dict[str, Callable[[Message, np.ndarray], np.ndarray]] = {
     "PReLU": lambda parameters, x: nchw.prelu(x, _weights(parameters.alpha)),
     "ReLU": lambda parameters, x: np.maximum(x, 0),
     "leakyReLU": lambda parameters, x: np.where(x > 0, x, np.float32(parameters.alpha) * x),
+    "linear": lambda parameters, x: np.float32(parameters.alpha) * x + np.float32(parameters.beta),
     "sigmoid": lambda parameters, x: nchw.sigmoid(x),
     "tanh": lambda parameters, x: np.tanh(x),
 }
@@ -161,6 +163,14 @@ def activation(layer: Message, x: np.ndarray) -> np.ndarray:
 
 
 @_layer
+def unary(layer: Message, x: np.ndarray) -> np.ndarray:
+    """The larger of a constant and each value; with two changes of sign it makes ReLU6."""
+    _require(layer.type == layer.THRESHOLD, "unary functions other than threshold")
+    scaled = np.float32(layer.scale) * x + np.float32(layer.shift)
+    return np.maximum(scaled, np.float32(layer.alpha))
+
+
+@_layer
 def add(layer: Message, *values: np.ndarray) -> np.ndarray:
     """The sum of the inputs; of a single one and a constant."""
     return values[0] + np.float32(layer.alpha) if len(values) == 1 else sum(values)
@@ -168,8 +178,8 @@ def add(layer: Message, *values: np.ndarray) -> np.ndarray:
 
 @_layer
 def multiply(layer: Message, *values: np.ndarray) -> np.ndarray:
-    """The product of the inputs; of a single one and a constant."""
-    return values[0] * np.float32(layer.alpha) if len(values) == 1 else np.prod(values, axis=0)
+    """The product of the inputs, (C, H, W) or (C, 1, 1); of a single one and a constant."""
+    return values[0] * np.float32(layer.alpha) if len(values) == 1 else math.prod(values)
 
 
 @_layer

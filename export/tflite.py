@@ -25,7 +25,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tensorflow.lite.python.convert_phase import ConverterError
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from export import gpu_ops, tflite_file, tflite_graph
+from export import gpu_ops, half, tflite_file, tflite_graph
 from export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
 from export.tflite_file import INPUT, OUTPUT, SIGNATURE
 from export.verify import as_input
@@ -35,13 +35,15 @@ from quiet import stderr_kept_back
 # Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
 _EIGHT_BIT = Tolerance(alpha=None, iou=0.005)
 TOLERANCES = {
-    "float32": Tolerance(alpha=1e-5, iou=None),
+    "float32": Tolerance(alpha=1e-5, iou=None, exact=True),
     "float16": Tolerance(alpha=2e-3, iou=5e-4),
     "dynamic": Tolerance(alpha=None, iou=2e-3),
     "int8": _EIGHT_BIT,
     "uint8": _EIGHT_BIT,
 }
 _FULLY_QUANTISED = ("int8", "uint8")
+# Other pictures than those for calibration may fare worse: a quarter of the tolerance is for them.
+_HALF_LIMIT = 0.75 * TOLERANCES["float16"].alpha
 _WARM_UP, _RUNS = 3, 20
 
 
@@ -58,7 +60,8 @@ def convert(
         kind: "float32"; "float16", which stores the large weights in half; "dynamic", int8 weights
             and float activations; "int8", integers throughout but float32 at both ends; "uint8",
             integers there, too: a picture's bytes in, alpha in steps of 1/256 out.
-        calibration: uint8 RGB (N, H, W, 3), pictures that show a fully quantised model its ranges.
+        calibration: uint8 RGB (N, H, W, 3), pictures that show a fully quantised model its ranges,
+            and which weights of a float16 one must stay in float32.
         quantisation_aware: the model is from `quantise.with_channels`, and has its ranges itself.
 
     Returns:
@@ -89,8 +92,11 @@ def convert(
         raise ExportError(f"TFLite's converter: {_first_line(error)}") from error
     if kind in _FULLY_QUANTISED:
         _refuse_floats(converted)
+    kept = ()
+    if kind == "float16" and calibration is not None:
+        kept = half.sensitive(tflite_graph.parse(converted), calibration, _HALF_LIMIT)
     shapes = ((1, *model.input_shape[1:]), (1, *model.output_shape[1:]))
-    return tflite_file.finish(converted, *shapes, kind, model.name)
+    return tflite_file.finish(converted, *shapes, kind, model.name, kept)
 
 
 def _frozen(model: keras.Model):

@@ -74,6 +74,26 @@ def keras_alphas(model: Any, pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(alphas)[..., 0]
 
 
+def rounding_error(model: Any, pictures: np.ndarray) -> float:
+    """How far the model's alphas are from those that it gives in float64: the largest difference.
+
+    Deep networks with steep outlines amplify the last bit of float32 to more than 1e-5, and two
+    correct programs then differ by as much.
+
+    Args:
+        model: as for `keras_alphas`.
+        pictures: uint8 RGB (N, H, W, 3).
+    """
+    import keras
+
+    def precise(layer):
+        return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+
+    exact = keras.models.clone_model(model, clone_function=precise)
+    exact.set_weights(model.get_weights())
+    return float(np.abs(keras_alphas(exact, pictures) - keras_alphas(model, pictures)).max())
+
+
 def compare(
     runtime: Runtime,
     pictures: np.ndarray,
@@ -139,7 +159,8 @@ def problem(parity: Parity, tolerance: Tolerance) -> str | None:
     if not np.isfinite(parity.max_error):
         return "alphas are not numbers (NaN)"
     if tolerance.alpha is not None and parity.max_error > tolerance.alpha:
-        return f"alpha differs from Keras's by up to {parity.max_error:.1e}, over {tolerance.alpha}"
+        limit = f"{tolerance.alpha:.2g}"
+        return f"alpha differs from Keras's by up to {parity.max_error:.1e}, over {limit}"
     if tolerance.iou is None:
         return None
     if parity.iou_change is None:

@@ -1,36 +1,13 @@
 import numpy as np
-import pytest
 
 import astronaut
-
-
-def test_closed_form_is_exact_for_two_plain_colours():
-    """With one colour each for F and B, I = F a + B (1 - a) is affine in a: any a is recovered."""
-    y, x = np.mgrid[:24, :32]
-    alpha = np.clip((x - 10 + 2 * np.sin(y)) / 12, 0, 1)
-    person, wall = np.array([0.9, 0.4, 0.1]), np.array([0.2, 0.5, 0.7])
-    image = person * alpha[..., None] + wall * (1 - alpha[..., None])
-    trimap = np.where((alpha > 0) & (alpha < 1), 0.5, alpha)
-    # The regularisation, 1e-7 against colour variances near 1e-3, bounds the error.
-    np.testing.assert_allclose(astronaut.closed_form_alpha(image, trimap), alpha, atol=1e-3)
-
-
-@pytest.mark.slow  # pymatting compiles for 40 s where it has never been imported
-def test_closed_form_agrees_with_pymatting():
-    from pymatting import estimate_alpha_cf
-
-    photo = astronaut.matted_portrait()[0] / 255.0
-    trimap = astronaut._trimap(photo.shape[:2])
-    ours = astronaut.closed_form_alpha(photo, trimap)
-    # pymatting stops its iteration at 1e-7 of the residual, we solve directly.
-    np.testing.assert_allclose(ours, estimate_alpha_cf(photo, trimap), atol=1e-4)
 
 
 def test_foreground_is_the_image_inside_and_free_of_the_wall_at_the_rim():
     alpha = np.clip((np.arange(40) - 16) / 8, 0, 1) * np.ones((20, 1))
     person, wall = np.array([0.8, 0.1, 0.1]), np.array([0.1, 0.1, 0.9])
     image = person * alpha[..., None] + wall * (1 - alpha[..., None])
-    foreground = astronaut.foreground_colours(image, alpha)
+    foreground = astronaut._foreground_colours(image, alpha)
     np.testing.assert_allclose(foreground[alpha == 1], image[alpha == 1], atol=1e-9)
     rim = (alpha > 0.2) & (alpha < 1)
     # At alpha = 1/4 three quarters of the colour are the wall's; less than a sixth of it may stay.

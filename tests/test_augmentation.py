@@ -1,4 +1,4 @@
-"""Augmentation: alignment of image and matte, reproducibility, background replacement, names."""
+"""Augmentation: alignment of image and matte, reproducibility, names."""
 
 import hashlib
 import pickle
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import augmentation
-from augmentation import DEFAULT, NAMES, Augmentation, parse, replace_background
+from augmentation import DEFAULT, NAMES, Augmentation, parse
 from files import UserError
 
 GEOMETRIC = NAMES[: NAMES.index("background")]
@@ -105,31 +105,6 @@ def test_same_result_in_another_process_and_global_generator_left_alone():
         check=True,
     )
     assert there.stdout.split()[-1] == here
-
-
-def test_background_keeps_the_person_and_replaces_the_rest():
-    images, mattes = people(1)
-    background = np.full((30, 30, 3), (10, 200, 90), np.uint8)
-    rng = np.random.default_rng(0)
-    result = replace_background(images[0], mattes[0], background, rng, strength=0)
-    inside = cv2.erode(mattes[0], np.ones((5, 5)))  # its rim is repainted, see the next test
-    person, rest = inside == 255, mattes[0] == 0
-    assert person.sum() > 300 and rest.sum() > 300
-    np.testing.assert_array_equal(result[person], images[0][person])
-    np.testing.assert_array_equal(result[rest], np.broadcast_to((10, 200, 90), result[rest].shape))
-
-
-def test_background_leaves_no_halo_of_the_old_one():
-    # A person of grey 100 photographed before white, put before black: alpha * 100 is right; the
-    # photograph's own edge colours would be up to 63 levels brighter, at alpha 0.5 to 0.6.
-    # Colours are quotients of bytes, the divisor at least 26: off by up to 0.5 * 255 / 26 + 2.
-    _, mattes = people(1, 256, 192)
-    alpha = np.repeat(mattes[0][..., None] / 255, 3, axis=2)
-    photograph = np.rint(alpha * 100 + (1 - alpha) * 255).astype(np.uint8)
-    rng = np.random.default_rng(0)
-    result = replace_background(photograph, mattes[0], np.zeros_like(photograph), rng, strength=0)
-    inner = mattes[0] > 127
-    np.testing.assert_allclose(result[inner], alpha[inner] * 100, atol=7)
 
 
 def test_background_share_and_absence():

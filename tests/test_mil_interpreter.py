@@ -139,6 +139,7 @@ X = np.float32([[[[-2, 3]], [[-1, -4]]]])
     ("build", "wanted"),
     [
         (lambda x: mb.relu(x=x), [[[0, 3]], [[0, 0]]]),
+        (lambda x: mb.relu6(x=mb.mul(x=x, y=np.float32(3))), [[[0, 6]], [[0, 0]]]),
         (lambda x: mb.leaky_relu(x=x, alpha=0.5), [[[-1, 3]], [[-0.5, -2]]]),
         (lambda x: mb.prelu(x=x, alpha=np.float32([2, -1])), [[[-4, 3]], [[1, 4]]]),
         (lambda x: mb.sigmoid(x=x), expit(X[0])),

@@ -104,6 +104,7 @@ def test_deconvolution_needs_its_size():
     [
         ("RELU", None, lambda x: np.where(x > 0, x, 0)),
         ("LEAKYRELU", [0.25], lambda x: np.where(x > 0, x, x / 4)),
+        ("LINEAR", [-2.0, 0.5], lambda x: 0.5 - 2 * x),
         ("PRELU", np.float32([1, 2, 3]), lambda x: np.where(x > 0, x, [[[1]], [[2]], [[3]]] * x)),
         ("SIGMOID", None, expit),
         ("TANH", None, np.tanh),
@@ -129,6 +130,15 @@ def test_activations(name, parameters, wanted):
 def test_layers_of_several_inputs(mode, inputs, wanted):
     found = _run("add_elementwise", inputs, "y", mode, alpha=7)
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_products_with_one_number_a_channel():
+    builder = _builder()
+    builder.add_pooling("pool", 0, 0, 1, 1, "AVERAGE", "VALID", "x", "mean", is_global=True)
+    builder.add_elementwise("product", ["x", "mean"], "y", "MULTIPLY")
+    found = nn_interpreter.run(builder.spec, {"x": IMAGE})["y"]
+    wanted = IMAGE * IMAGE.mean((2, 3), keepdims=True)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "pool"), [("MAX", "MAX"), ("AVERAGE", "AVG")])
@@ -164,6 +174,11 @@ def test_upsample(mode, options):
     _close(found, tf.raw_ops.ResizeBilinear(images=LAST, size=size, **options))
 
 
+def test_threshold():
+    found = _run("add_unary", "x", "y", "threshold", alpha=0.5, shift=0.25, scale=-2.0)
+    _close(found, np.maximum(0.5, 0.25 - 2 * LAST))
+
+
 def test_preprocessing():
     builder = _builder(red_bias=1, green_bias=-2, blue_bias=4, image_scale=0.5)
     builder.add_elementwise("layer", ["x"], "y", "ADD", alpha=0)
@@ -172,7 +187,9 @@ def test_preprocessing():
 
 
 def test_what_it_does_not_know_is_an_error_with_the_name():
-    with pytest.raises(ExportError, match=r"no Core ML layer 'unary'.*'layer'.*pooling"):
+    with pytest.raises(ExportError, match=r"no Core ML layer 'softmax'.*'layer'.*pooling"):
+        _run("add_softmax", "x", "y")
+    with pytest.raises(ExportError, match="other than threshold"):
         _run("add_unary", "x", "y", "exp")
     with pytest.raises(ExportError, match=r"no Core ML activation 'ELU'"):
         _run("add_activation", "ELU", "x", "y", 1.0)

@@ -88,6 +88,25 @@ def test_folders_without_pairs_are_errors(tmp_path):
         find_pairs([tmp_path / "none"], "training")
 
 
+@pytest.mark.parametrize(
+    ("pictures", "other", "needs"),
+    [
+        (("1.jpg", "2.png"), "notes.txt", r"1\.jpg needs 1_matte\.png beside it"),
+        (("img/1.jpg", "img/2.jpg"), "alpha/3.png", r"img/1\.jpg needs alpha/1\.png"),
+        (("images/1.jpg", "images/2.jpg"), "x", r"images/1\.jpg needs masks/1\.png"),
+        (
+            ("images_data_crop/1.jpg", "images_data_crop/2.jpg"),
+            "x",
+            r"images_data_crop/1\.jpg needs images_mask/1_mask\.mat",
+        ),
+    ],
+)
+def test_pictures_of_which_none_has_a_matte_say_which_is_missing(tmp_path, pictures, other, needs):
+    touch(tmp_path, *pictures, other)
+    with pytest.raises(UserError, match=rf" \(2 without: {needs}\); known layouts"):
+        find_pairs([tmp_path], "training")
+
+
 def test_names_hold_set_and_picture(tmp_path):
     for path in ("selfies/training/img/1.jpg", "selfies/1.jpg", "selfies/images_data_crop/1.png"):
         assert Pair(tmp_path / path, None).name == "selfies/1"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import evaluation
+import prediction
 from files import UserError
 
 
@@ -23,7 +23,7 @@ def names(paths):
 
 def test_alpha_and_cutout(photo, tmp_path):
     Image.fromarray(photo).save(tmp_path / "me.png")
-    written = evaluation.predict(red_is_alpha, [tmp_path / "me.png"], tmp_path / "new" / "out")
+    written = prediction.predict(red_is_alpha, [tmp_path / "me.png"], tmp_path / "new" / "out")
     assert names(written) == ["me_alpha.png", "me_cutout.png"]
     alpha, cutout = (Image.open(path) for path in written)
     assert (alpha.mode, cutout.mode) == ("L", "RGBA")
@@ -35,10 +35,10 @@ def test_a_folder_as_its_own_output_gives_the_same_again(photo, tmp_path):
     for name in "a.png", "a.tif", "b.bmp", "b_matte.png", "holiday_matte.png":
         Image.fromarray(photo).save(tmp_path / name)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    first = evaluation.predict(red_is_alpha, [tmp_path], tmp_path)
+    first = prediction.predict(red_is_alpha, [tmp_path], tmp_path)
     bases = "a", "a.tif", "b", "holiday_matte"
     assert names(first) == [f"{base}_{kind}.png" for base in bases for kind in ("alpha", "cutout")]
-    assert evaluation.predict(red_is_alpha, [tmp_path], tmp_path) == first
+    assert prediction.predict(red_is_alpha, [tmp_path], tmp_path) == first
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -48,7 +48,7 @@ def test_same_names_from_several_folders(photo, tmp_path):
         name = "A.png" if number == 3 else "a.png"
         Image.fromarray(photo // (number + 1)).save(tmp_path / str(number) / name)
     inputs = [tmp_path / "0" / "a.png", *(tmp_path / str(number) for number in range(4))]
-    written = evaluation.predict(red_is_alpha, inputs, tmp_path / "out")
+    written = prediction.predict(red_is_alpha, inputs, tmp_path / "out")
     alphas = written[::2]
     assert names(alphas) == [
         "a_alpha.png",
@@ -65,7 +65,7 @@ def test_a_given_photograph_is_never_overwritten(photo, tmp_path):
         Image.fromarray(photo).save(tmp_path / name)
     before = (tmp_path / "a_alpha.png").read_bytes()
     inputs = [tmp_path / "a.png", tmp_path / "a_alpha.png"]
-    written = evaluation.predict(red_is_alpha, inputs, tmp_path)
+    written = prediction.predict(red_is_alpha, inputs, tmp_path)
     assert names(written[::2]) == ["a.png_alpha.png", "a_alpha_alpha.png"]
     assert (tmp_path / "a_alpha.png").read_bytes() == before
 
@@ -73,14 +73,14 @@ def test_a_given_photograph_is_never_overwritten(photo, tmp_path):
 def test_unreadable_pictures(photo, tmp_path, caplog):
     Image.fromarray(photo).save(tmp_path / "good.png")
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 and then nothing")
-    written = evaluation.predict(red_is_alpha, [tmp_path, tmp_path / "gone.jpg"], tmp_path / "out")
+    written = prediction.predict(red_is_alpha, [tmp_path, tmp_path / "gone.jpg"], tmp_path / "out")
     assert names(written) == ["good_alpha.png", "good_cutout.png"]
     assert "2 photographs" in caplog.text and "bad.jpg" in caplog.text and "gone.jpg" in caplog.text
     with pytest.raises(UserError, match=r"no picture could be read: .*bad\.jpg"):
-        evaluation.predict(red_is_alpha, [tmp_path / "bad.jpg"], tmp_path / "out")
+        prediction.predict(red_is_alpha, [tmp_path / "bad.jpg"], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no photographs"):
-        evaluation.predict(red_is_alpha, [tmp_path / "empty"], tmp_path / "out")
+        prediction.predict(red_is_alpha, [tmp_path / "empty"], tmp_path / "out")
 
 
 def test_network_of_fixed_size():
@@ -91,7 +91,7 @@ def test_network_of_fixed_size():
         seen.append(batch)
         return np.tile(np.linspace(0, 1, 12, dtype=np.float32), (1, 16, 1))[..., None]
 
-    matte_fn = evaluation.model_matte_fn(predict_batch, (16, 12))
+    matte_fn = prediction.model_matte_fn(predict_batch, (16, 12))
     image = np.zeros((64, 96, 3), np.uint8)
     image[:, 48:] = (250, 0, 100)
     alpha = matte_fn(image)
@@ -105,6 +105,6 @@ def test_network_of_fixed_size():
 
 
 def test_values_beyond_the_range_are_clipped():
-    matte_fn = evaluation.model_matte_fn(lambda batch: batch[..., :1] - 100, (4, 4))
+    matte_fn = prediction.model_matte_fn(lambda batch: batch[..., :1] - 100, (4, 4))
     assert (matte_fn(np.full((4, 4, 3), 99, np.uint8)) == 0).all()
     assert (matte_fn(np.full((4, 4, 3), 250, np.uint8)) == 1).all()

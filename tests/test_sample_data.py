@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import sample_data
-from astronaut import FACE, ROWS, matted_portrait
+from astronaut import FACE, ROWS, Placement, compose, matted_portrait
 from files import UserError
-from sample_data import Placement, compose, ensure_sample, make_sample
+from sample_data import ensure_sample, make_sample
 
 FEW = {"training": 8, "testing": 3}
 

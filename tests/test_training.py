@@ -95,7 +95,7 @@ def test_checkpoint_holds_the_averaged_weights_that_were_validated(unbroken):
     fresh.load_weights(best)
     for ours, returned in zip(fresh.get_weights(), model.get_weights(), strict=True):
         assert np.array_equal(ours, returned)
-    fresh.compile(loss=losses.training_losses(), loss_weights=losses.OUTPUT_WEIGHTS)
+    fresh.compile(loss=losses.training_losses(RECIPE.loss), loss_weights=losses.OUTPUT_WEIGHTS)
     validated = fresh.evaluate(sequences()[1], verbose=0, return_dict=True)["loss"]
     row = min(history(run), key=lambda row: row["val_loss"])
     assert validated == pytest.approx(row["val_loss"], rel=1e-5)

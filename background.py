@@ -1,0 +1,175 @@
+"""Puts people before other photographs: the photographs, read from folders, and the compositing."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from files import UserError
+from pairs import warn_left_out
+from pictures import PictureError, list_images, read_image
+from preprocess import resize
+
+
+def load_backgrounds(
+    folders: Sequence[str | os.PathLike], size: tuple[int, int], workers: int = 2
+) -> list[np.ndarray]:
+    """Reads the photographs of folders for background replacement; unreadable ones are left out.
+
+    Args:
+        folders: each with pictures in it, or with folders of pictures.
+        size: (height, width) of the network; larger photographs are shrunk to cover it with a
+            quarter to spare, so that they can be cropped.
+        workers: number of threads.
+
+    Returns:
+        uint8 (h, w, 3) RGB arrays.
+
+    Raises:
+        UserError: a folder is missing, or nothing could be read.
+    """
+    paths = []
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise UserError(f"no such folder of backgrounds: {folder}")
+        nested = [list_images(each) for each in sorted(folder.iterdir()) if each.is_dir()]
+        paths += sum(nested, list_images(folder))
+
+    def read(path: Path) -> np.ndarray | None:
+        try:
+            image = read_image(path)
+        except PictureError:
+            return None
+        height, width = image.shape[:2]
+        scale = min(1.0, 1.25 * max(size[0] / height, size[1] / width))
+        return resize(image, (round(height * scale), round(width * scale)))
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        results = pool.map(read, paths)
+        read_ones = list(
+            tqdm(results, "backgrounds", len(paths), leave=False, delay=2, disable=None)
+        )
+    bad = [path for path, image in zip(paths, read_ones, strict=True) if image is None]
+    warn_left_out(bad, "{count} backgrounds left out: {names}")
+    if len(bad) == len(paths):
+        raise UserError(f"no readable pictures in --backgrounds={','.join(map(str, folders))}")
+    return [image for image in read_ones if image is not None]
+
+
+def replace_background(
+    image: np.ndarray,
+    matte: np.ndarray,
+    background: np.ndarray,
+    rng: np.random.Generator,
+    strength: float = 1.0,
+) -> np.ndarray:
+    """Puts a person before a random part of another photograph.
+
+    Compositing is alpha * F + (1 - alpha) * B. The person's own colours F are those of the image
+    inside. On the edge they come from inner pixels nearby, because the image's colours there are
+    partly the old background's and would show as a halo.
+
+    Args:
+        image: uint8 (H, W, 3).
+        matte: uint8 (H, W).
+        background: uint8 (h, w, 3), any size.
+        rng: draws the part, its mirroring, its blur (depth of field), and the person's light.
+        strength: factor on the change of the person's light; 0 leaves it.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    height, width = matte.shape
+    scenery = _random_part(background, height, width, rng)
+    if rng.random() < 0.3:
+        reach = 2 * round(rng.uniform(0.02, 0.06) * height) + 1
+        scenery = cv2.stackBlur(scenery, (reach, reach))
+    person = _person_colours(image, matte)
+    if rng.random() < 0.5:  # The light on a person is seldom that of the scene behind.
+        gains = 1 + strength * (rng.uniform(-0.15, 0.15) + rng.uniform(-0.04, 0.04, 3))
+        person = cv2.multiply(person, (*gains, 0.0))
+    alpha = matte.astype(np.float32) / 255
+    return cv2.blendLinear(person, scenery, alpha, 1 - alpha)
+
+
+def _random_part(
+    picture: np.ndarray, height: int, width: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A random part of a picture, maybe mirrored, resized to (height, width) without distortion."""
+    scale = min(picture.shape[0] / height, picture.shape[1] / width) * rng.uniform(0.5, 1.0)
+    rows, columns = max(1, int(height * scale)), max(1, int(width * scale))
+    top = rng.integers(picture.shape[0] - rows + 1)
+    left = rng.integers(picture.shape[1] - columns + 1)
+    part = picture[top : top + rows, left : left + columns]
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    shrinking = scale > 1
+    return cv2.resize(
+        part, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    )
+
+
+def _person_colours(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """The image with the old background's share in its colours replaced by the person's.
+
+    The edge is repainted with the mean of the inner pixels in a box about each of its own. A strand
+    of hair that has hardly any inner pixel so near is alpha F + (1 - alpha) B: there the nearest of
+    the background is taken away, (1 - alpha) of it, and as much of the nearest of the person added,
+    so that a dark braid before a blue shirt stays dark.
+    """
+    # A pixel less than the matte says: hand-made masks include a rim of the old background.
+    solid = cv2.erode(cv2.inRange(matte, 250, 255), np.ones((3, 3), np.uint8))
+    radius = max(2, round(image.shape[0] / 64))
+    box = (2 * radius + 1, 2 * radius + 1)
+    near = cv2.blur(cv2.bitwise_and(image, image, mask=solid), box)
+    weight = cv2.blur(solid, box)
+    means = cv2.divide(near, cv2.merge([weight] * 3), scale=255)
+    known = cv2.inRange(weight, 26, 255)  # a tenth of the box: enough for a mean
+    painted = cv2.copyTo(means, known & ~solid, image.copy())
+    loose = np.flatnonzero((cv2.inRange(matte, 1, 249) & ~known) > 0)  # fast on booleans only
+    if len(loose):
+        person, wall = _nearest_colours(image, (solid, cv2.inRange(matte, 0, 0)), loose, radius)
+        pixels = painted.reshape(-1, 3)  # a view
+        share = 1 - matte.ravel()[loose, None] / np.float32(255)
+        pixels[loose] = (pixels[loose] + share * (person - wall)).clip(0, 255)
+    return painted
+
+
+def _nearest_colours(
+    image: np.ndarray, masks: Sequence[np.ndarray], pixels: np.ndarray, side: int
+) -> list[np.ndarray]:
+    """For each mask the colours of the cells that it covers wholly and that are nearest to pixels.
+
+    Args:
+        image: uint8 (H, W, 3).
+        masks: uint8 (H, W), 255 or 0.
+        pixels: the places of N pixels in the flattened image.
+        side: of the square cells in pixels.
+
+    Returns:
+        float32 (N, 3) for each mask; zeros for all where one of them covers no cell.
+    """
+    height, width = image.shape[:2]
+    size = (max(1, width // side), max(1, height // side))
+    colours = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    colours = colours.astype(np.float32)
+    rows, columns = np.divmod(pixels, width)
+    cells = rows * size[1] // height * size[0] + columns * size[0] // width
+    found = []
+    for mask in masks:
+        unknown = cv2.inRange(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), 0, 254)
+        known = np.flatnonzero(unknown == 0)
+        if not len(known):
+            return [np.zeros((len(pixels), 3), np.float32)] * len(masks)
+        _, labels = cv2.distanceTransformWithLabels(
+            unknown, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        labels = labels.ravel()
+        owners = np.empty(len(known) + 1, int)
+        owners[labels[known]] = known
+        found.append(colours[owners[labels[cells]]])
+    return found

@@ -1,0 +1,59 @@
+"""What the layers of a network see in a picture."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+
+class Stage(NamedTuple):
+    """The last features of one size in a network.
+
+    Attributes:
+        layer: the name of the layer that makes them.
+        channels: how many there are.
+        maps: the ones that vary most over the picture, float32 (count, h, w), each stretched
+            to 0..1.
+    """
+
+    layer: str
+    channels: int
+    maps: np.ndarray
+
+
+def feature_maps(model: keras.Model, image: np.ndarray, count: int = 6) -> list[Stage]:
+    """Features of a picture at every size down to 1/32, in the order in which they are computed.
+
+    Args:
+        model: a functional network from RGB (N, H, W, 3) in 0..255.
+        image: (H, W, 3), 0..255, of the network's size.
+        count: how many channels of each size.
+    """
+    layers = _last_of_each_size(model, count)
+    outputs = {layer.name: layer.output for layer in layers}
+    features = keras.Model(model.input, outputs).predict_on_batch(image[np.newaxis])
+    stages = []
+    for layer in layers:
+        channels = np.moveaxis(np.asarray(features[layer.name][0], np.float32), 2, 0)
+        chosen = np.sort(np.argsort(channels.std(axis=(1, 2)))[-count:])
+        stages.append(Stage(layer.name, len(channels), _stretch(channels[chosen])))
+    return stages
+
+
+def _last_of_each_size(model: keras.Model, channels: int) -> list[keras.Layer]:
+    """The last layer of each size with at least so many channels; pooled contexts are left out."""
+    smallest = model.input_shape[1] // 32
+    last: dict[tuple[int, int], keras.Layer] = {}
+    for layer in model.layers:
+        shape = getattr(layer.output, "shape", ())
+        if len(shape) == 4 and shape[3] >= channels and shape[1] >= smallest:
+            size = (shape[1], shape[2])
+            last.pop(size, None)  # so that the order is that of the last ones
+            last[size] = layer
+    return list(last.values())
+
+
+def _stretch(maps: np.ndarray) -> np.ndarray:
+    low = maps.min(axis=(1, 2), keepdims=True)
+    high = maps.max(axis=(1, 2), keepdims=True)
+    return (maps - low) / np.maximum(high - low, 1e-12)
