@@ -5,7 +5,14 @@ TensorFlow has one fused kernel for it; with that, a step of Fast-SCNN on two CP
 two thirds of the time (`benchmarks/training_step.py`).
 """
 
+import types
+
 import keras
+
+
+def batch_normalization(framework: types.ModuleType) -> type:
+    """The layer's class for networks in `framework`, `keras` or `tf_keras`."""
+    return BatchNormalization if framework is keras else framework.layers.BatchNormalization
 
 
 @keras.saving.register_keras_serializable("portrait_segmentation")

@@ -8,7 +8,7 @@ import types
 
 import keras
 
-from batch_norm import BatchNormalization
+from batch_norm import batch_normalization
 from network import normalize
 
 
@@ -17,9 +17,7 @@ class _Blocks:
 
     def __init__(self, framework: types.ModuleType):
         self.layers = framework.layers
-        self.batch_norm = (
-            BatchNormalization if framework is keras else framework.layers.BatchNormalization
-        )
+        self.batch_norm = batch_normalization(framework)
 
     def norm_relu(self, x, relu: bool = True):
         # Keras's momentum of 0.99 would need a thousand steps to forget its start.

@@ -11,10 +11,14 @@ import types
 
 import keras
 
-from batch_norm import BatchNormalization
+from batch_norm import batch_normalization
+from network import normalize
 
 # Of each stage: expansion, channels, kernel, stride, number of blocks.
 STAGES = ((1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2), (6, 80, 3, 2, 3))
+# What EfficientNet-Lite's pictures were normalized with, on each channel of RGB in 0..255.
+MEAN = (127, 127, 127)
+STD = (128, 128, 128)
 # Channels of the decoder at 1/16, 1/8, 1/4 and 1/2.
 DECODER = (64, 40, 24, 8)
 
@@ -24,9 +28,7 @@ class _Blocks:
 
     def __init__(self, framework: types.ModuleType):
         self.layers = framework.layers
-        self.batch_norm = (
-            BatchNormalization if framework is keras else framework.layers.BatchNormalization
-        )
+        self.batch_norm = batch_normalization(framework)
 
     def norm(self, x, name: str | None = None, relu: bool = True):
         # Keras's momentum of 0.99 would need a thousand steps to forget its start.
@@ -81,23 +83,6 @@ class _Blocks:
         return self.layers.UpSampling2D(2, interpolation="bilinear")(x)
 
 
-def normalize(image, framework: types.ModuleType = keras):
-    """Raw RGB 0..255 to what EfficientNet-Lite was trained on, (x - 127) / 128, as a convolution.
-
-    See `network.normalize` for the why.
-    """
-    kernel = [[[[1 / 128 if i == j else 0.0 for j in range(3)] for i in range(3)]]]
-    return framework.layers.Conv2D(
-        3,
-        1,
-        kernel_initializer=framework.initializers.Constant(kernel),
-        bias_initializer=framework.initializers.Constant([-127 / 128] * 3),
-        trainable=False,
-        dtype="float32",
-        name="normalize",
-    )(image)
-
-
 def build(input_shape: tuple[int, int] = (256, 192), framework: types.ModuleType = keras):
     """The U-Net with one alpha and a boundary head, which costs nothing in exported files.
 
@@ -113,7 +98,7 @@ def build(input_shape: tuple[int, int] = (256, 192), framework: types.ModuleType
     layers = framework.layers
     image = framework.Input((*input_shape, 3), name="image")
 
-    x = blocks.conv(normalize(image, framework), 32, kernel=3, stride=2, name="stem")
+    x = blocks.conv(normalize(image, framework, MEAN, STD), 32, kernel=3, stride=2, name="stem")
     levels = []
     for number in range(1, len(STAGES) + 1):
         x = blocks.stage(x, number)

@@ -13,20 +13,20 @@ MEAN = (123.68, 116.779, 103.939)
 STD = (58.393, 57.12, 57.375)
 
 
-def normalize(image, framework: types.ModuleType = keras):
-    """Raw RGB 0..255 to zero mean and unit variance, as a frozen 1x1 convolution.
+def normalize(image, framework: types.ModuleType = keras, mean=MEAN, std=STD):
+    """Raw RGB 0..255 to (RGB - mean) / std, as a frozen 1x1 convolution.
 
     A convolution because phones run it on the GPU as one op, where a subtraction and a division by
     per-channel constants are two that some delegates broadcast wrongly; and because dropping the
     alpha of RGBA is then only a column of zeros (`models.for_inference`).
     """
-    kernel = [[[[1.0 / STD[i] if i == j else 0.0 for j in range(3)] for i in range(3)]]]
+    kernel = [[[[1.0 / std[i] if i == j else 0.0 for j in range(3)] for i in range(3)]]]
     return framework.layers.Conv2D(
         3,
         1,
         kernel_initializer=framework.initializers.Constant(kernel),
         bias_initializer=framework.initializers.Constant(
-            [-mean / std for mean, std in zip(MEAN, STD, strict=True)]
+            [-m / s for m, s in zip(mean, std, strict=True)]
         ),
         trainable=False,
         # 0..255 does not fit the 8 bits of bfloat16: this layer keeps full precision.

@@ -14,6 +14,7 @@ import models
 import training
 import vgg16
 from augmentation import DEFAULT, Augmentation
+from batches import make_batches
 from benchmarks.baselines_sheet import draw
 from evaluation import score
 from files import UserError, replacing
@@ -173,17 +174,9 @@ class Bench:
             for pair in few(find_pairs([folder], "training"), self.budget.pictures)
         ]
         parts = data_generator.split(pairs, 0.9)
-        train, val = (data_generator.load(part, size) for part in parts)
-        batches = data_generator.PortraitSequence(
-            train.images,
-            train.mattes,
-            self.budget.batch_size,
-            augmentation=Augmentation(DEFAULT, backgrounds=sample_backgrounds()),
-            shuffle=True,
-            workers=self.workers,
-        )
-        return batches, data_generator.PortraitSequence(
-            val.images, val.mattes, self.budget.batch_size
+        augmentation = Augmentation(DEFAULT, backgrounds=sample_backgrounds())
+        return make_batches(
+            *parts, size, self.budget.batch_size, augmentation, workers=self.workers
         )
 
     def _shown(self) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -8,7 +8,6 @@ import tiny_network
 
 import main
 import models
-from data_generator import PortraitSequence
 from export import bridge, compress, tflite_graph
 from export.compress import Plan
 from export.samples import Samples
@@ -22,9 +21,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def sequence(pictures):
-    """A network's own alphas as mattes: training has nothing to put right."""
-    alphas = np.asarray(tiny_network.build()(pictures.astype(np.float32))["output"])[..., 0]
-    return PortraitSequence(pictures, np.where(alphas > 0.5, 255, 0).astype(np.uint8), 3)
+    return tiny_network.own_alphas(pictures)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 import tiny_network
 from ai_edge_litert.interpreter import Interpreter
 
-from data_generator import PortraitSequence
 from export import bridge, compress, quantise, tflite, tflite_graph, verify
 from export.compress import Plan
 from export.formats import ExportError, Tolerance
@@ -21,8 +20,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def sequence(pictures):
-    alphas = np.asarray(tiny_network.build()(pictures.astype(np.float32))["output"])[..., 0]
-    return PortraitSequence(pictures, np.where(alphas > 0.5, 255, 0).astype(np.uint8), 3)
+    return tiny_network.own_alphas(pictures)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from skimage import data
 import imagenet
 import lite_unet
 from files import UserError
+from network import normalize
 
 # What `lite_unet` leaves out of the network; ImageNet's house cats; its espresso.
 LATER_STAGES = ((6, 112, 5, 1, 3), (6, 192, 5, 2, 4), (6, 320, 3, 1, 1))
@@ -128,7 +129,9 @@ def test_with_the_rest_of_the_network_it_knows_a_cat_and_a_coffee(monkeypatch):
     monkeypatch.setattr(imagenet, "STAGES", stages)
     blocks = lite_unet._Blocks(keras)
     image = keras.Input((224, 224, 3))
-    x = blocks.conv(lite_unet.normalize(image), 32, kernel=3, stride=2, name="stem")
+    x = blocks.conv(
+        normalize(image, keras, lite_unet.MEAN, lite_unet.STD), 32, kernel=3, stride=2, name="stem"
+    )
     for number in range(1, len(stages) + 1):
         x = blocks.stage(x, number)
     x = keras.layers.GlobalAveragePooling2D()(blocks.conv(x, 1280, name="head"))
