@@ -64,7 +64,7 @@ def examine(matte_fn: MatteFunction, pairs: Sequence[Pair]) -> list[Examined]:
         UserError: no photograph with a person could be read.
     """
     examined = []
-    bar = tqdm(pairs, "examining", unit=" pictures", leave=False, delay=2)
+    bar = tqdm(pairs, "examining", unit=" pictures", leave=False, delay=2, disable=None)
     for pair, image, matte in read_pairs(bar):
         if (matte >= THRESHOLD).any():
             examined.append(_examine(pair, checked_alpha(matte_fn, image, pair.image), matte))

@@ -101,7 +101,10 @@ def load_into(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
         UserError: they are not EfficientNet-Lite0's.
     """
     try:
+        there = {layer.name for layer in model.layers}
         for ours, (conv, norm) in _names().items():
+            if ours not in there:
+                break  # the small network ends here
             kernel = weights[f"{conv}.weight"]
             depthwise = ours.endswith("_depthwise")
             order = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)  # to (height, width, in, out)

@@ -2,9 +2,8 @@
 
 EfficientNet-Lite (Liu et al., 2020; EfficientNet: Tan, Le, 1905.11946) is EfficientNet for phones:
 ReLU6 for swish and no squeeze-and-excitation, so that GPUs and int8 take it as it is. Its first
-four stages, down to 1/16, are the encoder; `imagenet.py` fills them. The decoder is narrow, as most
-time goes into the two finest levels, and ends at half size: one transposed convolution gives the
-alpha.
+stages are the encoder; `imagenet.py` fills them. The decoder is narrow, as most time goes into the
+two finest levels, and ends at half size: one transposed convolution gives the alpha.
 """
 
 import types
@@ -15,12 +14,15 @@ from batch_norm import batch_normalization
 from network import normalize
 
 # Of each stage: expansion, channels, kernel, stride, number of blocks.
-STAGES = ((1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2), (6, 80, 3, 2, 3))
+STAGES = (
+    *((1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2)),
+    *((6, 80, 3, 2, 3), (6, 112, 5, 1, 3), (6, 192, 5, 2, 4)),
+)
 # What EfficientNet-Lite's pictures were normalized with, on each channel of RGB in 0..255.
 MEAN = (127, 127, 127)
 STD = (128, 128, 128)
-# Channels of the decoder at 1/16, 1/8, 1/4 and 1/2.
-DECODER = (64, 40, 24, 8)
+# The number of stages; the decoder's channels from the coarsest level, 1/32 or 1/16, to 1/2.
+SIZES = {"big": (6, (96, 64, 40, 24, 8)), "small": (4, (64, 40, 24, 8))}
 
 
 class _Blocks:
@@ -83,11 +85,16 @@ class _Blocks:
         return self.layers.UpSampling2D(2, interpolation="bilinear")(x)
 
 
-def build(input_shape: tuple[int, int] = (256, 192), framework: types.ModuleType = keras):
+def build(
+    input_shape: tuple[int, int] = (256, 192),
+    size: str = "big",
+    framework: types.ModuleType = keras,
+):
     """The U-Net with one alpha and a boundary head, which costs nothing in exported files.
 
     Args:
-        input_shape: (height, width), multiples of 32. 224x160 takes about 0.7 of 256x192's time.
+        input_shape: (height, width), multiples of 32.
+        size: "big", whose encoder sees the whole picture, or "small", an eighth of its weights.
         framework: `keras`, or `tf_keras` for tools that know only the older Keras.
 
     Returns:
@@ -100,13 +107,15 @@ def build(input_shape: tuple[int, int] = (256, 192), framework: types.ModuleType
 
     x = blocks.conv(normalize(image, framework, MEAN, STD), 32, kernel=3, stride=2, name="stem")
     levels = []
-    for number in range(1, len(STAGES) + 1):
+    stages, (coarsest, *finer) = SIZES[size]
+    for number in range(1, stages + 1):
         x = blocks.stage(x, number)
+        if levels and levels[-1].shape[1] == x.shape[1]:
+            levels.pop()  # of each resolution the decoder gets the last
         levels.append(x)
 
-    x = blocks.context(blocks.conv(levels.pop(), DECODER[0]))
-    x = blocks.separable(x, DECODER[0], kernel=5)
-    for channels in DECODER[1:]:
+    x = blocks.separable(blocks.context(blocks.conv(levels.pop(), coarsest)), coarsest, kernel=5)
+    for channels in finer:
         coarse = blocks.up(blocks.conv(x, channels, relu=False))
         x = layers.Add()([coarse, blocks.conv(levels.pop(), channels, relu=False)])
         x = blocks.separable(x, channels)
@@ -117,5 +126,5 @@ def build(input_shape: tuple[int, int] = (256, 192), framework: types.ModuleType
         1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
     )(x)
     return framework.Model(
-        image, {"output": alpha, "boundary_attention": boundary}, name="lite_unet"
+        image, {"output": alpha, "boundary_attention": boundary}, name=f"lite_unet_{size}"
     )

@@ -52,7 +52,9 @@ def dispatch() -> None:
 
 
 def _network_name() -> str:
-    return f"mattingnet_{FLAGS.model_size}" if FLAGS.model == "mattingnet" else FLAGS.model
+    import models
+
+    return models.full_name(FLAGS.model, FLAGS.model_size)
 
 
 def _checkpoint_path() -> Path:
@@ -311,9 +313,7 @@ def _export(model, weights: Path, training=None, validation=None) -> None:
     if FLAGS.compress:
         from export.compress import Plan, compress
 
-        build = functools.partial(models.MODELS[FLAGS.model], size)
-        if FLAGS.model == "mattingnet":
-            build = functools.partial(build, size=FLAGS.model_size)
+        build = functools.partial(models.builder(FLAGS.model, FLAGS.model_size), size)
         plan = Plan(
             FLAGS.compress,
             epochs=FLAGS.nb_epoch or 5,

@@ -28,7 +28,7 @@ flags.DEFINE_string("preview_data", "", "Write a sheet of what the network is fe
 
 # The network.
 flags.DEFINE_enum("model", "mattingnet", NETWORKS, "The network; or kmeans, which is not one.")
-flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of MattingNet.")
+flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of mattingnet and lite_unet.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
 flags.DEFINE_string(
     "weight_dir",

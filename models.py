@@ -1,5 +1,6 @@
 """The networks by name, and the form of a trained network that phones get."""
 
+import functools
 import os
 import warnings
 from collections.abc import Callable
@@ -26,22 +27,39 @@ MODELS: dict[str, Callable] = {
 }
 
 
-def build(name: str, input_shape: tuple[int, int], size: str = "big") -> keras.Model:
-    """Builds the network `name` with fresh weights.
+# Those that come in sizes, "big" and "small".
+SIZED = ("mattingnet", "lite_unet")
+
+
+def full_name(name: str, size: str) -> str:
+    """The name of a network's folder and files: with the size, where it has sizes."""
+    return f"{name}_{size}" if name in SIZED else name
+
+
+def split_name(full: str) -> tuple[str, str]:
+    """The name and the size of which `full_name` makes `full`."""
+    name, _, size = full.rpartition("_")
+    return (name, size) if name in SIZED and size in ("big", "small") else (full, "big")
+
+
+def builder(name: str, size: str = "big") -> Callable:
+    """What builds the network `name` from (height, width).
 
     Args:
         name: a key of `MODELS`.
-        input_shape: (height, width).
-        size: "big" or "small", for networks that have sizes (MattingNet).
+        size: "big" or "small", for networks that have sizes (`SIZED`).
 
     Raises:
         UserError: no such network.
     """
     if name not in MODELS:
         raise UserError(f"there is no model {name!r}; the models are {', '.join(MODELS)}")
-    if name == "mattingnet":
-        return MODELS[name](input_shape, size=size)
-    return MODELS[name](input_shape)
+    return functools.partial(MODELS[name], size=size) if name in SIZED else MODELS[name]
+
+
+def build(name: str, input_shape: tuple[int, int], size: str = "big") -> keras.Model:
+    """The network `name` for pictures of (height, width), with fresh weights; see `builder`."""
+    return builder(name, size)(input_shape)
 
 
 def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:

@@ -147,6 +147,13 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
     return train, val
 
 
+def evenly(items: Sequence, count: int) -> list:
+    """At most `count` of the items, spread evenly over them."""
+    if count >= len(items):
+        return list(items)
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
 def warn_left_out(items: Sequence[str | Path], message: str) -> None:
     """Logs one warning in which {count} and {names} stand for how many items and the first five."""
     if items:

@@ -18,7 +18,7 @@ from batches import make_batches
 from benchmarks.baselines_sheet import draw
 from evaluation import score
 from files import UserError, replacing
-from pairs import Pair, find_pairs, read_pair
+from pairs import Pair, evenly, find_pairs, read_pair
 from pictures import write_png
 from prediction import MatteFunction, model_matte_fn
 from preprocess import parse_input_shape
@@ -77,7 +77,7 @@ class Bench:
         self.vgg_weights = vgg_weights
         self.workers = workers
         self.testing = {
-            folder: few(find_pairs([folder], "testing"), budget.test_pictures)
+            folder: _limit(find_pairs([folder], "testing"), budget.test_pictures)
             for folder in budget.data
         }
 
@@ -171,7 +171,7 @@ class Bench:
         pairs = [
             pair
             for folder in self.budget.data
-            for pair in few(find_pairs([folder], "training"), self.budget.pictures)
+            for pair in _limit(find_pairs([folder], "training"), self.budget.pictures)
         ]
         parts = data_generator.split(pairs, 0.9)
         augmentation = Augmentation(DEFAULT, backgrounds=sample_backgrounds())
@@ -182,7 +182,7 @@ class Bench:
     def _shown(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Six of the testing pictures with their mattes, evenly over the data sets."""
         pairs: list[Pair] = [pair for found in self.testing.values() for pair in found]
-        return [read_pair(pair) for pair in few(pairs, SHOWN)]
+        return [read_pair(pair) for pair in evenly(pairs, SHOWN)]
 
 
 def count_macs(model: keras.Model) -> int:
@@ -211,11 +211,8 @@ def format_table(results: dict[str, dict]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def few(items: list, count: int) -> list:
-    """`count` of them, evenly; all if there are fewer or `count` is 0."""
-    if not count or count >= len(items):
-        return items
-    return [items[index] for index in np.linspace(0, len(items) - 1, count).astype(int)]
+def _limit(pairs: list[Pair], count: int) -> list[Pair]:
+    return evenly(pairs, count) if count else pairs
 
 
 def _milliseconds(matte_fn: MatteFunction, images: list[np.ndarray]) -> float:

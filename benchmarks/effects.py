@@ -11,7 +11,7 @@ ways for the network to look at them. nobody: how often photographs and portrait
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -28,7 +28,7 @@ from effects.compositing import blend, fill
 from effects.placing import Window
 from files import UserError
 from metrics import METRICS, person_iou
-from pairs import find_pairs, read_pair
+from pairs import evenly, find_pairs, read_pair
 from pictures import list_images, read_image
 from preprocess import resize
 from sample_data import sample_backgrounds
@@ -173,11 +173,6 @@ def _print_row(name: str, values: np.ndarray) -> None:
     print(f"{name:32}" + "".join(f"{value:14.3f}" for value in values), flush=True)
 
 
-def _spread(items: list, count: int) -> Iterator:
-    """At most `count` of them, evenly spread."""
-    return (items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
-
-
 def main() -> None:
     """Prints the tables that can be had."""
     network = networks.load(FLAGS.model)
@@ -189,10 +184,10 @@ def main() -> None:
         return
     if not FLAGS.photos:
         raise UserError("--data needs --photos=DIR, too: photographs to put behind the people")
-    photos = [read_image(path) for path in _spread(list_images(FLAGS.photos), _EMPTY)]
+    photos = [read_image(path) for path in evenly(list_images(FLAGS.photos), _EMPTY)]
     folders = []
     for folder in FLAGS.data:
-        pairs = _spread(find_pairs([folder], "testing"), FLAGS.pictures)
+        pairs = evenly(find_pairs([folder], "testing"), FLAGS.pictures)
         folders.append([(image, matte / np.float32(255)) for image, matte in map(read_pair, pairs)])
     print("\nplacing: person IoU")
     placing_table(network, folders, photos)

@@ -67,7 +67,7 @@ def loader(pictures, workers: int) -> data_generator.PortraitSequence:
 
 
 def build(name: str, size: tuple[int, int]) -> keras.Model:
-    family, _, model_size = name.partition("_") if name.startswith("matting") else (name, "", "big")
+    family, model_size = models.split_name(name)
     model = models.build(family, size, model_size)
     training.compile_model(model, Recipe(epochs=10), FLAGS.batches)
     return model

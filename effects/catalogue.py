@@ -163,7 +163,7 @@ def check(names: Sequence[str], settings: Settings) -> None:
     if "replace" in names and settings.background is None:
         raise UserError("--effect=replace needs --background=COLOUR, a picture or a video")
     if settings.style is None and any(name.startswith("stylize") for name in names):
-        raise UserError("--effect=stylize_... needs --style=FILE, a trained style network")
+        raise UserError("--effect=stylize_... needs --style: a shipped or trained style")
     if not 0 <= settings.strength <= 1:
         raise UserError(f"--strength={settings.strength:g}: must be 0 to 1")
 

@@ -16,7 +16,7 @@ from quiet import start_keras
 from tflite_model import TfliteModel
 
 SHIPPED = Path(__file__).resolve().parent.parent / "trained_models"
-DEFAULT = "lite_unet"
+DEFAULT = "lite_unet_small"
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,8 @@ def load_keras(weights: str | os.PathLike) -> Network:
         flags = Run(weights.parent).settings()["flags"]
         name, size, shape = flags["model"], flags["model_size"], flags["input_shape"]
     else:
-        folder = weights.resolve().parent.name
-        name = next((each for each in models.MODELS if folder.startswith(each)), folder)
-        size, shape = folder.removeprefix(name).lstrip("_"), "256"
-    model = models.build(name, parse_input_shape(shape), size or "big")
+        (name, size), shape = models.split_name(weights.resolve().parent.name), "256"
+    model = models.build(name, parse_input_shape(shape), size)
     models.load_weights(model, weights)
     network = models.for_inference(model)
 

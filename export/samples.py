@@ -40,6 +40,7 @@ def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100
         UserError: a folder holds no pairs.
     """
     import data_generator
+    from pairs import evenly
     from sample_data import ensure_sample
 
     source = ", ".join(map(str, folders))
@@ -56,13 +57,6 @@ def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100
         testing = training
     if testing == training and len(training) > 1:
         training, testing = data_generator.split(training, 0.5)
-    calibration = data_generator.load(_spread(training, count), size)
-    checked = data_generator.load(_spread(testing, count), size)
+    calibration = data_generator.load(evenly(training, count), size)
+    checked = data_generator.load(evenly(testing, count), size)
     return Samples(calibration.images, checked.images, checked.mattes, source)
-
-
-def _spread(items: list, count: int) -> list:
-    """At most `count` of the items, evenly spread."""
-    if len(items) <= count:
-        return items
-    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]

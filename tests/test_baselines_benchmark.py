@@ -33,11 +33,6 @@ def test_table():
     assert row == f"| unet | {'50.00 | ' * 6}1,234,567 | 2.35 | 8 |"
 
 
-def test_a_few_are_taken_evenly():
-    assert baselines_bench.few(list(range(9)), 3) == [0, 4, 8]
-    assert baselines_bench.few([1, 2], 3) == baselines_bench.few([1, 2], 0) == [1, 2]
-
-
 def test_results_are_kept_and_not_mixed(tmp_path):
     for number, part in enumerate(("training", "testing")):
         tiny_portraits.write(tmp_path / "set" / part, 3, (64, 48), seed=number)

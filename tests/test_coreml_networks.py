@@ -66,6 +66,7 @@ def test_parts_of_the_baselines(kind, tmp_path):
     [
         ("fast_scnn", "big", 1e-5),
         ("lite_unet", "big", 1e-5),
+        ("lite_unet", "small", 1e-5),
         ("mattingnet", "small", 1e-5),
         # Where nothing is trained, the sums of 28 residual blocks grow, and their errors with them.
         pytest.param("mattingnet", "big", 1e-4, marks=pytest.mark.slow),

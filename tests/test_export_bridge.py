@@ -16,7 +16,8 @@ NETWORKS = {
     "mattingnet_big": functools.partial(models.MODELS["mattingnet"], (32, 32), size="big"),
     "mattingnet_small": functools.partial(models.MODELS["mattingnet"], (32, 32), size="small"),
     "fast_scnn": functools.partial(models.MODELS["fast_scnn"], (32, 32)),
-    "lite_unet": functools.partial(models.MODELS["lite_unet"], (32, 32)),
+    "lite_unet_big": functools.partial(models.MODELS["lite_unet"], (32, 32), size="big"),
+    "lite_unet_small": functools.partial(models.MODELS["lite_unet"], (32, 32), size="small"),
 }
 
 

@@ -149,7 +149,10 @@ def test_full_integer_wants_pictures(trained):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("mattingnet", "big"), ("mattingnet", "small"), ("fast_scnn", "big"), ("lite_unet", "big")],
+    [
+        *(("mattingnet", "big"), ("mattingnet", "small"), ("fast_scnn", "big")),
+        *(("lite_unet", "big"), ("lite_unet", "small")),
+    ],
 )
 def test_the_real_networks(name, size, tmp_path):
     keras.utils.set_random_seed(0)

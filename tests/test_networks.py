@@ -18,12 +18,13 @@ from files import UserError
 from network import MEAN, STD
 
 # Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN and
-# the U-Net the moving mean and variance of each of their 11,855 and 4,576 normalised channels.
+# the U-Nets the moving mean and variance of each of their 11,855, 17,936 and 4,576 channels.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
     "fast_scnn": ("fast_scnn", "big", 1_137_584, 12 + 2 * 11_855),
-    "lite_unet": ("lite_unet", "big", 278_866, 12 + 2 * 4_576),
+    "lite_unet_big": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
+    "lite_unet_small": ("lite_unet", "small", 278_866, 12 + 2 * 4_576),
 }
 SHAPE = (64, 32)
 
@@ -81,7 +82,7 @@ def test_two_maps_from_raw_pictures_of_another_size_too(trained):
 
 def test_pictures_are_normalised_inside(trained):
     key, model, images, _ = trained
-    mean, std = (127, 128) if key == "lite_unet" else (MEAN, STD)
+    mean, std = (127, 128) if key.startswith("lite_unet") else (MEAN, STD)
     layer = model.get_layer("normalize")
     # Numbers of about 2, made from numbers of about 4 in float32: a few units of 2^-22.
     assert np.asarray(layer(images)) == pytest.approx((images - mean) / std, abs=2e-6)
@@ -167,8 +168,8 @@ import numpy as np
 import losses
 import models
 images, matte = np.load("images.npy"), np.load("matte.npy")
-networks = (("mattingnet", "big"), ("mattingnet", "small"), ("fast_scnn", ""), ("lite_unet", ""))
-for name, size in networks:
+sizes = [(name, size) for name in models.SIZED for size in ("big", "small")]
+for name, size in [*sizes, ("fast_scnn", "")]:
     model = models.build(name, images.shape[1:3], size)
     models.load_weights(model, f"{model.name}.weights.h5")
     outputs = model.predict(images, verbose=0)

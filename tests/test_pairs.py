@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from files import UserError
-from pairs import Pair, find_pairs, split
+from pairs import Pair, evenly, find_pairs, split
 
 
 def touch(folder, *names):
@@ -160,3 +160,8 @@ def test_real_folders(portrait_data):
     pairs = find_pairs(folders, "testing")
     assert len(pairs) == 145 + 29
     assert {pair.name.split("/")[0] for pair in pairs} == {"selfies", "people"}
+
+
+def test_a_few_are_taken_evenly():
+    assert evenly(range(9), 3) == [0, 4, 8]
+    assert evenly([1, 2], 3) == [1, 2]
