@@ -168,7 +168,7 @@ def _train(data: list[str], run) -> Path:
         models.load_weights(model, start)
         print(f"starting from {start}")
     elif not (resuming and run.has_state()):
-        _start_from_imagenet(model)
+        models.start_from_imagenet(model, FLAGS.lite0_weights, FLAGS.vgg_weights)
     counts = {
         "training_pictures": len(training.images),
         "validation_pictures": len(validation.images),
@@ -216,33 +216,15 @@ def _start_weights() -> Path | None:
     return None
 
 
-def _start_from_imagenet(model) -> None:
-    """Fills the layers that `model` has of VGG16 or EfficientNet-Lite0 with their weights."""
-    import imagenet
-    import vgg16
-
-    if imagenet.uses_lite0(model) and FLAGS.lite0_weights != "none":
-        imagenet.load_into(model, imagenet.read_weights(FLAGS.lite0_weights))
-    if vgg16.uses_vgg16(model) and FLAGS.vgg_weights != "none":
-        vgg16.load_into(model, vgg16.conv_weights(FLAGS.vgg_weights))
-
-
 def _show_unseen(model, data: list[str], folder: Path) -> None:
     """Leaves the matte of a photo that the network was not trained on."""
-    import data_generator
+    from pairs import unseen
     from prediction import model_matte_fn, predict
     from training import predict_batch
 
-    trained_on, held_out = data_generator.split(
-        data_generator.find_pairs(data, "training"), FLAGS.val_ratio
-    )
-    try:
-        testing = data_generator.find_pairs(data, "testing")
-    except UserError:  # one of the folders has only a `training` sub-folder
-        testing = held_out
-    unseen = next(pair for pair in testing if pair not in set(trained_on))
+    photo = unseen(data, FLAGS.val_ratio).image
     matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
-    for path in predict(matte_fn, [unseen.image], folder / "unseen"):
+    for path in predict(matte_fn, [photo], folder / "unseen"):
         print(f"a photo it was not trained on: {path}")
 
 

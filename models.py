@@ -10,8 +10,10 @@ import keras
 import numpy as np
 
 import fast_scnn
+import imagenet
 import lite_unet
 import network
+import vgg16
 from baselines import cnn_resnet, deeplab_lfov, portrait_fcn, refine_unet
 from files import UserError
 
@@ -60,6 +62,23 @@ def builder(name: str, size: str = "big") -> Callable:
 def build(name: str, input_shape: tuple[int, int], size: str = "big") -> keras.Model:
     """The network `name` for pictures of (height, width), with fresh weights; see `builder`."""
     return builder(name, size)(input_shape)
+
+
+def start_from_imagenet(model: keras.Model, lite0_weights: str = "", vgg_weights: str = "") -> None:
+    """Fills the layers that `model` has of EfficientNet-Lite0 or VGG16 with ImageNet's weights.
+
+    Args:
+        model: as `build` makes it.
+        lite0_weights: as `imagenet.read_weights` takes it; "none": leave them.
+        vgg_weights: as `vgg16.conv_weights` takes it; "none": leave them.
+
+    Raises:
+        UserError: no such weights.
+    """
+    if imagenet.uses_lite0(model) and lite0_weights != "none":
+        imagenet.load_into(model, imagenet.read_weights(lite0_weights))
+    if vgg16.uses_vgg16(model) and vgg_weights != "none":
+        vgg16.load_into(model, vgg16.conv_weights(vgg_weights))
 
 
 def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:

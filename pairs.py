@@ -147,6 +147,17 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
     return train, val
 
 
+def unseen(folders: Sequence[str | os.PathLike], val_ratio: float) -> Pair:
+    """The first pair that nothing is trained on: of `testing`, or else of those that validate."""
+    training, validation = split(find_pairs(folders, "training"), val_ratio)
+    try:
+        testing = find_pairs(folders, "testing")
+    except UserError:  # one of the folders has only a `training` sub-folder
+        testing = validation
+    trained_on = set(training)
+    return next(pair for pair in testing if pair not in trained_on)
+
+
 def evenly(items: Sequence, count: int) -> list:
     """At most `count` of the items, spread evenly over them."""
     if count >= len(items):

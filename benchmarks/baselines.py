@@ -27,7 +27,7 @@ from quiet import start_keras
 FLAGS = flags.FLAGS
 NETWORKS = (
     *("kmeans", "cnn_resnet", "portrait_fcn", "portrait_fcn_plus", "deeplab_lfov"),
-    *("refine_unet", "fast_scnn", "mattingnet"),
+    *("refine_unet", "fast_scnn", "mattingnet", "lite_unet"),
 )
 flags.DEFINE_list("data", [], "Folders of pictures and mattes, with training and testing.")
 flags.DEFINE_string("output", "output", "The folder of what is done already, and of the results.")

@@ -26,7 +26,7 @@ from recipe import Recipe
 from runs import Run
 from sample_data import sample_backgrounds
 
-# What was trained on ImageNet is spoilt by the steps that a start by chance needs.
+# What VGG16 learned on ImageNet is spoilt by the steps that a start by chance needs.
 LEARNING_RATES = {True: 1e-4, False: 1e-3}
 SHOWN = 6
 # The four scores of Long et al. (1411.4038), as reports on these networks give them, then ours.
@@ -146,13 +146,11 @@ class Bench:
         train, val = self._sequences(size)
         try:
             model = models.build(name, size)
-            pretrained = vgg16.uses_vgg16(model)
-            recipe = Recipe(
-                self.budget.epochs, loss="bce_dice", lr=LEARNING_RATES[pretrained], patience=0
-            )
+            lr = LEARNING_RATES[vgg16.uses_vgg16(model)]
+            recipe = Recipe(self.budget.epochs, lr=lr, patience=0)
             started = any(folder.glob("*/run.json"))
-            if pretrained and not any(folder.glob("*/state.npz")):
-                vgg16.load_into(model, vgg16.conv_weights(self.vgg_weights))
+            if not any(folder.glob("*/state.npz")):
+                models.start_from_imagenet(model, vgg_weights=self.vgg_weights)
             settings = {"budget": asdict(self.budget)}
             run = Run.latest(folder) if started else Run.create(folder, settings)
             self._check_budget(run.settings(), run.folder)
