@@ -6,7 +6,7 @@ Every network trains on the same pictures for the same number of epochs, with th
 augmentations, and the learning rate that suits its start. Each is scored on the `testing`
 sub-folders. RUN keeps a folder a network: what is there is not done again, and a training that was
 interrupted goes on where it stopped. The table goes to RUN/table.md, the alphas of six portraits
-side by side to RUN/portraits.png.
+(or of the photographs in --portraits) side by side to RUN/portraits.png.
 
 --networks=NAME,... does these only (and shows all that are done); --pictures, --epochs and
 --input_shape set the budget. With the default one and four data sets, expect one to two hours for
@@ -33,6 +33,7 @@ flags.DEFINE_list("data", [], "Folders of pictures and mattes, with training and
 flags.DEFINE_string("output", "output", "The folder of what is done already, and of the results.")
 flags.DEFINE_list("networks", list(NETWORKS), "Which networks.")
 flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz). Default: keras.applications'.")
+flags.DEFINE_string("portraits", "", "Photographs to show. Default: six of the testing pictures.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
 flags.DEFINE_integer("pictures", 200, "Training pictures of each data set; 0: all.", 0)
 flags.DEFINE_integer("test_pictures", 0, "Testing pictures of each data set; 0: all.", 0)
@@ -56,7 +57,7 @@ def main() -> None:
         FLAGS.epochs,
         FLAGS.batch_size,
     )
-    bench = Bench(FLAGS.output, budget, FLAGS.vgg_weights, FLAGS.workers)
+    bench = Bench(FLAGS.output, budget, FLAGS.vgg_weights, FLAGS.workers, FLAGS.portraits)
     for name in FLAGS.networks:
         if not bench.result(name):
             print(f"\n{name}", flush=True)

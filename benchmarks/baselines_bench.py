@@ -19,7 +19,7 @@ from benchmarks.baselines_sheet import draw
 from evaluation import score
 from files import UserError, replacing
 from pairs import Pair, evenly, find_pairs, read_pair
-from pictures import write_png
+from pictures import list_images, read_image, write_png
 from prediction import MatteFunction, model_matte_fn
 from preprocess import parse_input_shape
 from recipe import Recipe
@@ -69,13 +69,22 @@ class Bench:
         budget: of all networks.
         vgg_weights: as `vgg16.conv_weights` takes it.
         workers: processes that read and augment pictures.
+        portraits: a folder of photographs to show; none: six of the testing pictures.
     """
 
-    def __init__(self, output: str | Path, budget: Budget, vgg_weights: str = "", workers: int = 0):
+    def __init__(
+        self,
+        output: str | Path,
+        budget: Budget,
+        vgg_weights: str = "",
+        workers: int = 0,
+        portraits: str = "",
+    ):
         self.output = Path(output)
         self.budget = budget
         self.vgg_weights = vgg_weights
         self.workers = workers
+        self.portraits = portraits
         self.testing = {
             folder: _limit(find_pairs([folder], "testing"), budget.test_pictures)
             for folder in budget.data
@@ -105,13 +114,14 @@ class Bench:
             matte_fn = model_matte_fn(training.predict_batch(model), model.input_shape[1:3])
             result |= {"parameters": model.count_params(), "macs": count_macs(model)}
         report, _ = score(matte_fn, self.testing)
-        images = [image for image, _ in self._shown()]
+        images = [image for image, _ in self._tested()]
         result |= {
             "mean": report["all"]["mean"],
             "sets": {key: each["mean"] for key, each in report["sets"].items()},
             "milliseconds": _milliseconds(matte_fn, images),
         }
-        levels = [np.rint(matte_fn(image) * 255).astype(np.uint8) for image in images]
+        shown = self._shown()["photo"]
+        levels = [np.rint(matte_fn(image) * 255).astype(np.uint8) for image in shown]
         with replacing(folder / "alphas.npz") as path:
             np.savez_compressed(path, *levels)
         with replacing(folder / "result.json") as path:
@@ -124,11 +134,10 @@ class Bench:
         table = format_table(results)
         with replacing(self.output / "table.md") as path:
             path.write_text(table)
-        shown = self._shown()
-        columns = {"photo": [image for image, _ in shown], "matte": [matte for _, matte in shown]}
+        columns = self._shown()
         for name in results:
             with np.load(self.output / name / "alphas.npz") as alphas:
-                columns[name] = [alphas[f"arr_{number}"] for number in range(len(shown))]
+                columns[name] = [alphas[each] for each in alphas.files]
         write_png(self.output / "portraits.png", draw(columns))
         return table
 
@@ -177,7 +186,14 @@ class Bench:
             *parts, size, self.budget.batch_size, augmentation, workers=self.workers
         )
 
-    def _shown(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _shown(self) -> dict[str, list[np.ndarray]]:
+        """The first columns of the sheet."""
+        if self.portraits:
+            return {"photo": [read_image(path) for path in list_images(self.portraits)]}
+        images, mattes = zip(*self._tested(), strict=True)
+        return {"photo": list(images), "matte": list(mattes)}
+
+    def _tested(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Six of the testing pictures with their mattes, evenly over the data sets."""
         pairs: list[Pair] = [pair for found in self.testing.values() for pair in found]
         return [read_pair(pair) for pair in evenly(pairs, SHOWN)]

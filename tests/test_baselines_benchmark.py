@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmarks import baselines_bench
 from files import UserError
+from pictures import write_png
 
 
 def test_multiply_accumulates_by_hand():
@@ -46,6 +47,11 @@ def test_results_are_kept_and_not_mixed(tmp_path):
     assert bench.result("kmeans")["mean"]["person_iou"] > 0.5
     # Photo, matte and one network, three portraits of 64 x 48 scaled to 150 x 200.
     assert np.asarray(Image.open(tmp_path / "out" / "portraits.png")).shape == (648, 474, 3)
+    write_png(tmp_path / "photos" / "one.png", np.full((40, 30, 3), 7, np.uint8))
+    mine = baselines_bench.Bench(tmp_path / "mine", budget, portraits=str(tmp_path / "photos"))
+    mine.do("kmeans")
+    mine.show(("kmeans",))
+    assert np.asarray(Image.open(tmp_path / "mine" / "portraits.png")).shape == (236, 318, 3)
     other = baselines_bench.Bench(tmp_path / "out", replace(budget, epochs=3))
     with pytest.raises(UserError, match=r"result\.json is of another budget, "):
         other.result("kmeans")
