@@ -135,9 +135,8 @@ def _convert(name: str, weights: Path, input_shape: tuple[int, int]) -> bytes:
     from export import tflite
     from runs import best_checkpoint
 
-    families = [key for key in models.MODELS if f"{name}_".startswith(f"{key}_")]
-    family = max(families, key=len, default=name)
-    model = models.build(family, input_shape, name.removeprefix(family).lstrip("_") or "big")
+    family, size = models.split_name(name)
+    model = models.build(family, input_shape, size)
     models.load_weights(model, best_checkpoint(weights) if weights.is_dir() else weights)
     return tflite.convert(models.for_inference(model), "float32")
 
