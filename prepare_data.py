@@ -23,7 +23,7 @@ from pictures import list_images, write_png
 from preprocess import parse_input_shape
 
 FLAGS = flags.FLAGS
-_MODEL = Path(__file__).parent / "trained_models/lite_unet_small/lite_unet_small_float16.tflite"
+_MODEL = Path(__file__).parent / "trained_models/lite_unet_big/lite_unet_big_float16.tflite"
 _A_SHEET = 24
 
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")

@@ -16,7 +16,7 @@ from quiet import start_keras
 from tflite_model import TfliteModel
 
 SHIPPED = Path(__file__).resolve().parent.parent / "trained_models"
-DEFAULT = "lite_unet_small"
+DEFAULT = "lite_unet_big"
 
 
 @dataclass(frozen=True)
