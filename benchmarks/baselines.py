@@ -56,8 +56,9 @@ def main() -> None:
         FLAGS.test_pictures,
         FLAGS.epochs,
         FLAGS.batch_size,
+        FLAGS.portraits,
     )
-    bench = Bench(FLAGS.output, budget, FLAGS.vgg_weights, FLAGS.workers, FLAGS.portraits)
+    bench = Bench(FLAGS.output, budget, FLAGS.vgg_weights, FLAGS.workers)
     for name in FLAGS.networks:
         if not bench.result(name):
             print(f"\n{name}", flush=True)

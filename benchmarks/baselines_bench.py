@@ -51,6 +51,7 @@ class Budget:
         test_pictures: testing pictures of each folder; 0: all.
         epochs: of each network.
         batch_size: pictures in a batch.
+        portraits: a folder of photographs to show; none: six of the testing pictures.
     """
 
     data: list[str]
@@ -59,6 +60,7 @@ class Budget:
     test_pictures: int = 0
     epochs: int = 8
     batch_size: int = 8
+    portraits: str = ""
 
 
 class Bench:
@@ -69,22 +71,13 @@ class Bench:
         budget: of all networks.
         vgg_weights: as `vgg16.conv_weights` takes it.
         workers: processes that read and augment pictures.
-        portraits: a folder of photographs to show; none: six of the testing pictures.
     """
 
-    def __init__(
-        self,
-        output: str | Path,
-        budget: Budget,
-        vgg_weights: str = "",
-        workers: int = 0,
-        portraits: str = "",
-    ):
+    def __init__(self, output: str | Path, budget: Budget, vgg_weights: str = "", workers: int = 0):
         self.output = Path(output)
         self.budget = budget
         self.vgg_weights = vgg_weights
         self.workers = workers
-        self.portraits = portraits
         self.testing = {
             folder: _limit(find_pairs([folder], "testing"), budget.test_pictures)
             for folder in budget.data
@@ -188,8 +181,8 @@ class Bench:
 
     def _shown(self) -> dict[str, list[np.ndarray]]:
         """The first columns of the sheet."""
-        if self.portraits:
-            return {"photo": [read_image(path) for path in list_images(self.portraits)]}
+        if self.budget.portraits:
+            return {"photo": [read_image(path) for path in list_images(self.budget.portraits)]}
         images, mattes = zip(*self._tested(), strict=True)
         return {"photo": list(images), "matte": list(mattes)}
 

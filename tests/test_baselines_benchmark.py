@@ -34,6 +34,11 @@ def test_table():
     assert row == f"| unet | {'50.00 | ' * 6}1,234,567 | 2.35 | 8 |"
 
 
+def test_a_few_are_taken_evenly():
+    assert baselines_bench._limit(list(range(9)), 3) == [0, 4, 8]
+    assert baselines_bench._limit([1, 2], 3) == baselines_bench._limit([1, 2], 0) == [1, 2]
+
+
 def test_results_are_kept_and_not_mixed(tmp_path):
     for number, part in enumerate(("training", "testing")):
         tiny_portraits.write(tmp_path / "set" / part, 3, (64, 48), seed=number)
@@ -48,13 +53,15 @@ def test_results_are_kept_and_not_mixed(tmp_path):
     # Photo, matte and one network, three portraits of 64 x 48 scaled to 150 x 200.
     assert np.asarray(Image.open(tmp_path / "out" / "portraits.png")).shape == (648, 474, 3)
     write_png(tmp_path / "photos" / "one.png", np.full((40, 30, 3), 7, np.uint8))
-    mine = baselines_bench.Bench(tmp_path / "mine", budget, portraits=str(tmp_path / "photos"))
+    shown = replace(budget, portraits=str(tmp_path / "photos"))
+    mine = baselines_bench.Bench(tmp_path / "mine", shown)
     mine.do("kmeans")
     mine.show(("kmeans",))
     assert np.asarray(Image.open(tmp_path / "mine" / "portraits.png")).shape == (236, 318, 3)
-    other = baselines_bench.Bench(tmp_path / "out", replace(budget, epochs=3))
-    with pytest.raises(UserError, match=r"result\.json is of another budget, "):
-        other.result("kmeans")
+    for changed in (replace(budget, epochs=3), shown):
+        other = baselines_bench.Bench(tmp_path / "out", changed)
+        with pytest.raises(UserError, match=r"result\.json is of another budget, "):
+            other.result("kmeans")
 
 
 @pytest.mark.slow
