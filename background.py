@@ -84,16 +84,28 @@ def replace_background(
         uint8 (H, W, 3).
     """
     height, width = matte.shape
-    scenery = _random_part(background, height, width, rng)
+    scenery = random_scenery(background, height, width, rng)
+    person = person_colours(image, matte)
+    if rng.random() < 0.5:
+        person = cv2.multiply(person, (*random_light(rng, strength), 0.0))
+    alpha = matte.astype(np.float32) / 255
+    return cv2.blendLinear(person, scenery, alpha, 1 - alpha)
+
+
+def random_light(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Factors (3,) on a person's colours: their light is seldom that of the scene behind."""
+    return 1 + strength * (rng.uniform(-0.15, 0.15) + rng.uniform(-0.04, 0.04, 3))
+
+
+def random_scenery(
+    picture: np.ndarray, height: int, width: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A random part of a picture (h, w, 3) as (height, width, 3), sometimes out of focus."""
+    scenery = _random_part(picture, height, width, rng)
     if rng.random() < 0.3:
         reach = 2 * round(rng.uniform(0.02, 0.06) * height) + 1
         scenery = cv2.stackBlur(scenery, (reach, reach))
-    person = _person_colours(image, matte)
-    if rng.random() < 0.5:  # The light on a person is seldom that of the scene behind.
-        gains = 1 + strength * (rng.uniform(-0.15, 0.15) + rng.uniform(-0.04, 0.04, 3))
-        person = cv2.multiply(person, (*gains, 0.0))
-    alpha = matte.astype(np.float32) / 255
-    return cv2.blendLinear(person, scenery, alpha, 1 - alpha)
+    return scenery
 
 
 def _random_part(
@@ -113,7 +125,7 @@ def _random_part(
     )
 
 
-def _person_colours(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+def person_colours(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """The image with the old background's share in its colours replaced by the person's.
 
     The edge is repainted with the mean of the inner pixels in a box about each of its own. A strand

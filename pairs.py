@@ -136,7 +136,7 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
     """
     if not 0 < val_ratio < 1:
         raise UserError(f"--val_ratio={val_ratio}: the share that trains must lie between 0 and 1")
-    places = np.array([_place(pair) for pair in pairs])
+    places = np.array([place(pair) for pair in pairs])
     trains = places < val_ratio
     if len(pairs) and not trains.any():
         trains[places.argmin()] = True
@@ -178,13 +178,17 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
-def _place(pair: Pair) -> float:
+def origin(pair: Pair) -> str:
+    """The name of the picture of which a pair was made (`NAME@1` of NAME), or its own."""
+    return re.sub(rf"(?<=[^/]){DERIVED}[^/]*$", "", pair.name)
+
+
+def place(pair: Pair) -> float:
     """A number of 0..1 that is as good as random but depends on the pair's name only.
 
     What was made of one picture gets that one's number: it must not train what the other validates.
     """
-    origin = re.sub(rf"(?<=[^/]){DERIVED}[^/]*$", "", pair.name)
-    digest = hashlib.sha256(origin.encode()).digest()
+    digest = hashlib.sha256(origin(pair).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

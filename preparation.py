@@ -73,7 +73,7 @@ def prepare(
     doubled = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
     if doubled:
         raise UserError(f"two pictures are called {doubled[0]}: prepare their folders one by one")
-    _claim(output, pairs, preparation)
+    claim(output, pairs, asdict(preparation))
     write = functools.partial(_write, output=output, preparation=preparation)
     bar = functools.partial(tqdm, desc="preparing", total=len(pairs), unit=" pictures")
     done = (
@@ -115,10 +115,14 @@ def read_exclusions(path: str | os.PathLike) -> set[str]:
     return {name for line in lines if (name := line.split("#")[0].strip())}
 
 
-def _claim(output: Path, pairs: Sequence[Pair], preparation: Preparation) -> None:
-    """Marks `output` as the folder of this preparation, which it must be if it is there."""
+def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
+    """Marks `output` as the folder of what `settings` make of pairs.
+
+    Raises:
+        UserError: it holds something else, or cannot be written.
+    """
     names = _digest("\n".join(pair.name for pair in pairs)).hex()
-    recipe = {**asdict(preparation), "pictures": len(pairs), "names": names}
+    recipe = {**settings, "pictures": len(pairs), "names": names}
     marker = output / _MARKER
     try:
         occupied = output.is_dir() and any(output.iterdir())
@@ -147,13 +151,13 @@ def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | s
         if pair.matte:  # first: a photograph without it would be left out of a training
             _write_matte(folder / f"{stem}_matte.png", image, matte, preparation.soft)
         return [_copy(pair.image, folder / (stem + pair.image.suffix))]
-    random = np.random.default_rng(_seed(preparation.seed, pair.name))
+    random = np.random.default_rng(seed_of(preparation.seed, pair.name))
     written = []
     for number, crop in enumerate(find_crops(matte, preparation.crops, random), 1):
         base = f"{stem}{DERIVED}{number}"
         photo, part = crop.of(image), crop.of(matte)
         _write_matte(folder / f"{base}_matte.png", photo, part, preparation.soft)
-        written.append(_write_jpeg(folder / f"{base}.jpg", photo))
+        written.append(write_jpeg(folder / f"{base}.jpg", photo))
     return written or None
 
 
@@ -169,14 +173,16 @@ def _copy(source: Path, path: Path) -> Path:
     return path
 
 
-def _write_jpeg(path: Path, image: np.ndarray) -> Path:
+def write_jpeg(path: Path, image: np.ndarray) -> Path:
+    """Writes an image, uint8 (H, W, 3), unless the file is there."""
     if not path.exists():
         with replacing(path) as temporary:
             Image.fromarray(image).save(temporary, format="JPEG", quality=_JPEG_QUALITY)
     return path
 
 
-def _seed(seed: int, name: str) -> list[int]:
+def seed_of(seed: int, name: str) -> list[int]:
+    """The seed of what happens to the pair `name`."""
     return [seed, int.from_bytes(_digest(name), "big")]
 
 

@@ -2,6 +2,7 @@
 
   python prepare_data.py --data=DIR,DIR --output=NEW --soft=True     soft mattes from binary ones
   python prepare_data.py --data=DIR --output=NEW --crops=2           upper bodies of whole ones
+  python prepare_data.py --data=DIR --output=NEW --groups=500        several people in one picture
   python prepare_data.py --data=DIR,DIR --output=NEW --suspects=True labels to look at
   python prepare_data.py --data=DIR,DIR --output=NEW --exclude=FILE  all but the names in a file
   python prepare_data.py --blank=DIR --output=Blank_photos           photos in which nobody is
@@ -29,6 +30,8 @@ _A_SHEET = 24
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
 flags.DEFINE_string("output", "", "The new folder.")
 flags.DEFINE_integer("crops", 0, "Upper-body crops of each picture of a whole body.", 0)
+flags.DEFINE_integer("groups", 0, "How many pictures to compose of two or three people.", 0)
+flags.DEFINE_list("backgrounds", [], "Folders of photos without people, to put behind --groups.")
 flags.DEFINE_boolean("soft", False, "Make soft mattes from binary ones.")
 flags.DEFINE_string(
     "exclude", "", "A file of names to leave out, such as selfies/00012, one a line (# comments)."
@@ -48,10 +51,10 @@ flags.DEFINE_string(
     "0..1, -1..1 or 0..255: pixels that a .tflite file takes whose metadata does not say.",
 )
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH of a network given as weights.")
-flags.DEFINE_integer("seed", 0, "Seed of the crops.", 0)
+flags.DEFINE_integer("seed", 0, "Seed of crops and groups.", 0)
 flags.DEFINE_integer("workers", 2, "Processes.", 1)
 
-VERBS = ("crops", "soft", "exclude", "suspects", "blank")
+VERBS = ("crops", "groups", "soft", "exclude", "suspects", "blank")
 
 
 def dispatch() -> None:
@@ -67,6 +70,8 @@ def dispatch() -> None:
     pairs = _wanted_pairs()
     if FLAGS.suspects:
         _suspects(pairs, output)
+    elif FLAGS.groups:
+        _groups(pairs, output)
     else:
         _prepare(pairs, output)
 
@@ -88,7 +93,25 @@ def _prepare(pairs: list, output: Path) -> None:
     from preparation import Preparation, prepare
 
     recipe = Preparation(FLAGS.crops, FLAGS.soft, FLAGS.seed)
-    written = prepare(pairs, output, recipe, FLAGS.workers)
+    _report(prepare(pairs, output, recipe, FLAGS.workers))
+
+
+def _groups(pairs: list, output: Path) -> None:
+    import groups
+    from background import load_backgrounds
+
+    if FLAGS.crops or FLAGS.soft:
+        raise UserError("--groups: make crops and soft mattes first, and groups of what is made")
+    if not FLAGS.backgrounds:
+        raise UserError("--groups needs photos without people to put behind: --backgrounds=DIR")
+    backgrounds = load_backgrounds(FLAGS.backgrounds, groups.LARGEST, FLAGS.workers)
+    written = groups.write(pairs, backgrounds, output, FLAGS.groups, FLAGS.seed)
+    _report(written)
+    if len(written) < FLAGS.groups:
+        print(f"of these pictures no more than {len(written)} of {FLAGS.groups} could be composed")
+
+
+def _report(written: list[Path]) -> None:
     for folder in dict.fromkeys(path.parent.parent for path in written):
         count = sum(path.parent.parent == folder for path in written)
         print(f"{folder}: {count} pictures")
