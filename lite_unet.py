@@ -13,16 +13,20 @@ import keras
 from batch_norm import batch_normalization
 from network import normalize
 
-# Of each stage: expansion, channels, kernel, stride, number of blocks.
+# Of each stage: channels, kernel, stride, number of blocks.
 STAGES = (
-    *((1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2)),
-    *((6, 80, 3, 2, 3), (6, 112, 5, 1, 3), (6, 192, 5, 2, 4)),
+    *((16, 3, 1, 1), (24, 3, 2, 2), (40, 5, 2, 2)),
+    *((80, 3, 2, 3), (112, 5, 1, 3), (192, 5, 2, 4)),
 )
+# How many times as many channels a block has inside, for each stage. EfficientNet's are the big
+# one's; of the small one's blocks `slimming.py` keeps a half and, where the maps are largest, a
+# third.
+EXPANSIONS = {"big": (1, 6, 6, 6, 6, 6), "small": (1, 2, 3, 3, 3, 3)}
 # What EfficientNet-Lite's pictures were normalized with, on each channel of RGB in 0..255.
 MEAN = (127, 127, 127)
 STD = (128, 128, 128)
-# The number of stages; the decoder's channels from the coarsest level, 1/32 or 1/16, to 1/2.
-SIZES = {"big": (6, (96, 64, 40, 24, 8)), "small": (4, (64, 40, 24, 8))}
+# The decoder's channels from the coarsest level, 1/32, to 1/2.
+DECODER = (96, 64, 40, 24, 8)
 
 
 class _Blocks:
@@ -60,9 +64,9 @@ class _Blocks:
     def separable(self, x, channels: int, kernel: int = 3):
         return self.conv(self.depthwise(x, kernel), channels)
 
-    def stage(self, x, number: int):
+    def stage(self, x, number: int, expansion: int):
         """EfficientNet's inverted residuals; the first block carries the stride."""
-        expansion, channels, kernel, stride, count = STAGES[number - 1]
+        channels, kernel, stride, count = STAGES[number - 1]
         for index in range(count):
             name = f"stage{number}_block{index + 1}"
             stride_here = stride if index == 0 else 1
@@ -94,7 +98,7 @@ def build(
 
     Args:
         input_shape: (height, width), multiples of 32.
-        size: "big", whose encoder sees the whole picture, or "small", an eighth of its weights.
+        size: "big", or "small", the same with about half the channels inside each block.
         framework: `keras`, or `tf_keras` for tools that know only the older Keras.
 
     Returns:
@@ -107,13 +111,13 @@ def build(
 
     x = blocks.conv(normalize(image, framework, MEAN, STD), 32, kernel=3, stride=2, name="stem")
     levels = []
-    stages, (coarsest, *finer) = SIZES[size]
-    for number in range(1, stages + 1):
-        x = blocks.stage(x, number)
+    for number, expansion in enumerate(EXPANSIONS[size], start=1):
+        x = blocks.stage(x, number, expansion)
         if levels and levels[-1].shape[1] == x.shape[1]:
             levels.pop()  # of each resolution the decoder gets the last
         levels.append(x)
 
+    coarsest, *finer = DECODER
     x = blocks.separable(blocks.context(blocks.conv(levels.pop(), coarsest)), coarsest, kernel=5)
     for channels in finer:
         coarse = blocks.up(blocks.conv(x, channels, relu=False))

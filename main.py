@@ -40,7 +40,7 @@ def dispatch() -> None:
     if FLAGS.resume:
         from runs import Run
 
-        run = Run.latest(_checkpoint_path())
+        run = Run.latest(main_flags.checkpoint_path())
         cli.take_settings(run.settings()["flags"], main_flags.FREE_ON_RESUME, run.folder)
     reads = trains or FLAGS.evaluate or FLAGS.compress or FLAGS.preview_data
     data = _data_folders() if reads else []
@@ -51,37 +51,12 @@ def dispatch() -> None:
         _use(weights, data)
 
 
-def _network_name() -> str:
-    import models
-
-    return models.full_name(FLAGS.model, FLAGS.model_size)
-
-
-def _checkpoint_path() -> Path:
-    return Path(FLAGS.checkpoint_path or Path("trained_models") / _network_name())
-
-
 def _data_folders() -> list[str]:
     if FLAGS.data:
         return FLAGS.data
     from sample_data import ensure_sample
 
     return [str(ensure_sample())]
-
-
-def _epochs() -> int:
-    return FLAGS.nb_epoch or (100 if FLAGS.data else 24)
-
-
-def _learning_rate() -> float:
-    # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866, 0.227.
-    if FLAGS.lr is not None:
-        return FLAGS.lr
-    return 0.003 if FLAGS.model == "mattingnet" and not FLAGS.finetune else 0.001
-
-
-def _batch_size() -> int:
-    return FLAGS.batch_size or (32 if FLAGS.data else 8)
 
 
 def _sequences(data: list[str]):
@@ -116,7 +91,7 @@ def _sequences(data: list[str]):
         train,
         validate,
         size,
-        _batch_size(),
+        main_flags.batch_size(),
         Augmentation(names, FLAGS.augment_strength, backgrounds),
         boundary=functools.partial(preprocess.boundary_target, thickness=thickness),
         seed=FLAGS.seed,
@@ -153,7 +128,7 @@ def _train(data: list[str], run) -> Path:
 
     import models
     from recipe import Recipe
-    from runs import Run
+    from runs import Run, weights_file
     from training import train
 
     resuming = run is not None
@@ -168,7 +143,8 @@ def _train(data: list[str], run) -> Path:
         models.load_weights(model, start)
         print(f"starting from {start}")
     elif not (resuming and run.has_state()):
-        models.start_from_imagenet(model, FLAGS.lite0_weights, FLAGS.vgg_weights)
+        wide = weights_file(FLAGS.wide_weights) if FLAGS.wide_weights else ""
+        models.start(model, training.images, FLAGS.lite0_weights, FLAGS.vgg_weights, wide)
     counts = {
         "training_pictures": len(training.images),
         "validation_pictures": len(validation.images),
@@ -177,15 +153,15 @@ def _train(data: list[str], run) -> Path:
         run.write_settings({**run.settings(), "flags": cli.run_flags(main_flags, VERBS)})
     else:
         settings = {"command": sys.argv, "flags": cli.run_flags(main_flags, VERBS), "data": counts}
-        run = Run.create(_checkpoint_path(), settings | {"keras": keras.__version__})
+        run = Run.create(main_flags.checkpoint_path(), settings | {"keras": keras.__version__})
     print(
         f"{model.name}: {counts['training_pictures']} pictures train, "
         f"{counts['validation_pictures']} validate; run folder {run.folder}"
     )
     recipe = Recipe(
-        epochs=_epochs(),
+        epochs=main_flags.epochs(),
         loss=FLAGS.loss,
-        lr=_learning_rate(),
+        lr=main_flags.learning_rate(),
         schedule=FLAGS.schedule,
         ema=FLAGS.ema,
         patience=FLAGS.patience,
@@ -262,10 +238,10 @@ def _trained(weights: Path | None):
     from runs import weights_file
 
     if weights is None:
-        shipped = Path(__file__).parent / "trained_models" / _network_name()
-        shipped /= f"{_network_name()}.weights.h5"
+        name = main_flags.network_name()
+        shipped = Path(__file__).parent / "trained_models" / name / f"{name}.weights.h5"
         if not FLAGS.weight_dir and not shipped.is_file():
-            raise UserError(f"no weights of {_network_name()}: train it, or give --weight_dir=FILE")
+            raise UserError(f"no weights of {name}: train it, or give --weight_dir=FILE")
         weights = weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
     model = _model()
     models.load_weights(model, weights)

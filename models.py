@@ -13,9 +13,11 @@ import fast_scnn
 import imagenet
 import lite_unet
 import network
+import slimming
 import vgg16
 from baselines import cnn_resnet, deeplab_lfov, portrait_fcn, refine_unet
 from files import UserError
+from pairs import evenly
 
 MODELS: dict[str, Callable] = {
     "mattingnet": network.build,
@@ -28,9 +30,10 @@ MODELS: dict[str, Callable] = {
     "refine_unet": refine_unet.build,
 }
 
-
 # Those that come in sizes, "big" and "small".
 SIZED = ("mattingnet", "lite_unet")
+# How many pictures show what can be cut away of a network.
+_TO_SLIM = 96
 
 
 def full_name(name: str, size: str) -> str:
@@ -64,18 +67,37 @@ def build(name: str, input_shape: tuple[int, int], size: str = "big") -> keras.M
     return builder(name, size)(input_shape)
 
 
-def start_from_imagenet(model: keras.Model, lite0_weights: str = "", vgg_weights: str = "") -> None:
-    """Fills the layers that `model` has of EfficientNet-Lite0 or VGG16 with ImageNet's weights.
+def start(
+    model: keras.Model,
+    pictures: np.ndarray,
+    lite0_weights: str = "",
+    vgg_weights: str = "",
+    wide_weights: str | os.PathLike = "",
+) -> None:
+    """Fills a fresh network with what its training starts from: ImageNet's weights, mostly.
+
+    `vgg16.load_into` and `imagenet.load_into` say which layers these are. The small `lite_unet` is
+    cut out of the big one (`slimming.py`).
 
     Args:
         model: as `build` makes it.
-        lite0_weights: as `imagenet.read_weights` takes it; "none": leave them.
-        vgg_weights: as `vgg16.conv_weights` takes it; "none": leave them.
+        pictures: uint8 (N, H, W, 3) of the network's size, such as it will be trained on.
+        lite0_weights: as `imagenet.read_weights` takes it; "none": leave those layers.
+        vgg_weights: as `vgg16.conv_weights` takes it; "none": leave those layers.
+        wide_weights: weights of the big `lite_unet`. Empty: EfficientNet-Lite0's.
 
     Raises:
         UserError: no such weights.
     """
-    if imagenet.uses_lite0(model) and lite0_weights != "none":
+    if model.name == "lite_unet_small":
+        if wide_weights or lite0_weights != "none":
+            wide = build("lite_unet", model.input_shape[1:3], "big")
+            if wide_weights:
+                load_weights(wide, wide_weights)
+            else:
+                start(wide, pictures, lite0_weights)
+            slimming.slim(wide, model, np.stack(evenly(pictures, _TO_SLIM)))
+    elif imagenet.uses_lite0(model) and lite0_weights != "none":
         imagenet.load_into(model, imagenet.read_weights(lite0_weights))
     if vgg16.uses_vgg16(model) and vgg_weights != "none":
         vgg16.load_into(model, vgg16.conv_weights(vgg_weights))

@@ -152,7 +152,7 @@ class Bench:
             recipe = Recipe(self.budget.epochs, lr=lr, patience=0)
             started = any(folder.glob("*/run.json"))
             if not any(folder.glob("*/state.npz")):
-                models.start_from_imagenet(model, vgg_weights=self.vgg_weights)
+                models.start(model, train.images, vgg_weights=self.vgg_weights)
             settings = {"budget": asdict(self.budget)}
             run = Run.latest(folder) if started else Run.create(folder, settings)
             self._check_budget(run.settings(), run.folder)

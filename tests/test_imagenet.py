@@ -20,7 +20,7 @@ from files import UserError
 from network import normalize
 
 # What `lite_unet` leaves out of the network; ImageNet's house cats; its espresso.
-LATER_STAGES = ((6, 320, 3, 1, 1),)
+LATER_STAGE, LATER_EXPANSION = (320, 3, 1, 1), 6
 CATS, ESPRESSO = {281, 282, 283, 284, 285}, {967}
 
 
@@ -124,16 +124,18 @@ def test_only_lite_unet_starts_from_it():
 @pytest.mark.skipif(find_spec(imagenet.PACKAGE) is None, reason=f"no {imagenet.PACKAGE} here")
 def test_with_the_rest_of_the_network_it_knows_a_cat_and_a_coffee(monkeypatch):
     """The encoder as it is, EfficientNet-Lite0's last stage, and its classifier."""
-    stages = lite_unet.STAGES + LATER_STAGES
+    stages = (*lite_unet.STAGES, LATER_STAGE)
+    expansions = (*lite_unet.EXPANSIONS["big"], LATER_EXPANSION)
     monkeypatch.setattr(lite_unet, "STAGES", stages)
     monkeypatch.setattr(imagenet, "STAGES", stages)
+    monkeypatch.setitem(imagenet.EXPANSIONS, "big", expansions)
     blocks = lite_unet._Blocks(keras)
     image = keras.Input((224, 224, 3))
     x = blocks.conv(
         normalize(image, keras, lite_unet.MEAN, lite_unet.STD), 32, kernel=3, stride=2, name="stem"
     )
-    for number in range(1, len(stages) + 1):
-        x = blocks.stage(x, number)
+    for number, expansion in enumerate(expansions, start=1):
+        x = blocks.stage(x, number, expansion)
     x = keras.layers.GlobalAveragePooling2D()(blocks.conv(x, 1280, name="head"))
     model = keras.Model(image, keras.layers.Dense(1000, name="classes")(x))
     weights = imagenet.read_weights()

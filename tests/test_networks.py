@@ -18,13 +18,13 @@ from files import UserError
 from network import MEAN, STD
 
 # Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN and
-# the U-Nets the moving mean and variance of each of their 11,855, 17,936 and 4,576 channels.
+# the U-Nets the moving mean and variance of each of their 11,855, 17,936 and 10,080 channels.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
     "fast_scnn": ("fast_scnn", "big", 1_137_584, 12 + 2 * 11_855),
     "lite_unet_big": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
-    "lite_unet_small": ("lite_unet", "small", 278_866, 12 + 2 * 4_576),
+    "lite_unet_small": ("lite_unet", "small", 1_244_730, 12 + 2 * 10_080),
 }
 SHAPE = (64, 32)
 
