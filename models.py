@@ -87,8 +87,10 @@ def start(
         wide_weights: weights of the big `lite_unet`. Empty: EfficientNet-Lite0's.
 
     Raises:
-        UserError: no such weights.
+        UserError: no such weights, or `wide_weights` for another network.
     """
+    if wide_weights and model.name != "lite_unet_small":
+        raise UserError(f"--wide_weights is for the small lite_unet, not for {model.name}")
     if model.name == "lite_unet_small":
         if wide_weights or lite0_weights != "none":
             wide = build("lite_unet", model.input_shape[1:3], "big")

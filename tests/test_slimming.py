@@ -109,6 +109,8 @@ def test_the_small_unet_starts_from_weights_of_the_big_one(wide, tmp_path):
     assert all(column.tobytes() in wanted for column in ours[0, 0].T)
     with pytest.raises(UserError, match=r"no weights file .*gone\.weights\.h5"):
         models.start(narrow, images, wide_weights=tmp_path / "gone.weights.h5")
+    with pytest.raises(UserError, match="not for lite_unet_big"):
+        models.start(wide, images, wide_weights=tmp_path / "big.weights.h5")
 
 
 def test_from_chance_where_imagenet_is_not_wanted():
