@@ -91,14 +91,13 @@ def start(
     """
     if wide_weights and model.name != "lite_unet_small":
         raise UserError(f"--wide_weights is for the small lite_unet, not for {model.name}")
-    if model.name == "lite_unet_small":
-        if wide_weights or lite0_weights != "none":
-            wide = build("lite_unet", model.input_shape[1:3], "big")
-            if wide_weights:
-                load_weights(wide, wide_weights)
-            else:
-                start(wide, pictures, lite0_weights)
-            slimming.slim(wide, model, np.stack(evenly(pictures, _TO_SLIM)))
+    if model.name == "lite_unet_small" and (wide_weights or lite0_weights != "none"):
+        wide = build("lite_unet", model.input_shape[1:3], "big")
+        if wide_weights:
+            load_weights(wide, wide_weights)
+        else:
+            start(wide, pictures, lite0_weights)
+        slimming.slim(wide, model, np.stack(evenly(pictures, _TO_SLIM)))
     elif imagenet.uses_lite0(model) and lite0_weights != "none":
         imagenet.load_into(model, imagenet.read_weights(lite0_weights))
     if vgg16.uses_vgg16(model) and vgg_weights != "none":

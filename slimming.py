@@ -18,7 +18,7 @@ _BATCH = 16
 _DAMPING = 1e-4  # of the mean variance: channels that always answer alike would be singular
 
 
-def slim(wide: keras.Model, narrow: keras.Model, pictures: np.ndarray, seed: int = 0) -> None:
+def slim(wide: keras.Model, narrow: keras.Model, pictures: np.ndarray) -> None:
     """Fills `narrow` with the weights of `wide`.
 
     Args:
@@ -26,7 +26,6 @@ def slim(wide: keras.Model, narrow: keras.Model, pictures: np.ndarray, seed: int
             `BLOCK_depthwise` and `BLOCK_project`, each with a `_norm` after it (`lite_unet`).
         narrow: the same layers in the same order, with fewer channels inside the blocks.
         pictures: (N, H, W, 3) in 0..255, of the size of `wide`; some dozens, such as it is for.
-        seed: of the places in the pictures that are looked at.
     """
     for theirs, ours in zip(wide.layers, narrow.layers, strict=True):
         if [w.shape for w in theirs.weights] == [w.shape for w in ours.weights]:
@@ -34,7 +33,7 @@ def slim(wide: keras.Model, narrow: keras.Model, pictures: np.ndarray, seed: int
     suffix = "_expand"
     names = [layer.name for layer in narrow.layers if layer.name.endswith(suffix)]
     blocks = [name.removesuffix(suffix) for name in names]
-    answers = _answers(wide, blocks, pictures, np.random.default_rng(seed))
+    answers = _answers(wide, blocks, pictures, np.random.default_rng(0))
     for block in tqdm(blocks, "slimming", unit=" blocks", leave=False, disable=None):
         _fill(wide, narrow, block, np.concatenate(answers.pop(block), dtype=np.float64))
 

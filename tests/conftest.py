@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny_portraits
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,3 +18,17 @@ def portrait_data() -> Path:
     if not (folder / "portraits").is_dir():
         pytest.skip("no real data: set PORTRAIT_DATA to the folder that holds portraits/")
     return folder
+
+
+@pytest.fixture
+def street(tmp_path):
+    """Six whole bodies, in the layout of PFCN+."""
+    folder = tmp_path / "street" / "training"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(6):
+        mask = tiny_portraits.standing(left=60 + 20 * number)
+        photo = random.integers(0, 99, (*mask.shape, 3), np.uint8) + mask[..., None] // 2
+        Image.fromarray(photo).save(folder / f"{number:05}.jpg", quality=90)
+        Image.fromarray(mask).save(folder / f"{number:05}_matte.png")
+    return folder.parent

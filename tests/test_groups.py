@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_prepare_data import run, street, tree  # noqa: F401  (a fixture)
+from test_prepare_data import run, tree
 
 import groups
 from files import UserError
@@ -84,7 +84,7 @@ def photos(tmp_path):
     return folder
 
 
-def test_written_the_same_in_one_go_and_in_two(street, tmp_path):  # noqa: F811
+def test_written_the_same_in_one_go_and_in_two(street, tmp_path):
     pairs = find_pairs([street], "training")
     written = groups.write(pairs, [WALL], tmp_path / "a", 5, seed=3)
     assert len(written) == 5 and all(path.name.endswith("@g.jpg") for path in written)
@@ -104,7 +104,7 @@ def test_written_the_same_in_one_go_and_in_two(street, tmp_path):  # noqa: F811
         groups.write(pairs, [WALL], tmp_path / "a", 6, seed=3)
 
 
-def test_the_next_ones_are_other_pictures(street):  # noqa: F811
+def test_the_next_ones_are_other_pictures(street):
     stems = ["1", "1@1", "1@2", "2", "3", "3@1"]
     people = [Pair(street / f"{stem}.jpg", street / f"{stem}_matte.png") for stem in stems]
     chosen = [pair.name for pair in groups._next_ones(people, 1, 3)]
@@ -112,7 +112,7 @@ def test_the_next_ones_are_other_pictures(street):  # noqa: F811
     assert [pair.name for pair in groups._next_ones(people, 5, 2)] == ["street/3@1", "street/1"]
 
 
-def test_command_line(street, photos, tmp_path):  # noqa: F811
+def test_command_line(street, photos, tmp_path):
     flags = (f"--data={street}", f"--output={tmp_path / 'new'}", "--groups=9")
     done = run(*flags, f"--backgrounds={photos}")
     assert done.returncode == 0, done.stderr

@@ -9,35 +9,13 @@ import numpy as np
 import pytest
 import tiny_portraits
 from conftest import ROOT
-from PIL import Image
+from tiny_portraits import standing
 
 import preparation
 from files import UserError
 from pairs import Pair, find_pairs, read_pair, split
 from preparation import Preparation, prepare
 from upper_body import find_crops
-
-
-def standing(shape=(384, 256), left=100) -> np.ndarray:
-    """The mask of somebody 340 pixels high, with the head's middle at `left` + 28."""
-    mask = np.zeros(shape, np.uint8)
-    mask[20:60, left + 12 : left + 44] = 255
-    mask[60:360, left : left + 56] = 255
-    return mask
-
-
-@pytest.fixture
-def street(tmp_path):
-    """Six whole bodies, in the layout of PFCN+."""
-    folder = tmp_path / "street" / "training"
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    for number in range(6):
-        mask = standing(left=60 + 20 * number)
-        photo = random.integers(0, 99, (*mask.shape, 3), np.uint8) + mask[..., None] // 2
-        Image.fromarray(photo).save(folder / f"{number:05}.jpg", quality=90)
-        Image.fromarray(mask).save(folder / f"{number:05}_matte.png")
-    return folder.parent
 
 
 def tree(folder) -> dict[str, bytes]:

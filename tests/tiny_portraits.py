@@ -31,3 +31,11 @@ def write(folder: Path, count: int, size: tuple[int, int], seed: int = 0) -> Pat
         Image.fromarray(image).save(folder / f"{number:04}.png")
         Image.fromarray(matte).save(folder / f"{number:04}_matte.png")
     return folder
+
+
+def standing(shape=(384, 256), left=100) -> np.ndarray:
+    """The mask of somebody 340 pixels high, with the head's middle at `left` + 28."""
+    mask = np.zeros(shape, np.uint8)
+    mask[20:60, left + 12 : left + 44] = 255
+    mask[60:360, left : left + 56] = 255
+    return mask
