@@ -39,13 +39,14 @@ def parse(spec: str) -> tuple[str, ...]:
 
     Args:
         spec: names separated by commas. "default", "all" and "none" stand for sets of names, and a
-            minus sign takes a name away: "affine,gamma", "default,elastic,-jpeg".
+            minus sign takes a name away, of the default ones where it comes first: "affine,gamma",
+            "default,elastic,-jpeg", "-jpeg".
 
     Raises:
         UserError: a name is not known; the message lists those that are.
     """
     sets = {"default": DEFAULT, "all": NAMES, "none": ()} | {name: (name,) for name in NAMES}
-    chosen: set[str] = set()
+    chosen = set(DEFAULT) if spec.strip().startswith("-") else set()
     for word in filter(None, (part.strip() for part in spec.split(","))):
         name = word.removeprefix("-")
         if name not in sets:

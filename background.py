@@ -101,18 +101,21 @@ def random_scenery(
     picture: np.ndarray, height: int, width: int, rng: np.random.Generator
 ) -> np.ndarray:
     """A random part of a picture (h, w, 3) as (height, width, 3), sometimes out of focus."""
-    scenery = _random_part(picture, height, width, rng)
+    scenery = random_part(picture, height, width, rng)
     if rng.random() < 0.3:
         reach = 2 * round(rng.uniform(0.02, 0.06) * height) + 1
         scenery = cv2.stackBlur(scenery, (reach, reach))
     return scenery
 
 
-def _random_part(
-    picture: np.ndarray, height: int, width: int, rng: np.random.Generator
+def random_part(
+    picture: np.ndarray, height: int, width: int, rng: np.random.Generator, least: float = 0.5
 ) -> np.ndarray:
-    """A random part of a picture, maybe mirrored, resized to (height, width) without distortion."""
-    scale = min(picture.shape[0] / height, picture.shape[1] / width) * rng.uniform(0.5, 1.0)
+    """A random part of a picture, maybe mirrored, resized to (height, width) without distortion.
+
+    It is at least as wide as a share `least` of the widest part of that shape.
+    """
+    scale = min(picture.shape[0] / height, picture.shape[1] / width) * rng.uniform(least, 1.0)
     rows, columns = max(1, int(height * scale)), max(1, int(width * scale))
     top = rng.integers(picture.shape[0] - rows + 1)
     left = rng.integers(picture.shape[1] - columns + 1)

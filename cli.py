@@ -34,6 +34,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; a wrong flag ends the process with status 2."""
     try:
         rest = FLAGS(argv)
+    except BrokenPipeError:  # of `--help | head`
+        os._exit(0)
     except flags.Error as error:
         sys.exit(_fail(f"{str(error).splitlines()[0]} (see --help)", 2))
     except SystemExit:  # absl has shown the help, which it takes for a failure
@@ -75,9 +77,11 @@ def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None
         folder: of the run, for the message.
 
     Raises:
-        UserError: another flag was given another value.
+        UserError: another flag was given another value, or a flag is not there any more.
     """
     for name, value in started_with.items():
+        if name not in FLAGS:
+            raise UserError(f"{folder} was started with --{name}={value}, which there is no more")
         flag = FLAGS[name]
         if not flag.present:
             flag.value = value

@@ -16,7 +16,7 @@ from background import person_colours, random_light, random_scenery
 from files import UserError
 from pairs import DERIVED, Pair, origin, place, read_pair, warn_left_out
 from pictures import PictureError, write_png
-from preparation import claim, seed_of, write_jpeg
+from preparation import claim, release, seed_of, write_jpeg
 
 HEIGHT = 320  # pixels of the pictures that are made
 _ASPECT = (0.75, 1.5)  # width by height
@@ -61,8 +61,8 @@ def write(
         The pictures that are now in `output`; less than `count` where not as many could be made.
 
     Raises:
-        UserError: fewer than three pictures, none fit to be composed, or `output` holds something
-            else or cannot be written.
+        UserError: fewer than three pictures, two of one name, none fit to be composed, or `output`
+            holds something else or cannot be written.
     """
     people = sorted(
         (pair for pair in pairs if pair.matte), key=lambda pair: (place(pair), pair.name)
@@ -97,6 +97,7 @@ def write(
                 break
     warn_left_out(list(dict.fromkeys(unreadable)), "{count} left out: {names}")
     if not written:
+        release(output)
         raise UserError("no group could be composed: everybody is cut at the top or at both sides")
     return written
 

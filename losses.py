@@ -71,11 +71,11 @@ def matte_terms(y_true, y_pred) -> dict:
 
 @keras.saving.register_keras_serializable("portrait_segmentation")
 class MatteLoss(keras.losses.Loss):
-    """A sum of `MATTE_TERMS`, by `weights`: 0.7 focal + 0.2 (BCE + Dice) + 0.1 MSE, or others."""
+    """A sum of `MATTE_TERMS`, each times its weight in `weights`, such as `MATTE_WEIGHTS` has."""
 
-    def __init__(self, weights: dict[str, float] | None = None, name: str = "matte_loss", **kwargs):
+    def __init__(self, weights: dict[str, float], name: str = "matte_loss", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.weights = dict(weights or MATTE_WEIGHTS["focal"])
+        self.weights = dict(weights)
 
     def call(self, y_true, y_pred):
         terms = matte_terms(y_true, y_pred)

@@ -3,10 +3,10 @@
   python main.py --model=mattingnet --train=True              on a small built-in sample
   python main.py --model=fast_scnn --train=True --data=DIR    on your own pictures
   python main.py --resume=True --checkpoint_path=DIR          go on after an interruption
-  python main.py --evaluate=True --weight_dir=W --data=DIR    scores and worst cases
-  python main.py --predict=photo.jpg --weight_dir=W           alpha and cut-out
-  python main.py --convert=True --weight_dir=W --data=DIR     files for phones
-  python main.py --compress=qat --weight_dir=W --data=DIR     smaller files, by training a little
+  python main.py --evaluate=True --weight_dir=RUN --data=DIR  scores and worst cases
+  python main.py --model=lite_unet --predict=photo.jpg        alpha and cut-out, by what we ship
+  python main.py --convert=True --weight_dir=RUN --data=DIR   files for phones
+  python main.py --compress=qat --weight_dir=RUN --data=DIR   smaller files, by training a little
 
 --train, --finetune, --evaluate, --predict, --convert, --compress and --preview_data may be
 combined; what is trained is then what is evaluated, applied and converted.
@@ -35,8 +35,11 @@ def dispatch() -> None:
             "K-means has nothing to train and no weights to convert, it starts anew on every "
             "photograph: use --evaluate or --predict"
         )
+    main_flags.check()
     start_keras()
     run = None
+    if FLAGS.weight_dir and Path(FLAGS.weight_dir).exists():
+        main_flags.follow_weights(trains)
     if FLAGS.resume:
         from runs import Run
 
@@ -72,8 +75,6 @@ def _sequences(data: list[str]):
 
     size = preprocess.parse_input_shape(FLAGS.input_shape)
     names = parse(FLAGS.augment)
-    if not 0 <= FLAGS.augment_strength <= 3:
-        raise UserError(f"--augment_strength={FLAGS.augment_strength}: must be 0 to 3")
     if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
         raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
     thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
@@ -128,7 +129,7 @@ def _train(data: list[str], run) -> Path:
 
     import models
     from recipe import Recipe
-    from runs import Run, weights_file
+    from runs import weights_file
     from training import train
 
     resuming = run is not None
@@ -145,18 +146,10 @@ def _train(data: list[str], run) -> Path:
     elif not (resuming and run.has_state()):
         wide = weights_file(FLAGS.wide_weights) if FLAGS.wide_weights else ""
         models.start(model, training.images, FLAGS.lite0_weights, FLAGS.vgg_weights, wide)
-    counts = {
-        "training_pictures": len(training.images),
-        "validation_pictures": len(validation.images),
-    }
-    if resuming:
-        run.write_settings({**run.settings(), "flags": cli.run_flags(main_flags, VERBS)})
-    else:
-        settings = {"command": sys.argv, "flags": cli.run_flags(main_flags, VERBS), "data": counts}
-        run = Run.create(main_flags.checkpoint_path(), settings | {"keras": keras.__version__})
+    counts = len(training.images), len(validation.images)
+    run = _open_run(run, *counts)
     print(
-        f"{model.name}: {counts['training_pictures']} pictures train, "
-        f"{counts['validation_pictures']} validate; run folder {run.folder}"
+        f"{model.name}: {counts[0]} pictures train, {counts[1]} validate; run folder {run.folder}"
     )
     recipe = Recipe(
         epochs=main_flags.epochs(),
@@ -171,15 +164,34 @@ def _train(data: list[str], run) -> Path:
         best = train(model, training, validation, run, recipe, resuming)
     finally:
         training.close()
+    keras.mixed_precision.set_global_policy("float32")  # for what is built from now on
     _show_unseen(model, data, run.folder)
     return best
+
+
+def _open_run(run, training: int, validation: int):
+    """A new run, or `run`; it keeps the flags and how many pictures train and validate."""
+    import keras
+
+    from runs import Run
+
+    # The default of --lr depends on --finetune, which a run that is resumed does not know of.
+    flags = cli.run_flags(main_flags, VERBS) | {"lr": main_flags.learning_rate()}
+    if run:
+        run.write_settings({**run.settings(), "flags": flags})
+        return run
+    settings = {
+        "command": sys.argv,
+        "flags": flags,
+        "data": {"training_pictures": training, "validation_pictures": validation},
+        "keras": keras.__version__,
+    }
+    return Run.create(main_flags.checkpoint_path(), settings)
 
 
 def _start_weights() -> Path | None:
     """The weights that training starts from; None for fresh ones."""
     if not FLAGS.weight_dir:
-        if FLAGS.finetune:
-            raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
         return None
     from runs import weights_file
 
@@ -211,7 +223,7 @@ def _use(weights: Path | None, data: list[str]) -> None:
     from prediction import model_matte_fn, predict
     from training import predict_batch
 
-    # Before the network works: see `_train`.
+    # Before the network works, unless it has just trained: see `_train`.
     sequences = _sequences(data) if FLAGS.compress else ()
     if FLAGS.model == "kmeans":
         from baselines.kmeans import matte as matte_fn
@@ -219,7 +231,7 @@ def _use(weights: Path | None, data: list[str]) -> None:
         model, weights = _trained(weights)
         matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
     if FLAGS.refine != "none":
-        from refine import refined
+        from effects.refine import refined
 
         matte_fn = refined(matte_fn, FLAGS.refine)
     if FLAGS.evaluate:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from absl import flags
 
+import cli
+from files import UserError
+
 FLAGS = flags.FLAGS
 
 NETWORKS = (
@@ -29,15 +32,24 @@ flags.DEFINE_enum(
     "cluster makes them equal, qat accustoms them to int8.",
 )
 flags.DEFINE_string("preview_data", "", "Write a sheet of what the network is fed to this PNG.")
+flags.register_validator(
+    "preview_data", lambda name: not name or name.endswith(".png"), "its name must end in .png"
+)
 
 # The network.
-flags.DEFINE_enum("model", "mattingnet", NETWORKS, "The network; or kmeans, which is not one.")
+flags.DEFINE_enum(
+    "model",
+    "mattingnet",
+    NETWORKS,
+    "The network; or kmeans, which is not one. Where not given, --weight_dir's, if that tells.",
+)
 flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of mattingnet and lite_unet.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
 flags.DEFINE_string(
     "weight_dir",
     "",
-    "Weights (.weights.h5, or the folder of a run) to start from, evaluate, apply or convert. "
+    "Weights (.weights.h5, or the folder of a run) to start from, evaluate, apply or convert; "
+    "none to evaluate, apply or convert: those that we ship. "
     "Training from scratch passes over a file that is not there.",
 )
 flags.DEFINE_string(
@@ -73,7 +85,7 @@ flags.DEFINE_float("val_ratio", 0.8, "The share of the pictures that trains; the
 flags.DEFINE_string(
     "augment", "default", "Augmentations: default, all, none, or names; -NAME takes one away."
 )
-flags.DEFINE_float("augment_strength", 1.0, "How far augmentations go, 0 to 3.")
+flags.DEFINE_float("augment_strength", 1.0, "How far augmentations go, 0 to 3.", 0, 3)
 flags.DEFINE_list(
     "backgrounds", [], "Folders of photos without people to put behind the person while training."
 )
@@ -151,6 +163,38 @@ def network_name() -> str:
 def checkpoint_path() -> Path:
     """The folder of the runs."""
     return Path(FLAGS.checkpoint_path or Path("trained_models") / network_name())
+
+
+def check() -> None:
+    """Refuses what can be seen to be wrong before anything is loaded, which takes seconds.
+
+    Raises:
+        UserError: it is.
+    """
+    from preprocess import parse_input_shape
+
+    parse_input_shape(FLAGS.input_shape)
+    if FLAGS.finetune and not FLAGS.weight_dir:
+        raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
+    for path in FLAGS.predict:
+        if not Path(path).exists():
+            raise UserError(f"there is no {path}")
+
+
+def follow_weights(trains: bool) -> None:
+    """Takes the network of --weight_dir where the flags do not say another.
+
+    Args:
+        trains: the weights are to be trained on, maybe with pictures of another size: that of the
+            input is taken from --input_shape.
+    """
+    from runs import network_of, weights_file
+
+    weights = weights_file(FLAGS.weight_dir)
+    found = network_of(weights)
+    if trains:
+        found.pop("input_shape", None)
+    cli.take_settings(found, list(found), weights.parent)
 
 
 def epochs() -> int:

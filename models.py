@@ -151,4 +151,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
             model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error
+        reason = reason.partition(" Example error message")[0]  # which would follow on other lines
+        raise UserError(
+            f"{path} does not hold the weights of {model.name} (--model, --model_size): {reason}"
+        ) from error

@@ -148,14 +148,23 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
 
 
 def unseen(folders: Sequence[str | os.PathLike], val_ratio: float) -> Pair:
-    """The first pair that nothing is trained on: of `testing`, or else of those that validate."""
+    """The first readable pair that is not trained on: of `testing`, or else of the validation."""
     training, validation = split(find_pairs(folders, "training"), val_ratio)
     try:
         testing = find_pairs(folders, "testing")
     except UserError:  # one of the folders has only a `training` sub-folder
-        testing = validation
+        testing = []
     trained_on = set(training)
-    return next(pair for pair in testing if pair not in trained_on)
+    held_out = (pair for pair in (*testing, *validation) if pair not in trained_on)
+    return next(pair for pair in held_out if _is_readable(pair.image))
+
+
+def _is_readable(image: Path) -> bool:
+    try:
+        read_image(image)
+    except PictureError:
+        return False
+    return True
 
 
 def evenly(items: Sequence, count: int) -> list:

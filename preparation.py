@@ -1,5 +1,6 @@
 """Writes data sets anew: without bad pictures, with soft mattes, as upper-body crops."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -70,9 +71,6 @@ def prepare(
         UserError: two pairs have one name, `output` holds something else or cannot be written, or
             no picture could be used.
     """
-    doubled = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
-    if doubled:
-        raise UserError(f"two pictures are called {doubled[0]}: prepare their folders one by one")
     claim(output, pairs, asdict(preparation))
     write = functools.partial(_write, output=output, preparation=preparation)
     bar = functools.partial(tqdm, desc="preparing", total=len(pairs), unit=" pictures")
@@ -82,6 +80,7 @@ def prepare(
     warn_left_out([each for each in done if isinstance(each, str)], "{count} left out: {names}")
     written = [path for each in done if isinstance(each, list) for path in each]
     if not written:
+        release(output)
         raise UserError("no picture could be prepared; crops need people seen from head to foot")
     return written
 
@@ -119,8 +118,11 @@ def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
     """Marks `output` as the folder of what `settings` make of pairs.
 
     Raises:
-        UserError: it holds something else, or cannot be written.
+        UserError: two pairs have one name, or the folder holds something else or cannot be written.
     """
+    doubled = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
+    if doubled:
+        raise UserError(f"two pictures are called {doubled[0]}: prepare their folders one by one")
     names = _digest("\n".join(pair.name for pair in pairs)).hex()
     recipe = {**settings, "pictures": len(pairs), "names": names}
     marker = output / _MARKER
@@ -133,6 +135,13 @@ def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
         raise UserError(f"{output} holds other data: give a new folder as --output")
     with replacing(marker) as path:
         path.write_text(json.dumps(recipe, indent=1))
+
+
+def release(output: Path) -> None:
+    """Takes back what `claim` wrote, where nothing followed."""
+    (output / _MARKER).unlink()
+    with contextlib.suppress(OSError):  # it holds empty folders
+        output.rmdir()
 
 
 def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | str | None:

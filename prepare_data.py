@@ -7,9 +7,9 @@
   python prepare_data.py --data=DIR,DIR --output=NEW --exclude=FILE  all but the names in a file
   python prepare_data.py --blank=DIR --output=Blank_photos           photos in which nobody is
 
---soft, --crops and --exclude may be combined. Pictures are those of `training` sub-folders, in any
-layout that training knows; NEW/SET/training is written in PFCN+'s, to be given to
-main.py --data=NEW/SET. --suspects and --blank ask a trained model (--model).
+--soft, --crops and --exclude may be combined; with --crops only the crops are written. Pictures are
+those of `training` sub-folders, in any layout that training knows; NEW/SET/training is written in
+PFCN+'s, to be given to main.py --data=NEW/SET. --suspects and --blank ask a trained --model.
 """
 
 import shutil
@@ -19,12 +19,11 @@ from absl import flags
 
 import cli
 from files import UserError, replacing
-from pairs import find_pairs
+from pairs import find_pairs, warn_left_out
 from pictures import list_images, write_png
 from preprocess import parse_input_shape
 
 FLAGS = flags.FLAGS
-_MODEL = Path(__file__).parent / "trained_models/lite_unet_big/lite_unet_big_float16.tflite"
 _A_SHEET = 24
 
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
@@ -43,7 +42,9 @@ flags.DEFINE_float(
     "person_share", 0.004, "The share of a blank photo that may be taken for a person.", 0, 1
 )
 flags.DEFINE_string(
-    "model", str(_MODEL), "What --suspects and --blank ask: FILE.tflite, or NETWORK=WEIGHTS."
+    "model",
+    "lite_unet_big",
+    "What --suspects and --blank ask: a name in trained_models/, FILE.tflite, or NETWORK=WEIGHTS.",
 )
 flags.DEFINE_string(
     "input_range",
@@ -62,6 +63,9 @@ def dispatch() -> None:
     if not FLAGS.output:
         raise UserError("--output=DIR: give a new folder to write into")
     output = Path(FLAGS.output)
+    for alone in ("blank", "suspects", "groups"):
+        if FLAGS[alone].value and (FLAGS.crops or FLAGS.soft):
+            raise UserError(f"--{alone} is a step by itself: make soft mattes and crops first")
     if FLAGS.blank:
         _blank(output)
         return
@@ -86,6 +90,8 @@ def _wanted_pairs() -> list:
     excluded = read_exclusions(FLAGS.exclude)
     kept = [pair for pair in pairs if pair.name not in excluded]
     print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {FLAGS.exclude}")
+    unknown = sorted(excluded - {pair.name for pair in pairs})
+    warn_left_out(unknown, "{count} names in " + FLAGS.exclude + " are of no picture: {names}")
     return kept
 
 
@@ -94,14 +100,14 @@ def _prepare(pairs: list, output: Path) -> None:
 
     recipe = Preparation(FLAGS.crops, FLAGS.soft, FLAGS.seed)
     _report(prepare(pairs, output, recipe, FLAGS.workers))
+    if FLAGS.crops:
+        print("these are the crops alone; for whole pictures run it without --crops")
 
 
 def _groups(pairs: list, output: Path) -> None:
     import groups
     from background import load_backgrounds
 
-    if FLAGS.crops or FLAGS.soft:
-        raise UserError("--groups: make crops and soft mattes first, and groups of what is made")
     if not FLAGS.backgrounds:
         raise UserError("--groups needs photos without people to put behind: --backgrounds=DIR")
     backgrounds = load_backgrounds(FLAGS.backgrounds, groups.LARGEST, FLAGS.workers)
@@ -118,10 +124,13 @@ def _report(written: list[Path]) -> None:
 
 
 def _matte_fn():
+    from effects.networks import SHIPPED, shipped_names
     from segmenters import open_model
 
-    shape = parse_input_shape(FLAGS.input_shape)
-    return open_model(FLAGS.model, FLAGS.input_range, shape).matte_fn
+    model, shape = FLAGS.model, parse_input_shape(FLAGS.input_shape)
+    if model in shipped_names():
+        model = str(SHIPPED / model / f"{model}_float16.tflite")
+    return open_model(model, FLAGS.input_range, shape).matte_fn
 
 
 def _suspects(pairs: list, output: Path) -> None:
@@ -148,6 +157,8 @@ def _blank(output: Path) -> None:
         raise UserError(f"--output={output}: its name must begin with Blank, to be known as such")
     photos = [photo for folder in FLAGS.blank for photo in list_images(folder)]
     found = find_empty(_matte_fn(), photos, FLAGS.person_share)
+    if not found:
+        raise UserError(f"{', '.join(FLAGS.blank)}: no photo in which nobody is, of {len(photos)}")
     taken: set[str] = set()
     for photo, _ in found:
         # Pictures of two folders may have one name.

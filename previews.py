@@ -118,7 +118,8 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
         for prefix, name in (("", "training"), ("val_", "validation")):
             axes.plot(epochs, [row.get(prefix + key, np.nan) for row in history], label=name)
         axes.axvline(best_epoch, color="grey", linewidth=0.8, linestyle=":", label="best")
-        axes.set(xlabel="epoch", title=label, xlim=(1, max(epochs[-1], 2)))
+        axes.set(xlabel="epoch", title=label, xlim=(0.5, max(epochs[-1], 2) + 0.5))
+        axes.xaxis.get_major_locator().set_params(integer=True)
         if key == "loss":
             axes.set_yscale("log")
         axes.grid(alpha=0.3, which="both")

@@ -12,6 +12,7 @@ import csv
 import datetime
 import json
 import re
+import shutil
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -120,7 +121,10 @@ class Run:
             UserError: the state is that of another network, or cannot be read.
         """
         for unfinished in self.folder.rglob(".*.part*"):
-            unfinished.unlink()
+            if unfinished.is_dir():  # a Core ML package
+                shutil.rmtree(unfinished)
+            else:
+                unfinished.unlink(missing_ok=True)
         if not self.has_state():
             return Progress()
         path = self.folder / "state.npz"
@@ -145,7 +149,7 @@ class Run:
         target = self.folder / f"{epoch:04}-{val_loss:.4f}.weights.h5"
         former = self.checkpoint(epoch)  # of a run that was killed, and now repeats the epoch
         with replacing(target) as path:
-            path.write_bytes(_weights_file(model, path))
+            path.write_bytes(weights_bytes(model, path))
         if former and former != target:
             former.unlink()
         return target
@@ -198,31 +202,41 @@ def best_checkpoint(folder: str | Path) -> Path:
 
 
 def weights_file(path: str | Path) -> Path:
-    """The weights that `--weight_dir` names: a file, its newer name, or a run's best checkpoint.
+    """The weights that `--weight_dir` names.
+
+    They are a file, its newer name, the only weights of a folder, or a run's best checkpoint.
 
     Raises:
         UserError: a folder without checkpoints.
     """
     named = Path(path)
     if named.is_dir():
-        return best_checkpoint(named)
+        files = list(named.glob("*.weights.h5"))
+        return files[0] if len(files) == 1 else best_checkpoint(named)
     newer = named.with_name(named.name.removesuffix(".h5") + ".weights.h5")
     return newer if not named.is_file() and newer.is_file() else named
 
 
-def _epoch_of(path: Path) -> int | None:
-    match = CHECKPOINT_NAME.fullmatch(path.name)
-    return int(match[1]) if match else None
+def network_of(weights: str | Path) -> dict[str, str]:
+    """Which network weights are of: `model`, `model_size` and `input_shape`, as flags have them.
+
+    `run.json` beside a checkpoint says it; else the folder may be called after the network, as in
+    `trained_models/`, and the input is 256 x 192. Empty where neither is so.
+    """
+    import models
+
+    folder = Path(weights).resolve().parent
+    if (folder / "run.json").is_file():
+        found = Run(folder).settings().get("flags", {})
+    else:
+        name, size = models.split_name(folder.name)
+        found = {"model": name, "model_size": size, "input_shape": "256"}
+    if found.get("model") not in models.MODELS:
+        return {}
+    return {key: found[key] for key in ("model", "model_size", "input_shape")}
 
 
-def _network_of(model):
-    """The network of a compiled model without its optimizer, which is thrice as large."""
-    import keras
-
-    return keras.Model(model.inputs, model.output)
-
-
-def _weights_file(model, path: Path) -> bytes:
+def weights_bytes(model, path: Path) -> bytes:
     """The content of a `.weights.h5` of the network, out of a `.keras` archive beside `path`.
 
     `save_weights` has h5py write to the disk, which it cannot bear to become full: it raises again
@@ -236,6 +250,18 @@ def _weights_file(model, path: Path) -> bytes:
             return contents.read("model.weights.h5")
     finally:
         archive.unlink(missing_ok=True)
+
+
+def _epoch_of(path: Path) -> int | None:
+    match = CHECKPOINT_NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def _network_of(model):
+    """The network of a compiled model without its optimizer, which is thrice as large."""
+    import keras
+
+    return keras.Model(model.inputs, model.output)
 
 
 def _numpy(variable) -> np.ndarray:

@@ -24,6 +24,7 @@ from skimage import data
 from tqdm import tqdm
 
 from astronaut import compose, matted_portrait, random_placement
+from background import random_part
 from files import UserError
 
 SAMPLE_FOLDER = Path("data/sample")
@@ -117,16 +118,13 @@ def sample_portrait() -> tuple[np.ndarray, np.ndarray]:
     return photo, alpha
 
 
-def sample_backgrounds(held_out: bool = False) -> list[np.ndarray]:
+def sample_backgrounds() -> list[np.ndarray]:
     """Photographs without people, for background replacement where the user gives none.
-
-    Args:
-        held_out: the two photographs of the testing pictures instead of the training ones.
 
     Returns:
         uint8 (H, W, 3) RGB arrays of various sizes, read-only.
     """
-    return list(_load_backgrounds(held_out))
+    return list(_load_backgrounds(held_out=False))
 
 
 def _write_part(folder: Path, seed: int, count: int, progress: tqdm) -> None:
@@ -165,17 +163,7 @@ def _backdrop(rng: np.random.Generator, held_out: bool) -> np.ndarray:
         corners = rng.uniform(10, 245, (2, 2, 3)).astype(np.float32)
         return cv2.resize(corners, (width, height)).astype(np.uint8)
     photos = _load_backgrounds(held_out)
-    photo = photos[rng.integers(len(photos))]
-    largest = min(photo.shape[0] / height, photo.shape[1] / width)
-    size = rng.uniform(0.55, 1) * largest
-    rows, columns = int(size * height), int(size * width)
-    top = rng.integers(photo.shape[0] - rows + 1)
-    left = rng.integers(photo.shape[1] - columns + 1)
-    crop = photo[top : top + rows, left : left + columns]
-    if rng.random() < 0.5:
-        crop = crop[:, ::-1]
-    method = cv2.INTER_AREA if size > 1 else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=method)
+    return random_part(photos[rng.integers(len(photos))], height, width, rng, least=0.55)
 
 
 def _relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

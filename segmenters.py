@@ -64,7 +64,7 @@ def open_model(
     if path.endswith(".tflite"):
         return from_tflite(_read(Path(path)), name or Path(path).stem, input_range)
     if not name:
-        raise UserError(f"{text}: write FILE.tflite, or NETWORK=WEIGHTS such as fast_scnn={text}")
+        raise UserError(f"{text}: write FILE.tflite, or NETWORK=WEIGHTS such as fast_scnn=RUN")
     return from_tflite(_convert(name, Path(path), input_shape), name)
 
 
@@ -133,11 +133,11 @@ def _convert(name: str, weights: Path, input_shape: tuple[int, int]) -> bytes:
     start_keras()
     import models
     from export import tflite
-    from runs import best_checkpoint
+    from runs import weights_file
 
     family, size = models.split_name(name)
     model = models.build(family, input_shape, size)
-    models.load_weights(model, best_checkpoint(weights) if weights.is_dir() else weights)
+    models.load_weights(model, weights_file(weights))
     return tflite.convert(models.for_inference(model), "float32")
 
 

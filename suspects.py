@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from case_sheet import Case, draw_cases
 from files import UserError, replacing
-from metrics import THRESHOLD, boundary_iou, mad, person_iou
+from metrics import boundary_iou, false_person_share, mad, person_iou
 from pairs import Pair, read_pair, read_pairs, warn_left_out
 from pictures import PictureError, read_image
 from prediction import MatteFunction, checked_alpha
@@ -90,7 +90,7 @@ def find_empty(
     empty, unreadable = [], []
     for photo in tqdm(photos, "searching", unit=" pictures", disable=None):
         try:
-            share = float((matte_fn(read_image(photo)) >= THRESHOLD).mean())
+            share = false_person_share(checked_alpha(matte_fn, read_image(photo), photo))
         except PictureError as error:
             unreadable.append(str(error))
             continue

@@ -15,6 +15,7 @@ import losses
 import previews
 from data_generator import PortraitSequence
 from files import UserError
+from pairs import evenly
 from pictures import write_png
 from recipe import Recipe, make_optimizer
 from runs import Progress, Run
@@ -231,7 +232,7 @@ def _board(folder: Path) -> _Board | None:
 
 def _spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """`count` pictures spread evenly over an unshuffled sequence, with their targets."""
-    chosen = np.linspace(0, len(sequence.images) - 1, min(count, len(sequence.images))).astype(int)
+    chosen = evenly(range(len(sequence.images)), count)
     few = PortraitSequence(
         sequence.images[chosen], sequence.mattes[chosen], count, boundary=sequence.boundary
     )

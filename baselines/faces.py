@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from pairs import evenly
+
 log = logging.getLogger(__name__)
 
 # The box that a picture without a face gets: a third of it, in the middle of the upper half.
@@ -84,7 +86,7 @@ def mean_shape(images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
         float32 `GRID`, 0..1, over `FRAME`: the mean of those that have a face; of all, with
         `CENTRED` boxes, if none has.
     """
-    chosen = np.linspace(0, len(images) - 1, min(len(images), _ENOUGH)).astype(int)
+    chosen = evenly(range(len(images)), _ENOUGH)
     boxes = {
         index: find_face(images[index])
         for index in tqdm(chosen, "faces", leave=False, disable=None)

@@ -23,7 +23,7 @@ import data_generator
 import preprocess
 from augmentation import DEFAULT, Augmentation
 from background import load_backgrounds
-from pairs import find_pairs, read_pair
+from pairs import evenly, find_pairs, read_pair
 from sample_data import ensure_sample, sample_backgrounds
 
 FLAGS = flags.FLAGS
@@ -103,8 +103,7 @@ def main(argv: list[str]) -> None:
     cv2.setNumThreads(1)
     size = preprocess.parse_input_shape(FLAGS.input_shape)
     pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
-    step = max(1, len(pairs) // FLAGS.pictures)
-    pairs = pairs[::step][: FLAGS.pictures]
+    pairs = evenly(pairs, FLAGS.pictures)
     pictures = data_generator.load(pairs, size)
     backgrounds = (
         load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()

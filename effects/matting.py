@@ -9,9 +9,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy import sparse
 
 from effects import networks, placing
-from guided_filter import guided_filter
+from effects.guided_filter import guided_filter
 from preprocess import resize
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ _EPS = 1e-4
 _SUBSAMPLE = 4  # at most: windows of a few pixels are left
 _BAND = 0.012  # width of the unknown band of the trimap, as a share of the longer side
 _CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
+# The weights of the trimap and of the alpha given in the equations of closed-form matting, and how
+# flat its affine functions are, which in pymatting is for pictures without noise (1e-7).
+_CERTAIN, _PRIOR, _FLATNESS = 100.0, 0.03, 1e-5
 _PULL = 0.15  # alphas this near to 0 or 1 become it
 
 
@@ -33,7 +37,7 @@ def matte(
 
     Args:
         image: uint8 RGB (H, W, 3), of any size and aspect.
-        network: what `networks.load` gives; the shipped Fast-SCNN by default.
+        network: what `networks.load` gives; by default the shipped `networks.DEFAULT`.
         refine: "guided" follows the photograph's edges with a guided filter, "closed_form" solves
             closed-form matting (Levin et al., 2008) in a band along the outline, which takes
             seconds, "none" stretches the network's alpha.
@@ -102,7 +106,9 @@ def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Finds the alpha in a band along the outline anew, by closed-form matting of pymatting.
 
     Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", TPAMI 2008. Around
-    the people, on a picture of at most 900 pixels; the guided filter enlarges the result.
+    the people, on a picture of at most 900 pixels; the guided filter enlarges the result. In the
+    band the alpha given has a say, too: where person and background are alike in colour, matting by
+    itself leaks from one into the other.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -118,15 +124,27 @@ def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     crop, rough = image[box.slices], alpha[box.slices]
     scale = min(1.0, _CLOSED_FORM_SIDE / max(box.size))
     size = (max(1, round(box.size[0] * scale)), max(1, round(box.size[1] * scale)))
-    trimap = make_trimap(resize(rough, size), max(2, round(band * scale)))
+    prior = resize(rough, size)
+    trimap = make_trimap(prior, max(2, round(band * scale)))
     if not (trimap == 0).any() or not (trimap == 1).any():
         return alpha  # closed-form matting needs both to start from
-    with contextlib.redirect_stdout(io.StringIO()):  # that its preconditioner needs another try
-        solved = load_pymatting().estimate_alpha_cf(resize(crop, size) / 255.0, trimap)
-    solved = solved.astype(np.float32)
+    solved = _solve(resize(crop, size) / 255.0, trimap, prior)
     result = np.zeros_like(alpha)
     result[box.slices] = solved if scale == 1 else refine_guided(crop, solved)
     return result
+
+
+def _solve(image: np.ndarray, trimap: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """The alpha, float32 (H, W), that fits the image's matting Laplacian, the trimap, the prior."""
+    pymatting = load_pymatting()
+    known = trimap != 0.5
+    weight = np.where(known, _CERTAIN, _PRIOR).ravel()
+    laplacian = pymatting.cf_laplacian(image, epsilon=_FLATNESS, is_known=known)
+    system = (laplacian + sparse.diags(weight)).tocsc()
+    given = weight * np.where(known, trimap, prior).ravel()
+    with contextlib.redirect_stdout(io.StringIO()):  # that its preconditioner needs another try
+        alpha = pymatting.cg(system, given, M=pymatting.ichol(system))
+    return alpha.clip(0, 1).reshape(known.shape).astype(np.float32)
 
 
 def make_trimap(alpha: np.ndarray, band: int) -> np.ndarray:

@@ -96,14 +96,16 @@ def load_keras(weights: str | os.PathLike) -> Network:
 
     import models
     from preprocess import parse_input_shape
-    from runs import Run
+    from runs import network_of
 
     weights = Path(weights)
-    if (weights.parent / "run.json").is_file():
-        flags = Run(weights.parent).settings()["flags"]
-        name, size, shape = flags["model"], flags["model_size"], flags["input_shape"]
-    else:
-        (name, size), shape = models.split_name(weights.resolve().parent.name), "256"
+    found = network_of(weights)
+    if not found:
+        raise UserError(
+            f"{weights}: of which network is it? There is no run.json beside it, and its folder is "
+            f"not called after one ({', '.join(shipped_names())}, ...)"
+        )
+    name, size, shape = found["model"], found["model_size"], found["input_shape"]
     model = models.build(name, parse_input_shape(shape), size)
     models.load_weights(model, weights)
     network = models.for_inference(model)

@@ -32,6 +32,7 @@ from export.convert import convert_all
 from export.formats import Format, Source
 from export.samples import Samples
 from files import UserError, replacing
+from runs import weights_bytes
 
 SUFFIXES = {"prune": "pruned", "cluster": "clustered", "qat": "qat"}
 
@@ -121,7 +122,7 @@ def compress(
         way = prune if plan.method == "prune" else cluster
         bridge.take_weights(model, way(network, training, validation, plan))
         with replacing(output / f"{name}.weights.h5") as path:
-            model.save_weights(path)
+            path.write_bytes(weights_bytes(model, path))
     details = {"compression": {**asdict(plan), "given_person_iou": had}}
     if had is not None:
         print(f"person IoU as given: {had:.4f}")

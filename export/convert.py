@@ -27,7 +27,7 @@ from pictures import write_png
 _THREADS = (1, 2)
 _NAMED = 3  # violations that a message names
 # Of `_tolerance`: how many pictures to try, and how many times Keras's error a file may have.
-_PROBES, _TIMES = 8, 4
+_PROBES, _TIMES = 8, 8
 
 
 class FilesRefused(UserError):

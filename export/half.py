@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from export import tflite_file
 from export.verify import as_input
+from pairs import evenly
 from quiet import stderr_kept_back
 
 _PROBES = 8  # pictures on which each kernel is rounded alone
@@ -32,7 +33,7 @@ def sensitive(model: schema.ModelT, pictures: np.ndarray, limit: float) -> set[i
         Their buffers' numbers; of all of `tflite_file.large_floats` if nothing less will do.
     """
     candidates = tflite_file.large_floats(model)
-    few = pictures[:: max(1, len(pictures) // _PROBES)]
+    few = evenly(pictures, _PROBES)
     exact = _alphas(model, few)
 
     def harm(buffer: int) -> float:

@@ -116,9 +116,11 @@ def test_background_share_and_absence():
     np.testing.assert_array_equal(Augmentation(["background"])(images, mattes, 0)[0], images)
 
 
-def test_strongest_setting_runs():
-    images, _ = Augmentation(NAMES, strength=3, backgrounds=scenery())(*people(256), seed=8)
+def test_strongest_setting_leaves_something_to_see():
+    images, mattes = Augmentation(NAMES, strength=3, backgrounds=scenery())(*people(256), seed=8)
     assert images.shape == (256, 64, 48, 3)
+    assert np.mean(images.std(axis=(1, 2, 3)) > 10) > 0.9
+    assert np.mean(mattes.max(axis=(1, 2)) > 127) > 0.9
 
 
 def test_no_names_or_no_strength_change_nothing():
@@ -136,6 +138,7 @@ def test_parse():
     assert parse("default,elastic,-jpeg") == tuple(
         n for n in NAMES if n in {*DEFAULT, "elastic"} - {"jpeg"}
     )
+    assert parse("-jpeg") == tuple(n for n in DEFAULT if n != "jpeg")
     assert "flip_vertical" not in DEFAULT and len(set(NAMES)) == len(NAMES)
     with pytest.raises(UserError, match=r"'blurr'.*gaussian_blur"):
         parse("affine,blurr")

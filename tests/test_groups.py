@@ -104,6 +104,11 @@ def test_written_the_same_in_one_go_and_in_two(street, tmp_path):
         groups.write(pairs, [WALL], tmp_path / "a", 6, seed=3)
 
 
+def test_two_pictures_of_one_name_are_refused(street, tmp_path):
+    with pytest.raises(UserError, match="two pictures are called street/00000"):
+        groups.write(2 * find_pairs([street], "training"), [WALL], tmp_path / "new", 5, seed=3)
+
+
 def test_the_next_ones_are_other_pictures(street):
     stems = ["1", "1@1", "1@2", "2", "3", "3@1"]
     people = [Pair(street / f"{stem}.jpg", street / f"{stem}_matte.png") for stem in stems]
@@ -120,7 +125,7 @@ def test_command_line(street, photos, tmp_path):
     assert "no more than 6 of 9 could be composed" in done.stdout
     for arguments, message in (
         (flags, "--backgrounds=DIR"),
-        ((*flags, f"--backgrounds={photos}", "--soft=True"), "make crops and soft mattes first"),
+        ((*flags, f"--backgrounds={photos}", "--soft=True"), "make soft mattes and crops first"),
     ):
         done = run(*arguments)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr

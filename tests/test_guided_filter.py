@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from guided_filter import guided_filter
+from effects.guided_filter import guided_filter
 
 
 def by_definition(guide, target, radius, eps):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import command_line
+import keras
 import numpy as np
 import pytest
 import tiny_portraits
@@ -20,6 +21,7 @@ from test_main import FINETUNE, TRAIN
 
 import models
 import training
+from runs import network_of
 
 EPOCHS = 6
 
@@ -97,6 +99,25 @@ def test_resuming_refuses_what_cannot_be(trained):
     assert status == 1 and "was started with --lr=0.003: it cannot go on with --lr=0.1" in err
 
 
+def test_a_run_tells_which_network_it_is_of(trained, tmp_path):
+    folder, _ = trained
+    run = only(folder, "runs/*")
+    assert network_of(run / "0004.weights.h5") == {
+        "model": "mattingnet",
+        "model_size": "small",
+        "input_shape": "32x32",
+    }
+    predict = (f"--predict={folder / 'photo.jpg'}", f"--weight_dir={run}")
+    status, _, err = command_line.run(*predict, f"--output={tmp_path}")
+    assert status == 0, err
+    again, before = (
+        np.asarray(Image.open(where / "photo_alpha.png")) for where in (tmp_path, folder / "output")
+    )
+    assert np.array_equal(again, before)
+    status, _, err = command_line.run(*predict, "--model=fast_scnn", f"--output={tmp_path}")
+    assert status == 1 and "does not hold the weights of fast_scnn" in err
+
+
 def test_finetuning_starts_from_the_best_of_a_run(trained, tmp_path, monkeypatch):
     folder, _ = trained
     run = only(folder, "runs/*")
@@ -119,6 +140,25 @@ def test_finetuning_starts_from_the_best_of_a_run(trained, tmp_path, monkeypatch
     for ours, theirs in zip(weights, expected.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
     assert (recipe.epochs, recipe.lr, recipe.checkpoint_every, resume) == (7, 0.003, 4, False)
+
+
+def test_a_resumed_finetuning_keeps_its_rate(trained, tmp_path, monkeypatch):
+    """Which is another one than training's; half precision is for training only."""
+    folder, _ = trained
+    started = []
+
+    def train(model, pictures, validation, run, recipe, resume):
+        started.append((recipe.lr, model.layers[-1].compute_dtype, model.layers[4].compute_dtype))
+
+    monkeypatch.setattr(training, "train", train)
+    given = [flag for flag in options(folder, tmp_path / "tuned") if "--lr" not in flag]
+    tune = ("--finetune=True", f"--weight_dir={only(folder, 'runs/*')}")
+    for verb in (*tune, "--mixed_precision=bfloat16", *given), ("--resume=True", given[-1]):
+        status, _, err = command_line.run(*verb, "--workers=0")
+        assert status == 0, err
+    assert [rate for rate, *_ in started] == [0.001, 0.001]
+    assert all("bfloat16" in types for _, *types in started)
+    assert keras.config.dtype_policy().name == "float32"
 
 
 def wait_for(condition, process, seconds):
@@ -166,6 +206,8 @@ def test_killed_and_resumed_equals_unbroken(trained):
 @pytest.mark.parametrize("command", [TRAIN, FINETUNE])
 def test_command_of_the_first_readme_runs_word_for_word(command, tmp_path):
     """In a copy of the code; stopped after its first epoch of ten thousand."""
+    for module in {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[!.]*/*.py")}:
+        (tmp_path / module).symlink_to(ROOT / module)
     for module in ROOT.glob("*.py"):
         shutil.copy(module, tmp_path)
     weights = tmp_path / "trained_models/mattingnet/20200202/490-0.12.h5"

@@ -3,9 +3,10 @@
 import logging
 
 import pytest
+from PIL import Image
 
 from files import UserError
-from pairs import Pair, evenly, find_pairs, split
+from pairs import Pair, evenly, find_pairs, split, unseen
 
 
 def touch(folder, *names):
@@ -160,6 +161,25 @@ def test_real_folders(portrait_data):
     pairs = find_pairs(folders, "testing")
     assert len(pairs) == 145 + 29
     assert {pair.name.split("/")[0] for pair in pairs} == {"selfies", "people"}
+
+
+def test_the_unseen_picture_can_be_read(tmp_path):
+    touch(
+        tmp_path,
+        *(
+            f"{part}/{n}{end}"
+            for part in ("training", "testing")
+            for n in "abcdef"
+            for end in (".jpg", "_matte.png")
+        ),
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "testing" / "d.jpg")
+    assert unseen([tmp_path], 0.5).image == tmp_path / "testing" / "d.jpg"
+    (tmp_path / "testing" / "d.jpg").write_bytes(b"")
+    for name in "abcdef":
+        Image.new("RGB", (8, 8)).save(tmp_path / "training" / f"{name}.jpg")
+    _, validation = split(find_pairs([tmp_path], "training"), 0.5)
+    assert unseen([tmp_path], 0.5) == validation[0]
 
 
 def test_a_few_are_taken_evenly():

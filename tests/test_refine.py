@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-import dense_crf
 import main_flags
 import metrics
-import refine
+from effects import dense_crf, refine
 
 
 @pytest.fixture(scope="module")

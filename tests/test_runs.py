@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from files import UserError
-from runs import Progress, Run, best_checkpoint
+from runs import Progress, Run, best_checkpoint, network_of, weights_file
 
 
 def network(*units):
@@ -101,8 +101,22 @@ def test_best_checkpoint(tmp_path):
     (tmp_path / ".0100-0.01.part.weights.h5").touch()
     (tmp_path / "mine.weights.h5").touch()
     assert best_checkpoint(tmp_path).name == "0010-0.09.weights.h5"
+    assert weights_file(tmp_path) == best_checkpoint(tmp_path)
+    shipped = tmp_path / "fast_scnn" / "fast_scnn.weights.h5"
+    shipped.parent.mkdir()
+    shipped.touch()
+    assert weights_file(shipped.parent) == shipped
+    assert network_of(shipped)["model"] == "fast_scnn" and network_of(tmp_path / "x.h5") == {}
     with pytest.raises(UserError, match=r"no EPOCH-VALLOSS\.weights\.h5 in .*none"):
         best_checkpoint(tmp_path / "none")
+
+
+def test_what_a_killed_export_left_is_cleared_away(run):
+    package = run.folder / "export" / ".net-0123abcd.part.mlpackage"
+    package.mkdir(parents=True)
+    (package / ".weights-0123abcd.part.bin").touch()
+    run.load_state(compiled())
+    assert not any(package.parent.iterdir())
 
 
 def test_state_comes_back(run):

@@ -82,3 +82,5 @@ def test_photographs_in_which_nobody_is(tmp_path):
         paths.append(tmp_path / f"{name}.png")
     found = suspects.find_empty(red_is_alpha, paths, 1 / 40)
     assert [(path.stem, share) for path, share in found] == [("nobody", 0), ("hardly", 1 / 40)]
+    with pytest.raises(UserError, match="gives NaN"):
+        suspects.find_empty(lambda image: np.full(image.shape[:2], np.nan), paths, 1 / 40)

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dense_crf import dense_crf
+from effects.dense_crf import dense_crf
 from effects.matting import refine_closed_form, refine_guided
 from prediction import MatteFunction
 
 METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "guided": refine_guided,
     "crf": dense_crf,
-    "closed_form": refine_closed_form,
+    "closed_form": lambda image, alpha: refine_closed_form(image, refine_guided(image, alpha)),
 }
 
 
