@@ -54,8 +54,10 @@ flags.DEFINE_string(
     "model", "lite_unet_big", "A network in trained_models/, or a .tflite or .weights.h5 file."
 )
 flags.DEFINE_enum("engine", "tflite", ("tflite", "keras"), "What runs a network by name.")
-flags.DEFINE_integer("threads", 1, "Of TFLite. Videos use other cores for decoding and encoding.")
-flags.DEFINE_integer("port", 7860, "Of --serve.")
+flags.DEFINE_integer(
+    "threads", 1, "Of TFLite. Videos use other cores for decoding and encoding.", 1
+)
+flags.DEFINE_integer("port", 7860, "Of --serve.", 1, 65535)
 
 
 def dispatch() -> None:
@@ -91,7 +93,7 @@ def _apply() -> None:
         written = photos.apply_to_folder(source, FLAGS.output, effects, network, FLAGS.refine)
         print("\n".join(map(str, written)))
         return
-    target = _target(source, is_video)
+    target = _target(f"webcam{FLAGS.input}" if webcam else source.stem, is_video)
     complete = True
     if webcam:
         video.record_webcam(int(FLAGS.input), target, effects, network, FLAGS.smooth)
@@ -120,13 +122,12 @@ def _effects(is_video: bool):
     return catalogue.Effects(FLAGS.effect, settings)
 
 
-def _target(source: Path, is_video: bool) -> Path:
+def _target(name: str, is_video: bool) -> Path:
     """The file that --output names, or NAME_EFFECT in the folder that it names."""
     output = Path(FLAGS.output)
     if output.suffix and not output.is_dir():
         return output
     suffix = ".png" if not is_video else ".webm" if "cutout" in FLAGS.effect else ".mp4"
-    name = source.stem if source.suffix else f"webcam{source}"
     return output / f"{name}_{'-'.join(FLAGS.effect)}{suffix}"
 
 

@@ -28,6 +28,21 @@ class PictureError(UserError):
     """A picture file that cannot be used; the message names the file and the reason."""
 
 
+class TooSmallError(UserError):
+    """A picture, whichever its file, with fewer pixels than what is done to it needs.
+
+    Args:
+        picture: (H, W) or (H, W, C).
+        least: pixels that a side must have.
+    """
+
+    def __init__(self, picture: np.ndarray, least: int):
+        height, width = picture.shape[:2]
+        super().__init__(
+            f"a picture of {width} x {height} is too small: {least} pixels a side are the least"
+        )
+
+
 def list_images(folder: str | os.PathLike) -> list[Path]:
     """Lists the picture files directly in `folder`, sorted by name.
 

@@ -48,6 +48,14 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized.reshape(height, width, *picture.shape[2:])  # OpenCV drops a single channel
 
 
+def shrink(picture: np.ndarray, side: int) -> np.ndarray:
+    """Reduces (H, W) or (H, W, C) to a longer side of `side` pixels, unless it is smaller; 0 does
+    nothing."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, side / max(height, width)) if side else 1.0
+    return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
 def boundary_thickness(matte: np.ndarray) -> int:
     """Width in pixels of the boundary band: max(5, 40 x person's share) at a height of 256.
 

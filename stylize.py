@@ -174,17 +174,14 @@ def _train() -> Path:
     crops = photos.PhotoCrops(
         learn, FLAGS.crop, FLAGS.batch_size, FLAGS.steps, len(names), FLAGS.seed
     )
-    settings = {
-        "command": sys.argv,
-        "flags": cli.run_flags(sys.modules[__name__], VERBS),
-        "styles": names,
-    }
+    settings = {"flags": cli.run_flags(sys.modules[__name__], VERBS), "styles": names}
     if run:
-        run.write_settings(settings)
+        run.write_settings(run.settings() | settings)
     else:
-        run = Run.create(FLAGS.checkpoint_path, settings | {"keras": keras.__version__})
+        begun = {"command": sys.argv, **settings, "keras": keras.__version__}
+        run = Run.create(FLAGS.checkpoint_path, begun)
     print(f"{network.name}: {', '.join(names)} on {len(learn)} photos; run folder {run.folder}")
-    recipe = Recipe(epochs=FLAGS.nb_epoch, lr=FLAGS.lr, patience=0)
+    recipe = Recipe(epochs=FLAGS.nb_epoch, lr=FLAGS.lr)
     best = training.train(network, loss, crops, held_out, names, run, recipe, FLAGS.resume)
     print(f"best checkpoint: {best}")
     return best
@@ -203,7 +200,7 @@ def _paintings() -> tuple[list[str], list]:
 
 def _paint(network, mix, style: str) -> None:
     from style_transfer.apply import Painter, paint_photos, style_label
-    from style_transfer.video import is_video, paint_video, video_target
+    from style_transfer.video import is_video, paint_video, video_targets
 
     painter = Painter(network, mix, FLAGS.strength, FLAGS.colours)
     label = style_label(style)
@@ -211,9 +208,12 @@ def _paint(network, mix, style: str) -> None:
     if photos:
         for path in paint_photos(painter, photos, FLAGS.output, label, FLAGS.size):
             print(path)
-    for path in filter(is_video, FLAGS.content):
-        target = video_target(path, FLAGS.output, label)
-        print(f"{target}: {paint_video(painter, path, target, FLAGS.size)} frames")
+    videos = [path for path in FLAGS.content if is_video(path)]
+    for path, target in zip(videos, video_targets(videos, FLAGS.output, label), strict=True):
+        frames, complete = paint_video(painter, path, target, FLAGS.size)
+        print(f"{target}: {frames} frames")
+        if not complete:
+            raise KeyboardInterrupt
 
 
 def _paint_by_gatys() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-from preprocess import resize
+from preprocess import resize, shrink
 
 # Clusters are found on a picture with this longer side: more pixels do not move their means.
 _SIDE = 128
@@ -34,12 +34,9 @@ def matte(image: np.ndarray) -> np.ndarray:
     Returns:
         float32 (H, W), 0..1; soft only where the masks of the small picture are enlarged.
     """
-    height, width = image.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    clusters = cluster(resize(image, size))
+    clusters = cluster(shrink(image, _SIDE))
     person = smooth(clusters == person_cluster(clusters))
-    return resize(person.astype(np.float32), (height, width)).clip(0, 1)
+    return resize(person.astype(np.float32), image.shape[:2]).clip(0, 1)
 
 
 def features(image: np.ndarray) -> np.ndarray:

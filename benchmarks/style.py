@@ -21,9 +21,9 @@ from absl import app, flags
 
 import vgg16
 from pictures import read_image, write_png
-from preprocess import resize
+from preprocess import resize, shrink
 from style_transfer import gatys
-from style_transfer.apply import Painter, fit, load_network, parse_mix
+from style_transfer.apply import Painter, load_network, parse_mix
 from style_transfer.perceptual import fit_painting
 
 FLAGS = flags.FLAGS
@@ -111,7 +111,7 @@ def main(argv: list[str]) -> None:
     painter = Painter(network, parse_mix(FLAGS.style, names))
     photo = read_image(FLAGS.photo)
     time_sizes(painter, photo)
-    photo = fit(photo, FLAGS.size)
+    photo = shrink(photo, FLAGS.size)
     painting = fit_painting(read_image(FLAGS.painting), FLAGS.style_size)
     measure_flicker(painter, photo)
     compare_with_gatys(painter, photo, painting)

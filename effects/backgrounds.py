@@ -26,7 +26,7 @@ def load(text: str) -> BackgroundFunction:
     path = Path(text)
     if path.suffix.lower() in SUFFIXES:
         return _Clip(path)
-    if path.suffix or path.exists():
+    if path.suffix or path.is_file():
         picture = read_image(path)
         return lambda time: picture
     try:

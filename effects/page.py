@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from effects.foreground import blur_fusion
 from effects.matting import matte
 from effects.networks import Network
 from files import UserError
-from preprocess import resize
+from preprocess import shrink
 
 if TYPE_CHECKING:
     import gradio
@@ -34,11 +35,18 @@ def serve(network: Network, port: int) -> None:
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
     page = build(network)
+    taken = f"cannot serve at port {port}: it is taken; give --port=NUMBER"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(taken) from error
     print(f"http://127.0.0.1:{port}: Ctrl-C ends it")
     try:
         page.launch(server_name="127.0.0.1", server_port=port, **LAUNCH)
     except OSError as error:
-        raise UserError(f"cannot serve at port {port}: it is taken; give --port=NUMBER") from error
+        raise UserError(taken) from error
 
 
 def build(network: Network) -> "gradio.Blocks":
@@ -52,7 +60,7 @@ def build(network: Network) -> "gradio.Blocks":
         try:
             picture, note = answer(*values)
         except UserError as error:
-            raise gradio.Error(str(error)) from error
+            raise gradio.Error(str(error), print_exception=False) from error
         if note:
             gradio.Warning(note)
         return picture
@@ -66,48 +74,8 @@ def build(network: Network) -> "gradio.Blocks":
     with gradio.Blocks(
         title="Portrait effects", analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
-        gradio.Markdown("# Portrait effects\nEverything happens on this computer.")
-        with gradio.Row():
-            picture = gradio.Image(
-                label="Photograph",
-                sources=["upload", "webcam", "clipboard"],
-                height=_HEIGHT,
-                buttons=[],
-            )
-            result = gradio.Image(
-                label="Result",
-                format="png",
-                image_mode="RGBA",
-                height=_HEIGHT,
-                buttons=["download", "fullscreen"],
-            )
-        with gradio.Row():
-            effects = gradio.Dropdown(
-                list(catalogue.NAMES), value=["blur"], multiselect=True, label="Effects, in order"
-            )
-            linear = gradio.Checkbox(
-                label="Linear light", info="Mixed as light itself is.", scale=0
-            )
-        strength = gradio.Slider(0, 1, value=0.5, label="Strength of the blur")
-        with gradio.Row():
-            colour = gradio.ColorPicker(
-                "#2e7d5b",
-                label="Background: a colour ...",
-                visible=False,
-                scale=0,
-                min_width=300,
-            )
-            behind = gradio.Image(
-                label="... or a picture", height=200, visible=False, buttons=[], sources=["upload"]
-            )
-        names = styles.shipped_names()
-        style = gradio.Dropdown(
-            names,
-            value=names[0],
-            allow_custom_value=True,
-            visible=False,
-            label="Style: a name, a mix such as udnie:2,great_wave:1, or a .tflite file",
-        )
+        *fields, result = _lay_out()
+        picture, effects, strength, colour, behind, style, linear = fields
         effects.change(
             show_fields, effects, [strength, colour, behind, style], api_visibility="private"
         )
@@ -116,7 +84,7 @@ def build(network: Network) -> "gradio.Blocks":
         gradio.on(
             [*changes, strength.release, colour.submit, colour.blur],
             respond,
-            [picture, effects, strength, colour, behind, style, linear],
+            fields,
             result,
             api_name="apply",
             trigger_mode="always_last",
@@ -124,11 +92,55 @@ def build(network: Network) -> "gradio.Blocks":
     return page
 
 
+def _lay_out() -> tuple:
+    """Puts the fields on the page: those of `make_answer`, in its order, and the result."""
+    import gradio
+
+    gradio.Markdown("# Portrait effects\nEverything happens on this computer.")
+    with gradio.Row():
+        picture = gradio.Image(
+            label="Photograph",
+            sources=["upload", "webcam", "clipboard"],
+            height=_HEIGHT,
+            buttons=[],
+        )
+        result = gradio.Image(
+            label="Result",
+            format="png",
+            image_mode="RGBA",
+            height=_HEIGHT,
+            buttons=["download", "fullscreen"],
+        )
+    with gradio.Row():
+        effects = gradio.Dropdown(
+            list(catalogue.NAMES), value=["blur"], multiselect=True, label="Effects, in order"
+        )
+        linear = gradio.Checkbox(label="Linear light", info="Mixed as light itself is.", scale=0)
+    strength = gradio.Slider(0, 1, value=0.5, label="Strength of the blur")
+    with gradio.Row():
+        colour = gradio.ColorPicker(
+            "#2e7d5b", label="Background: a colour ...", visible=False, scale=0, min_width=300
+        )
+        behind = gradio.Image(
+            label="... or a picture", height=200, visible=False, buttons=[], sources=["upload"]
+        )
+    names = styles.shipped_names()
+    style = gradio.Dropdown(
+        names,
+        value=names[0],
+        allow_custom_value=True,
+        visible=False,
+        label="Style: a name, a mix such as udnie:2,great_wave:1, or a .tflite file",
+    )
+    return picture, effects, strength, colour, behind, style, linear, result
+
+
 def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]]:
     """What the page computes, as a function of its fields.
 
     Returns:
-        The result, None without a picture, and a note for the user, or "".
+        The result (None without a picture, the picture without effects), and a note for the user,
+        or "".
     """
     load_style = functools.cache(styles.load)
 
@@ -141,8 +153,8 @@ def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]
         style: str,
         linear: bool,
     ) -> tuple[np.ndarray | None, str]:
-        if picture is None:
-            return None, ""
+        if picture is None or not effects:
+            return picture, ""
         painted = any(name.startswith("stylize") for name in effects)
         settings = Settings(
             strength=strength,
@@ -152,9 +164,7 @@ def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]
             estimate=blur_fusion,
         )
         catalogue.check(effects, settings)
-        scale = min(1.0, _SIDE / max(picture.shape[:2]))
-        height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-        image = resize(picture, (height, width))
+        image = shrink(picture, _SIDE)
         alpha = matte(image, network)
         note = "" if alpha.any() else "Nobody was found in this picture."
         return render(image, alpha, effects, settings), note

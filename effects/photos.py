@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from effects.catalogue import Effects
 from effects.matting import matte
 from effects.networks import Network
 from files import UserError, replacing
-from pairs import warn_left_out
-from pictures import PictureError, list_images, read_image, write_png
+from photographs import work_through
+from pictures import read_image, write_png
 
 log = logging.getLogger(__name__)
 
@@ -57,37 +56,22 @@ def apply_to_folder(
 ) -> list[Path]:
     """Does effects to every photograph of a folder.
 
-    Writes `NAME_EFFECT.png`, where NAME has its suffix only if two photographs would have the same.
-    Photographs that cannot be read are left out, named and counted.
+    Writes `NAME_EFFECT.png`; for NAME, for mattes and earlier results in the folder, and for
+    photographs that cannot be used, see `photographs`.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: there are no photographs, none can be read, or `target` cannot be written.
+        UserError: there are no photographs, none can be used, or `target` cannot be written.
     """
-    photos = list_images(source)
-    if not photos:
-        raise UserError(f"{source} holds no photographs (.jpg, .png, .webp, ...)")
     if Path(source).resolve() == Path(target).resolve():
         raise UserError("--output must be another folder than --input")
-    stems = [photo.stem.casefold() for photo in photos]
-    written, unreadable = [], []
-    for photo in tqdm(
-        photos, desc=Path(source).name, unit=" photos", disable=len(photos) < 2 or None
-    ):
-        name = photo.stem if stems.count(photo.stem.casefold()) == 1 else photo.name
-        path = Path(target) / f"{name}_{'-'.join(effects.names)}.png"
-        try:
-            apply_to_photo(photo, path, effects, network, refine)
-        except PictureError as error:
-            unreadable.append(str(error))
-            continue
-        written.append(path)
-    if not written:
-        raise UserError("no picture could be read: " + "; ".join(unreadable[:5]))
-    warn_left_out(unreadable, "{count} photographs left out: {names}")
-    return written
+
+    def work(photo: Path, path: Path) -> None:
+        apply_to_photo(photo, path, effects, network, refine)
+
+    return work_through(work, [source], target, ["-".join(effects.names)], Path(source).name)
 
 
 def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:

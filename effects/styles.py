@@ -8,7 +8,7 @@ import numpy as np
 
 from effects.networks import SHIPPED
 from files import UserError
-from preprocess import resize
+from preprocess import resize, shrink
 from quiet import start_keras
 from tflite_model import TfliteModel
 
@@ -47,7 +47,7 @@ def load(style: str, threads: int = 1) -> PaintFunction:
     painter = apply.Painter(network, apply.parse_mix("" if there else style, names))
 
     def paint(picture: np.ndarray) -> np.ndarray:
-        return resize(painter(apply.fit(picture, _SIDE)), picture.shape[:2])
+        return resize(painter(shrink(picture, _SIDE)), picture.shape[:2])
 
     return paint
 

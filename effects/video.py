@@ -19,8 +19,9 @@ from effects.matting import refine_guided
 from effects.networks import Network
 from effects.pipeline import Pipeline
 from effects.temporal import Smoother
-from effects.video_files import Frame, VideoReader, VideoWriter, check_target
-from files import UserError, replacing
+from effects.video_files import Frame, VideoReader, check_target
+from effects.video_stream import write_video
+from files import UserError
 from preprocess import resize
 from quiet import stderr_kept_back
 
@@ -182,33 +183,17 @@ def _convert(
 ) -> Outcome:
     """Decodes, mattes, renders and encodes at once; the encoder runs in this thread."""
     find, paint = _make_stages(matter, effects, stream.time_base)
-    empty = frames = 0
-    interrupted = False
-    with replacing(target) as temporary:
-        writer: VideoWriter | None = None
-        audio: list[av.Packet] = []  # that came before the first frame
-        try:
-            with Pipeline(stream, find, paint) as results:
-                for item, alpha in results:
-                    if not isinstance(item, Frame):
-                        audio.append(item)
-                    else:
-                        writer = writer or VideoWriter(
-                            temporary, item.image.shape, stream.time_base, stream.rate, stream.audio
-                        )
-                        writer.write(item)
-                        frames += 1
-                        empty += not alpha.any()
-                        progress()
-                    while writer and audio:
-                        writer.write_audio(audio.pop(0))
-        except KeyboardInterrupt:
-            interrupted = True
-        if writer is None:
-            reason = "no frame yet" if interrupted else "no frame can be decoded"
-            raise UserError(f"cannot write {target}: {reason}")
-        writer.close()
-    return Outcome(frames, stream.broken, empty, not interrupted)
+    empty = 0
+
+    def rendered(results: Pipeline) -> Iterator[Frame | av.Packet]:
+        nonlocal empty
+        for item, alpha in results:
+            yield item
+            empty += isinstance(item, Frame) and not alpha.any()
+
+    with Pipeline(stream, find, paint) as results:
+        frames, complete = write_video(target, stream, rendered(results), progress)
+    return Outcome(frames, stream.broken, empty, complete)
 
 
 def _make_stages(

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from files import UserError
 from models import load_weights
-from pairs import warn_left_out
-from pictures import PictureError, list_images, read_image, write_png
-from preprocess import resize
-from runs import best_checkpoint
+from photographs import work_through
+from pictures import TooSmallError, read_image, write_png
+from preprocess import shrink
+from runs import weights_file
 from style_transfer import transform_net
 from style_transfer.colour import match_colours, with_colours_of
 
@@ -30,23 +29,20 @@ def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
     """The network of all styles that a training made, and the names of these.
 
     Args:
-        path: the weights, with the run's `run.json` beside them; a run's folder, or a folder NAME
-            with `NAME.weights.h5`.
+        path: as `runs.weights_file` takes it; the run's `run.json` lies beside the weights.
 
     Raises:
         UserError: one of the files is missing or is something else.
     """
-    weights = Path(path)
-    if weights.is_dir():
-        named = weights / f"{weights.name}.weights.h5"
-        weights = named if named.is_file() else best_checkpoint(weights)
+    weights = weights_file(path)
     about = weights.parent / "run.json"
     try:
         settings = json.loads(about.read_text())
         names, size = settings["styles"], settings["flags"]["model_size"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{about}, which names the styles of {weights.name}, cannot be read: {error}"
+            f"{about}, which names the styles of {weights.name}, cannot be read: "
+            f"{getattr(error, 'strerror', None) or error}"
         ) from error
     network = transform_net.build(size=size, styles=len(names))
     load_weights(network, weights)
@@ -81,13 +77,6 @@ def parse_mix(text: str, names: Sequence[str]) -> np.ndarray:
     return mix / mix.sum()
 
 
-def fit(photo: np.ndarray, size: int) -> np.ndarray:
-    """A photograph (H, W, 3) with its longer side reduced to `size` pixels; 0 leaves it alone."""
-    height, width = photo.shape[:2]
-    scale = min(1.0, size / max(height, width)) if size else 1.0
-    return resize(photo, (max(1, round(height * scale)), max(1, round(width * scale))))
-
-
 class Painter:
     """Paints pictures in one style or mix of styles.
 
@@ -120,14 +109,11 @@ class Painter:
             uint8 RGB (H, W, 3).
 
         Raises:
-            UserError: it is smaller.
+            TooSmallError: it is smaller.
         """
         height, width = photo.shape[:2]
         if min(height, width) < transform_net.LEAST_SIZE:
-            raise UserError(
-                f"a picture of {width} x {height} is too small to be painted: "
-                f"{transform_net.LEAST_SIZE} pixels a side are the least"
-            )
+            raise TooSmallError(photo, transform_net.LEAST_SIZE)
         stride = transform_net.STRIDE
         more = ((0, -height % stride), (0, -width % stride), (0, 0))
         padded = np.pad(photo, more, mode="reflect").astype(np.float32)
@@ -155,56 +141,32 @@ def paint_photos(
     label: str,
     size: int,
 ) -> list[Path]:
-    """Writes `NAME_LABEL.png` for photographs; those that cannot be read are left out and named.
+    """Writes `NAME_LABEL.png` for photographs.
 
-    NAME is the photograph's name without its suffix; with it where two would have the same.
+    For NAME, for mattes and earlier results in a folder, and for photographs that cannot be used,
+    see `photographs`.
 
     Args:
         paint: a `Painter`, or another method.
-        inputs: picture files, and folders, of which every picture is taken.
+        inputs: picture files and folders.
         output: the folder to write into; made if missing.
         label: of the style, see `style_label`.
-        size: see `fit`.
+        size: of the longer side, see `preprocess.shrink`.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: no picture could be found or read, one is too small, nothing can be written.
+        UserError: no picture could be found or used, nothing can be written.
     """
-    photos = []
-    for source in map(Path, inputs):
-        found = list_images(source) if source.is_dir() else [source]
-        if not found:
-            raise UserError(f"{source} holds no photographs (.jpg, .png, .webp, ...)")
-        photos += found
-    written, unreadable = [], []
-    taken = {photo.resolve() for photo in photos}
-    for photo in tqdm(photos, desc="paint", unit=" photos", disable=len(photos) < 2 or None):
-        try:
-            picture = fit(read_image(photo), size)
-        except PictureError as error:
-            unreadable.append(str(error))
-            continue
-        target = _target(photo, Path(output), label, taken)
-        taken.add(target.resolve())
-        write_png(target, paint(picture, target))
-        written.append(target)
-    if not written:
-        raise UserError("no picture could be read: " + "; ".join(unreadable))
-    warn_left_out(unreadable, "{count} photographs left out: {names}")
-    return written
+
+    def work(photo: Path, target: Path) -> None:
+        write_png(target, paint(shrink(read_image(photo), size), target))
+
+    return work_through(work, inputs, output, [label], "paint")
 
 
 def style_label(style: str) -> str:
     """What a style or mix is called in the names of files: "udnie:2,great_wave" gives
     "udnie-2-great_wave"."""
     return re.sub(r"[^\w.]+", "-", style)
-
-
-def _target(photo: Path, output: Path, label: str, taken: set[Path]) -> Path:
-    """Where a painted photograph goes: no file twice, none that is a photograph."""
-    name = photo.stem
-    while (target := output / f"{name}_{label}.png").resolve() in taken:
-        name = photo.name if name == photo.stem else f"{name}-2"
-    return target

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import vgg16
 from files import UserError
+from pictures import TooSmallError
 from style_transfer.colour import as_grey, match_brightness, match_colours, with_colours_of
 from style_transfer.vgg import extractor
 
@@ -31,6 +32,7 @@ STYLE_LAYERS = tuple(f"block{number}_conv1" for number in range(1, 6))
 
 # A filter that the pictures hardly excite would be scaled up so far that it outweighs the others.
 _LEAST_MEAN = 0.1  # of the mean over the layer's filters
+_LEAST_SIZE = 16  # pixels: VGG16 halves a picture four times before its last block
 _HISTORY = 20  # pairs of steps and gradients that L-BFGS remembers
 
 Watcher = Callable[[int, dict[str, float], np.ndarray], None]
@@ -178,7 +180,12 @@ def paint(
 
     Returns:
         uint8 RGB (H, W, 3).
+
+    Raises:
+        TooSmallError: a side of the photograph has less than 16 pixels.
     """
+    if min(photo.shape[:2]) < _LEAST_SIZE:
+        raise TooSmallError(photo, _LEAST_SIZE)
     target, style = np.float32(photo), np.float32(painting)
     if settings.colours == "luminance":
         target = as_grey(photo)

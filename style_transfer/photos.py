@@ -7,11 +7,12 @@ import keras
 import numpy as np
 
 from files import UserError
-from pictures import PictureError, list_images, read_image
+from pairs import evenly
+from photographs import photographs_in
+from pictures import PictureError, read_image
 from preprocess import resize
 
 _ZOOM = 2.0
-_MATTE = "_matte"  # in folders of portraits these lie beside the photographs
 _TRIES = 20
 _PLAIN = 3.0  # levels: standard deviation of a crop with nothing in it
 
@@ -22,13 +23,7 @@ def find_photos(folders: Sequence[str]) -> list[Path]:
     Raises:
         UserError: a folder is missing or has no pictures.
     """
-    photos = []
-    for folder in folders:
-        found = [path for path in list_images(folder) if not path.stem.endswith(_MATTE)]
-        if not found:
-            raise UserError(f"no pictures in {folder}")
-        photos += found
-    return photos
+    return [photo for folder in folders for photo in photographs_in(folder)]
 
 
 def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
@@ -39,9 +34,8 @@ def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]
     """
     if len(photos) < 2 * count:
         return list(photos), list(photos)[:count]
-    chosen = set(np.linspace(0, len(photos) - 1, count).round().astype(int).tolist())
-    rest = [path for index, path in enumerate(photos) if index not in chosen]
-    return rest, [photos[index] for index in sorted(chosen)]
+    chosen = evenly(photos, count)
+    return [photo for photo in photos if photo not in chosen], chosen
 
 
 def centre_crop(photo: np.ndarray, size: int) -> np.ndarray:

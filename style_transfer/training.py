@@ -12,7 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from files import UserError
-from pictures import read_image, write_png
+from pairs import warn_left_out
+from pictures import PictureError, read_image, write_png
 from previews import grid
 from recipe import Recipe, make_optimizer
 from runs import Progress, Run
@@ -66,17 +67,20 @@ def train(
         network: of `transform_net.build`, in the order of `names`.
         loss: see `PaintingTrainer`.
         crops: what it learns on.
-        validation: photographs that are not among these; each is painted in every style.
+        validation: photographs that are not among these; each is painted in every style. Those
+            that cannot be read are left out.
         names: of the styles.
         run: where everything goes.
-        recipe: epochs, learning rate, schedule, moving average, patience.
+        recipe: epochs, learning rate, schedule, moving average.
 
     Returns:
         The checkpoint of the best epoch, whose weights `network` ends with.
 
     Raises:
-        UserError: the loss is no longer a number; a file cannot be written; nothing to resume.
+        UserError: no photograph can be read; the loss is no longer a number; a file cannot be
+            written; nothing to resume.
     """
+    photos = _read_crops(validation, crops.size)
     if not (resume and run.has_state()):
         _learn_to_copy(network, crops, recipe.lr)
     trainer = PaintingTrainer(network, loss)
@@ -87,7 +91,6 @@ def train(
         raise UserError(f"{run.folder} is finished ({progress.finished}): raise --nb_epoch")
     if progress.epoch:
         log.info("resuming %s after epoch %d", run.folder, progress.epoch)
-    photos = [centre_crop(read_image(path), crops.size) for path in validation]
     keeper = _Keeper(run, recipe, progress, crops, photos, names)
     trainer.fit(
         crops,
@@ -100,6 +103,20 @@ def train(
         verbose=1 if sys.stdout.isatty() else 2,
     )
     return run.load_checkpoint(network, progress.best_epoch)
+
+
+def _read_crops(paths: Sequence[Path], size: int) -> list[np.ndarray]:
+    """The middle of each photograph that can be read, uint8 (size, size, 3)."""
+    photos, unreadable = [], []
+    for path in paths:
+        try:
+            photos.append(centre_crop(read_image(path), size))
+        except PictureError as error:
+            unreadable.append(str(error))
+    if not photos:
+        raise UserError("no photograph to validate can be read: " + "; ".join(unreadable))
+    warn_left_out(unreadable, "{count} photographs left out of the validation: {names}")
+    return photos
 
 
 def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:

@@ -1,14 +1,16 @@
 """Paints videos, frame by frame as they are decoded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 from tqdm import tqdm
 
-from effects.video_files import SUFFIXES, WRITABLE, Frame, VideoReader, VideoWriter
-from files import UserError, replacing
-from style_transfer.apply import fit
+from effects.video_files import SUFFIXES, WRITABLE, Frame, VideoReader
+from effects.video_stream import write_video
+from photographs import result_paths
+from preprocess import shrink
 
 
 def is_video(path: str | Path) -> bool:
@@ -16,11 +18,15 @@ def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def video_target(source: str | Path, output: str | Path, label: str) -> Path:
-    """Where a painted video goes: a file of the same format where it can be written, else .mp4."""
-    source = Path(source)
-    suffix = source.suffix.lower() if source.suffix.lower() in WRITABLE else ".mp4"
-    return Path(output) / f"{source.stem}_{label}{suffix}"
+def video_targets(sources: Sequence[str | Path], output: str | Path, label: str) -> list[Path]:
+    """Where painted videos go: `NAME_LABEL`, see `result_paths`, of the same format where that can
+    be written, else .mp4."""
+
+    def suffix_of(source: Path) -> str:
+        suffix = source.suffix.lower()
+        return suffix if suffix in WRITABLE else ".mp4"
+
+    return [path for (path,) in result_paths(list(map(Path, sources)), output, [label], suffix_of)]
 
 
 def paint_video(
@@ -28,7 +34,7 @@ def paint_video(
     source: str | Path,
     target: str | Path,
     size: int,
-) -> int:
+) -> tuple[int, bool]:
     """Paints a video with a progress bar; times and audio stay.
 
     One frame at a time is in memory. After Ctrl-C, what is painted so far is a playable file.
@@ -37,44 +43,26 @@ def paint_video(
         paint: uint8 (H, W, 3) to the painted picture of the same shape; of each frame alone.
         source: the video file.
         target: the file to write; its suffix decides on the format.
-        size: see `apply.fit`.
+        size: of the longer side, see `preprocess.shrink`.
 
     Returns:
-        The number of frames.
+        The number of frames, and whether these are all: False after Ctrl-C.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C came before the first frame.
         UserError: the video cannot be read, the target not be written, or no frame is left.
     """
     reader = VideoReader(source)
-    frames, early = 0, []  # packets of audio before the first frame
-    writer = None
+
+    def painted() -> Iterator[Frame | av.Packet]:
+        for item in reader:
+            if isinstance(item, Frame):
+                item.image = paint(shrink(item.image, size))
+            yield item
+
+    bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)
     try:
-        with replacing(target) as temporary, _bar(source, reader) as bar:
-            try:
-                for item in reader:
-                    if not isinstance(item, Frame):
-                        writer.write_audio(item) if writer else early.append(item)
-                        continue
-                    item.image = paint(fit(item.image, size))
-                    if writer is None:
-                        writer = VideoWriter(
-                            temporary, item.image.shape, reader.time_base, reader.rate, reader.audio
-                        )
-                        for packet in early:
-                            writer.write_audio(packet)
-                    writer.write(item)
-                    frames += 1
-                    bar.update()
-            except KeyboardInterrupt:
-                if writer is None:
-                    raise
-            if writer is None:
-                raise UserError(f"{source}: no frame could be decoded")
-            writer.close()
+        with bar:
+            return write_video(target, reader, painted(), bar.update)
     finally:
         reader.close()
-    return frames
-
-
-def _bar(source: str | Path, reader: VideoReader) -> tqdm:
-    return tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)

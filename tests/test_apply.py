@@ -66,16 +66,25 @@ def test_a_cutout_and_a_new_background(portrait, tmp_path):
     assert np.abs(both[20, 356].astype(int) - (0, 200, 0)).max() < 8  # JPEG
 
 
+def test_a_photo_without_a_suffix(portrait, tmp_path):
+    (tmp_path / "IMG").write_bytes(portrait.read_bytes())
+    target = tmp_path / "out" / "IMG_alpha.png"
+    flags = [f"--input={tmp_path / 'IMG'}", "--effect=alpha", f"--output={tmp_path / 'out'}"]
+    assert run(*flags)[:2] == (0, f"{target}\n")
+    assert target.is_file()
+
+
 def test_a_folder(portrait, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for name in "a.png", "b.png", "b.jpg":
         Image.fromarray(read(portrait)[::2, ::2]).save(folder / name)
+    Image.new("L", (168, 224)).save(folder / "a_matte.png")
     (folder / "bad.jpg").write_bytes(b"no picture")
     status, out, err = run(f"--input={folder}", "--effect=alpha", f"--output={tmp_path / 'out'}")
     assert status == 0
     names = [Path(line).name for line in out.split()]
-    assert names == ["a_alpha.png", "b.jpg_alpha.png", "b.png_alpha.png"]
+    assert names == ["a_alpha.png", "b_alpha.png", "b.png_alpha.png"]
     assert "1 photographs left out" in err
     assert read(tmp_path / "out" / "a_alpha.png").shape == (224, 168)
 
@@ -107,6 +116,7 @@ def test_nobody_is_noted(tmp_path):
         (["--input=PHOTO", "--effect=sparkle"], "the effects are"),
         (["--input=PHOTO", "--effect=replace"], "needs --background"),
         (["--input=PHOTO", "--effect=replace", "--background=mud"], "write a colour"),
+        (["--input=PHOTO", "--effect=replace", "--background=."], "write a colour"),
         (["--input=PHOTO", "--effect=stylize_person"], "needs --style"),
         (["--input=PHOTO", "--strength=2"], "must be 0 to 1"),
         (["--input=PHOTO", "--model=resnet"], "there is no network"),

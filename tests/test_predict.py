@@ -76,7 +76,7 @@ def test_unreadable_pictures(photo, tmp_path, caplog):
     written = prediction.predict(red_is_alpha, [tmp_path, tmp_path / "gone.jpg"], tmp_path / "out")
     assert names(written) == ["good_alpha.png", "good_cutout.png"]
     assert "2 photographs" in caplog.text and "bad.jpg" in caplog.text and "gone.jpg" in caplog.text
-    with pytest.raises(UserError, match=r"no picture could be read: .*bad\.jpg"):
+    with pytest.raises(UserError, match=r"no picture could be used: .*bad\.jpg"):
         prediction.predict(red_is_alpha, [tmp_path / "bad.jpg"], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no photographs"):

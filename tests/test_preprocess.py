@@ -50,6 +50,17 @@ def test_growing_interpolates_and_the_same_size_is_left_alone():
     assert preprocess.resize(ramp, (3, 2)) is ramp
 
 
+def test_the_longer_side_is_only_made_shorter():
+    def shape(height, width, side):
+        return preprocess.shrink(np.zeros((height, width, 3), np.uint8), side).shape
+
+    assert shape(100, 60, 50) == (50, 30, 3)
+    assert shape(60, 100, 50) == (30, 50, 3)
+    assert shape(10, 6, 50) == (10, 6, 3)
+    assert shape(100, 60, 0) == (100, 60, 3)
+    assert shape(1, 1000, 100) == (1, 100, 3)
+
+
 def disc(size=(256, 192), radius=40):
     y, x = np.mgrid[: size[0], : size[1]]
     return np.uint8(255) * (np.hypot(y - size[0] / 2, x - size[1] / 2) < radius)

@@ -1,5 +1,6 @@
 """Painting photographs and videos with a trained network."""
 
+import itertools
 import json
 
 import av
@@ -10,6 +11,7 @@ from style_networks import picture, random_network
 from effects.video_files import VideoReader
 from files import UserError
 from pictures import read_image, write_png
+from preprocess import shrink
 from style_transfer import apply, video
 from style_transfer.apply import Painter, parse_mix
 
@@ -80,30 +82,41 @@ def test_files_are_named_after_photo_and_style(tmp_path):
     )
     names = [path.name for path in written]
     assert names == ["a_udnie.png", "a.jpg_udnie.png", "a.png_udnie.png", "b_udnie.png"]
-    np.testing.assert_array_equal(read_image(written[0]), 255 - apply.fit(picture(24, 20), 16))
+    np.testing.assert_array_equal(read_image(written[0]), 255 - shrink(picture(24, 20), 16))
     assert read_image(written[0]).shape == (16, 13, 3)
 
 
-def test_a_photo_is_never_overwritten(tmp_path):
-    for name in ("a.png", "a_udnie.png"):
+def test_mattes_and_own_paintings_are_not_painted(tmp_path):
+    for name in ("a.png", "a_matte.png"):
         write_png(tmp_path / name, picture(24, 20))
-    written = apply.paint_photos(
-        lambda photo, target: 255 - photo, [tmp_path], tmp_path, "udnie", 0
-    )
+    arguments = (lambda photo, target: 255 - photo, [tmp_path], tmp_path, "great_wave", 0)
+    written = apply.paint_photos(*arguments)
+    assert written == [tmp_path / "a_great_wave.png"]
+    assert apply.paint_photos(*arguments) == written
+
+
+def test_a_photo_is_never_overwritten(tmp_path):
+    photos = [tmp_path / "a.png", tmp_path / "a_udnie.png"]
+    for photo in photos:
+        write_png(photo, picture(24, 20))
+    written = apply.paint_photos(lambda photo, target: 255 - photo, photos, tmp_path, "udnie", 0)
     assert [path.name for path in written] == ["a.png_udnie.png", "a_udnie_udnie.png"]
+
+
+def test_a_panorama_does_not_stop_a_folder(network, tmp_path, caplog):
+    write_png(tmp_path / "in" / "a.png", picture(8, 320))
+    write_png(tmp_path / "in" / "b.png", picture(24, 20))
+    painter = Painter(network, np.float32([1, 0]))
+    written = apply.paint_photos(painter, [tmp_path / "in"], tmp_path / "out", "udnie", 160)
+    assert [path.name for path in written] == ["b_udnie.png"]
+    assert "a.png: a picture of 160 x 4 is too small" in caplog.text
 
 
 def test_nothing_to_paint(tmp_path):
     with pytest.raises(UserError, match="holds no photographs"):
         apply.paint_photos(lambda photo, target: photo, [tmp_path], tmp_path, "x", 0)
-    with pytest.raises(UserError, match="no picture could be read"):
+    with pytest.raises(UserError, match="no picture could be used"):
         apply.paint_photos(lambda photo, target: photo, ["gone.jpg"], tmp_path, "x", 0)
-
-
-def test_fit_only_shrinks():
-    assert apply.fit(picture(100, 60), 50).shape == (50, 30, 3)
-    assert apply.fit(picture(10, 6), 50).shape == (10, 6, 3)
-    assert apply.fit(picture(100, 60), 0).shape == (100, 60, 3)
 
 
 def test_style_label():
@@ -128,10 +141,9 @@ def test_load_network_explains_what_is_missing(tmp_path, network):
 
 def test_a_video_keeps_its_times_and_audio(tmp_path):
     source = _clip(tmp_path / "clip.mp4", frames=6)
-    target = video.video_target(source, tmp_path / "out", "udnie")
+    (target,) = video.video_targets([source], tmp_path / "out", "udnie")
     assert target.name == "clip_udnie.mp4" and video.is_video(source)
-    assert video.video_target("x.avi", "out", "udnie").name == "x_udnie.mp4"
-    assert video.paint_video(lambda frame: 255 - frame, source, target, 32) == 6
+    assert video.paint_video(lambda frame: 255 - frame, source, target, 32) == (6, True)
     before, after = VideoReader(source), VideoReader(target)
     assert after.audio.codec_context.name == before.audio.codec_context.name == "aac"
     times = [
@@ -142,6 +154,31 @@ def test_a_video_keeps_its_times_and_audio(tmp_path):
     (first, *_) = (item.image for item in VideoReader(target) if hasattr(item, "image"))
     assert first.shape == (24, 32, 3)
     assert abs(float(first.mean()) - (255 - 60)) < 4  # H.264 loses little of a plain picture
+
+
+def test_videos_are_named_as_photos_are():
+    targets = video.video_targets(["1/clip.mp4", "2/clip.mp4", "clip.avi"], "out", "udnie")
+    names = ["clip_udnie.mp4", "clip.mp4_udnie.mp4", "clip.avi_udnie.mp4"]
+    assert [path.name for path in targets] == names
+
+
+@pytest.mark.parametrize("painted", [0, 3])
+def test_ctrl_c_in_a_video(tmp_path, painted):
+    source, target = _clip(tmp_path / "clip.mp4", frames=6), tmp_path / "out.mp4"
+    calls = itertools.count()
+
+    def paint(frame):
+        if next(calls) == painted:
+            raise KeyboardInterrupt
+        return frame
+
+    if not painted:
+        with pytest.raises(KeyboardInterrupt):
+            video.paint_video(paint, source, target, 0)
+        assert list(tmp_path.iterdir()) == [source]
+        return
+    assert video.paint_video(paint, source, target, 0) == (painted, False)
+    assert sum(hasattr(item, "image") for item in VideoReader(target)) == painted
 
 
 def test_a_broken_video_leaves_nothing(tmp_path):

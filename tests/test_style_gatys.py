@@ -5,6 +5,7 @@ import pytest
 from style_networks import picture, random_vgg
 
 import vgg16
+from pictures import TooSmallError
 from style_transfer import gatys
 from style_transfer.vgg import extractor
 
@@ -93,3 +94,11 @@ def test_luminance_keeps_the_photos_colours():
     assert inside.mean() > 0.5 and np.abs(difference).max() > 3
     # The same change of all three channels leaves both differences of colours; rounding is 1.
     np.testing.assert_allclose(difference - difference.mean(1, keepdims=True), 0, atol=1)
+
+
+def test_a_photo_that_vgg16_would_halve_to_nothing():
+    with pytest.raises(TooSmallError, match="40 x 15 is too small: 16 pixels"):
+        gatys.paint(picture(15, 40), picture(32, 32), random_vgg(), gatys.Settings(iterations=1))
+    assert gatys.paint(
+        picture(16, 40), picture(32, 32), random_vgg(), gatys.Settings(iterations=1)
+    ).shape == (16, 40, 3)

@@ -40,13 +40,15 @@ def photos(tmp_path, monkeypatch):
     return find_photos([str(tmp_path / "photos")])
 
 
-def run_training(photos, run, epochs, resume=False, loss=tint):
+def run_training(photos, run, epochs, resume=False, loss=tint, validation=None):
     """Trains from the same fresh weights, three batches an epoch."""
     keras.utils.set_random_seed(0)
     network = transform_net.build(size="small", styles=2)
     crops = PhotoCrops(photos, 32, 2, 3, 2)
     recipe = Recipe(epochs=epochs, lr=2e-3, schedule="constant", ema=False)
-    best = training.train(network, loss, crops, photos[:2], STYLES, run, recipe, resume)
+    best = training.train(
+        network, loss, crops, validation or photos[:2], STYLES, run, recipe, resume
+    )
     return network, best
 
 
@@ -68,6 +70,18 @@ def test_a_run_leaves_what_painting_needs(photos, tmp_path):
     image = picture(32, 32)[None].astype(np.float32)
     painted = network({"image": image, "mix": np.float32([[1, 0]])})
     assert np.asarray(painted).shape == (1, 32, 32, 3)
+
+
+def test_photos_to_validate_that_cannot_be_read(photos, tmp_path, monkeypatch, caplog):
+    broken = tmp_path / "broken.heic"
+    broken.write_bytes(b"no picture")
+    run = Run.create(tmp_path / "runs", settings())
+    run_training(photos, run, 1, validation=[broken, photos[0]])
+    assert "1 photographs left out of the validation" in caplog.text
+    assert read_image(run.folder / "previews" / "epoch_0001.png").size
+    monkeypatch.delattr(training, "_learn_to_copy")  # it is found out before that
+    with pytest.raises(UserError, match=r"no photograph to validate can be read: .*broken\.heic"):
+        run_training(photos, Run.create(tmp_path / "runs", {}), 1, validation=[broken])
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):

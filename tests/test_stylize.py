@@ -1,5 +1,6 @@
 """stylize.py's command line, in a process of its own: its flags are called as main.py's."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from style_networks import picture, random_vgg
 
+from effects.styles import shipped_names
 from pictures import read_image, write_png
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +53,35 @@ def test_what_a_user_can_get_wrong_is_one_line(arguments, status, message, tmp_p
     assert line.startswith("error: ") and message in line
 
 
+def test_ctrl_c_in_a_video_ends_it_all(tmp_path):
+    """The next video is not painted and nothing is exported."""
+    for name in "one.mp4", "two.mp4":
+        (tmp_path / name).touch()
+    script = (
+        "import cli, stylize\n"
+        "from style_transfer import video\n"
+        "painted = []\n"
+        "def paint_video(painter, path, target, size):\n"
+        "    painted.append(path)\n"
+        "    return 5, False\n"
+        "video.paint_video = paint_video\n"
+        "stylize._convert = None\n"
+        "cli.parse_flags(['stylize.py', '--content=one.mp4,two.mp4', '--convert=True'])\n"
+        "assert cli.execute(stylize.dispatch, stylize.VERBS) == 130\n"
+        "assert painted == ['one.mp4']\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"output/one_{shipped_names()[0]}.mp4: 5 frames\n"
+
+
 @pytest.mark.slow
 def test_train_resume_and_paint(tmp_path):
     for index in range(4):
@@ -65,11 +96,14 @@ def test_train_resume_and_paint(tmp_path):
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    begun = json.loads((folder / "run.json").read_text())
     done = run("--resume=True", "--nb_epoch=2", *flags, folder=tmp_path)
     assert done.returncode == 0 and "best checkpoint" in done.stdout, done.stderr
+    resumed = json.loads((folder / "run.json").read_text())
+    assert resumed == begun | {"flags": begun["flags"] | {"nb_epoch": 2}}
     refused = run("--resume=True", "--nb_epoch=3", "--lr=0.5", *flags, folder=tmp_path)
     assert refused.returncode == 1 and "--lr=0.002" in refused.stderr
-    (folder,) = (tmp_path / "runs").iterdir()
     done = run(
         *("--content=photos/0.png", f"--weight_dir={folder}", "--style=two:1,one:3"),
         *("--strength=0.5", "--output=out"),
