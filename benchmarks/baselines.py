@@ -14,6 +14,7 @@ each VGG-sized network on two idle cores.
 """
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -39,6 +40,9 @@ flags.DEFINE_integer("pictures", 200, "Training pictures of each data set; 0: al
 flags.DEFINE_integer("test_pictures", 0, "Testing pictures of each data set; 0: all.", 0)
 flags.DEFINE_integer("epochs", 8, "Epochs of each network.", 1)
 flags.DEFINE_integer("batch_size", 8, "Pictures in a batch.", 1)
+flags.DEFINE_enum(
+    "mixed_precision", "none", ("none", "bfloat16", "float16"), "Half precision, as in main.py."
+)
 flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", 0)
 
 
@@ -49,15 +53,8 @@ def main() -> None:
     start_keras()
     from benchmarks.baselines_bench import Bench, Budget
 
-    budget = Budget(
-        FLAGS.data,
-        FLAGS.input_shape,
-        FLAGS.pictures,
-        FLAGS.test_pictures,
-        FLAGS.epochs,
-        FLAGS.batch_size,
-        FLAGS.portraits,
-    )
+    names = [field.name for field in fields(Budget)]
+    budget = Budget(**{name: FLAGS[name].value for name in names})
     bench = Bench(FLAGS.output, budget, FLAGS.vgg_weights, FLAGS.workers)
     for name in FLAGS.networks:
         if not bench.result(name):

@@ -52,6 +52,7 @@ class Budget:
         epochs: of each network.
         batch_size: pictures in a batch.
         portraits: a folder of photographs to show; none: six of the testing pictures.
+        mixed_precision: none, bfloat16 or float16: what the networks compute in.
     """
 
     data: list[str]
@@ -61,6 +62,7 @@ class Budget:
     epochs: int = 8
     batch_size: int = 8
     portraits: str = ""
+    mixed_precision: str = "none"
 
 
 class Bench:
@@ -142,6 +144,8 @@ class Bench:
 
     def _train(self, name: str, folder: Path) -> keras.Model:
         """The trained network; goes on with a run that is in `folder`."""
+        if self.budget.mixed_precision != "none":
+            keras.mixed_precision.set_global_policy(f"mixed_{self.budget.mixed_precision}")
         keras.utils.set_random_seed(0)
         size = parse_input_shape(self.budget.input_shape)
         # The loader forks its workers: before the network gives TensorFlow's threads work.
