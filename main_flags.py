@@ -121,7 +121,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer("checkpoint", 0, "Also keep every so-manieth epoch's checkpoint.", 0)
 flags.DEFINE_boolean("ema", True, "Keep a moving average of the weights.")
 flags.DEFINE_enum(
-    "mixed_precision", "none", ("none", "float16", "bfloat16"), "Half precision, for GPUs; see docs/training.md."
+    "mixed_precision", "none", ("none", "float16", "bfloat16"), "Half precision, for GPUs mostly."
 )
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", 0, 2**32 - 1)
 
