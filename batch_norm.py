@@ -1,8 +1,8 @@
 """Batch normalisation that trains fast on a CPU.
 
 Keras 3 composes the training step of its BatchNormalization from about fifteen element-wise ops.
-TensorFlow has one fused kernel for it; with that, a step of Fast-SCNN on two CPU cores takes about
-two thirds of the time (`benchmarks/training_step.py`).
+TensorFlow has one fused kernel for it; with that, a step of Fast-SCNN on two CPU cores takes half
+of the time (`benchmarks/training_step.py`).
 """
 
 import types
