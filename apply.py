@@ -51,7 +51,9 @@ flags.DEFINE_boolean("smooth", True, "Videos: take flicker out of the alphas.")
 
 # What with.
 flags.DEFINE_string(
-    "model", "lite_unet_big", "A network in trained_models/, or a .tflite or .weights.h5 file."
+    "model",
+    "lite_unet_big_288x224",
+    "A network in trained_models/, or a .tflite or .weights.h5 file.",
 )
 flags.DEFINE_enum("engine", "tflite", ("tflite", "keras"), "What runs a network by name.")
 flags.DEFINE_integer(

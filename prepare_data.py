@@ -124,12 +124,12 @@ def _report(written: list[Path]) -> None:
 
 
 def _matte_fn():
-    from effects.networks import SHIPPED, shipped_names
+    from effects.networks import shipped_file, shipped_names
     from segmenters import open_model
 
     model, shape = FLAGS.model, parse_input_shape(FLAGS.input_shape)
     if model in shipped_names():
-        model = str(SHIPPED / model / f"{model}_float16.tflite")
+        model = str(shipped_file(model))
     return open_model(model, FLAGS.input_range, shape).matte_fn
 
 

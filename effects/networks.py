@@ -16,7 +16,7 @@ from quiet import start_keras
 from tflite_model import TfliteModel
 
 SHIPPED = Path(__file__).resolve().parent.parent / "trained_models"
-DEFAULT = "lite_unet_big"
+DEFAULT = "lite_unet_big_288x224"
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,29 @@ class Network:
 
 
 def shipped_names() -> list[str]:
-    """The networks in `trained_models/` that have a `.tflite` file."""
-    folders = SHIPPED.iterdir()
-    return sorted(each.name for each in folders if (each / f"{each.name}_float16.tflite").is_file())
+    """The networks in `trained_models/` that have a `.tflite` file of RGB.
+
+    NAME takes 256 x 192 pixels, NAME_HEIGHTxWIDTH as many as it says.
+    """
+    return sorted(_shipped_files())
+
+
+def shipped_file(name: str) -> Path:
+    """The float16 `.tflite` file of one of `shipped_names`."""
+    return _shipped_files()[name]
+
+
+def _shipped_files() -> dict[str, Path]:
+    files = SHIPPED.glob("*/*_float16.tflite")
+    names = {file.name.removesuffix("_float16.tflite"): file for file in files}
+    return {name: file for name, file in names.items() if not name.endswith("_rgba")}
 
 
 def load(model: str = DEFAULT, engine: str = "tflite", threads: int = 1) -> Network:
     """Loads a network.
 
     Args:
-        model: the name of a folder of `trained_models/`; a `.tflite` file that `main.py
+        model: one of `shipped_names`; a `.tflite` file that `main.py
             --convert=True` wrote; or a `.weights.h5` file of a run or of `trained_models/`. A file
             decides on the engine by itself.
         engine: "tflite" or "keras".
@@ -62,9 +75,11 @@ def load(model: str = DEFAULT, engine: str = "tflite", threads: int = 1) -> Netw
         raise UserError(
             f"there is no network {model!r}: give {' or '.join(names)}, a .tflite or a .weights.h5"
         )
-    if engine == "keras":
-        return load_keras(SHIPPED / model / f"{model}.weights.h5")
-    return load_tflite(SHIPPED / model / f"{model}_float16.tflite", threads)
+    file = shipped_file(model)
+    if engine == "tflite":
+        return load_tflite(file, threads)
+    size = model.removeprefix(file.parent.name).removeprefix("_")
+    return load_keras(file.parent / f"{file.parent.name}.weights.h5", size)
 
 
 def load_tflite(path: str | os.PathLike, threads: int = 1) -> Network:
@@ -82,11 +97,12 @@ def load_tflite(path: str | os.PathLike, threads: int = 1) -> Network:
     return Network(name, model.input_shape, lambda image: model(image)[..., 0])
 
 
-def load_keras(weights: str | os.PathLike) -> Network:
-    """Loads weights into the network that they are of.
+def load_keras(weights: str | os.PathLike, input_shape: str = "") -> Network:
+    """Loads weights into the network that they are of, as `runs.network_of` says.
 
-    Which one it is says `run.json` beside a checkpoint; else the folder's name is the network's, as
-    in `trained_models/`, and the input is 256 x 192.
+    Args:
+        weights: a `.weights.h5` file.
+        input_shape: HEIGHTxWIDTH of the pictures that it is to take; empty: as it was trained.
 
     Raises:
         UserError: no such file, or no known network.
@@ -105,7 +121,7 @@ def load_keras(weights: str | os.PathLike) -> Network:
             f"{weights}: of which network is it? There is no run.json beside it, and its folder is "
             f"not called after one ({', '.join(shipped_names())}, ...)"
         )
-    name, size, shape = found["model"], found["model_size"], found["input_shape"]
+    name, size, shape = found["model"], found["model_size"], input_shape or found["input_shape"]
     model = models.build(name, parse_input_shape(shape), size)
     models.load_weights(model, weights)
     network = models.for_inference(model)

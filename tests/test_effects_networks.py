@@ -24,6 +24,14 @@ def test_the_shipped_network_finds_a_person():
     assert np.array_equal(network.run(small.astype(np.float32)), alpha)
 
 
+def test_names_are_those_of_rgb_files():
+    names = networks.shipped_names()
+    assert {"fast_scnn", "lite_unet_big", "lite_unet_big_288x224"} <= set(names)
+    assert not any("rgba" in name for name in names)
+    assert networks.shipped_file("fast_scnn").name == "fast_scnn_float16.tflite"
+    assert networks.load(networks.DEFAULT).input_shape == (288, 224)
+
+
 def test_files_are_named_where_they_are_wrong(tmp_path):
     with pytest.raises(UserError, match=r"there is no network 'resnet': give .*fast_scnn"):
         networks.load("resnet")
@@ -38,7 +46,7 @@ def test_files_are_named_where_they_are_wrong(tmp_path):
 
 @pytest.mark.slow
 def test_both_engines_agree():
-    small = resize(PORTRAIT, (256, 192))
+    small = resize(PORTRAIT, (288, 224))
     tflite, keras = networks.load().run(small), networks.load(engine="keras").run(small)
     # Weights of half precision.
     assert np.abs(tflite - keras).max() < 2e-3
