@@ -124,12 +124,11 @@ def _report(written: list[Path]) -> None:
 
 
 def _matte_fn():
-    from effects.networks import shipped_file, shipped_names
+    from effects.networks import shipped_files
     from segmenters import open_model
 
-    model, shape = FLAGS.model, parse_input_shape(FLAGS.input_shape)
-    if model in shipped_names():
-        model = str(shipped_file(model))
+    model = str(shipped_files().get(FLAGS.model, FLAGS.model))
+    shape = parse_input_shape(FLAGS.input_shape)
     return open_model(model, FLAGS.input_range, shape).matte_fn
 
 

@@ -49,11 +49,14 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def shrink(picture: np.ndarray, side: int) -> np.ndarray:
-    """Reduces (H, W) or (H, W, C) to a longer side of `side` pixels, unless it is smaller; 0 does
-    nothing."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, side / max(height, width)) if side else 1.0
-    return resize(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+    """Reduces (H, W) or (H, W, C) to a longer side of at most `side` pixels; 0 leaves it alone."""
+    return resize(picture, shrunk(picture.shape, side or max(picture.shape[:2])))
+
+
+def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:
+    """(height, width) of a picture of `shape` once its longer side is at most `side` pixels."""
+    scale = min(1.0, side / max(shape[:2]))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def boundary_thickness(matte: np.ndarray) -> int:

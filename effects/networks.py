@@ -34,21 +34,12 @@ class Network:
     run: Callable[[np.ndarray], np.ndarray]
 
 
-def shipped_names() -> list[str]:
-    """The networks in `trained_models/` that have a `.tflite` file of RGB.
+def shipped_files() -> dict[str, Path]:
+    """The float16 `.tflite` files of RGB in `trained_models/`, by the name of the network.
 
     NAME takes 256 x 192 pixels, NAME_HEIGHTxWIDTH as many as it says.
     """
-    return sorted(_shipped_files())
-
-
-def shipped_file(name: str) -> Path:
-    """The float16 `.tflite` file of one of `shipped_names`."""
-    return _shipped_files()[name]
-
-
-def _shipped_files() -> dict[str, Path]:
-    files = SHIPPED.glob("*/*_float16.tflite")
+    files = sorted(SHIPPED.glob("*/*_float16.tflite"))
     names = {file.name.removesuffix("_float16.tflite"): file for file in files}
     return {name: file for name, file in names.items() if not name.endswith("_rgba")}
 
@@ -57,7 +48,7 @@ def load(model: str = DEFAULT, engine: str = "tflite", threads: int = 1) -> Netw
     """Loads a network.
 
     Args:
-        model: one of `shipped_names`; a `.tflite` file that `main.py
+        model: a name in `shipped_files`; a `.tflite` file that `main.py
             --convert=True` wrote; or a `.weights.h5` file of a run or of `trained_models/`. A file
             decides on the engine by itself.
         engine: "tflite" or "keras".
@@ -71,11 +62,12 @@ def load(model: str = DEFAULT, engine: str = "tflite", threads: int = 1) -> Netw
         return load_tflite(path, threads)
     if path.suffix == ".h5":
         return load_keras(path)
-    if model not in (names := shipped_names()):
+    files = shipped_files()
+    if model not in files:
         raise UserError(
-            f"there is no network {model!r}: give {' or '.join(names)}, a .tflite or a .weights.h5"
+            f"there is no network {model!r}: give {' or '.join(files)}, a .tflite or a .weights.h5"
         )
-    file = shipped_file(model)
+    file = files[model]
     if engine == "tflite":
         return load_tflite(file, threads)
     size = model.removeprefix(file.parent.name).removeprefix("_")
@@ -119,7 +111,7 @@ def load_keras(weights: str | os.PathLike, input_shape: str = "") -> Network:
     if not found:
         raise UserError(
             f"{weights}: of which network is it? There is no run.json beside it, and its folder is "
-            f"not called after one ({', '.join(shipped_names())}, ...)"
+            f"not called after one ({', '.join(shipped_files())}, ...)"
         )
     name, size, shape = found["model"], found["model_size"], input_shape or found["input_shape"]
     model = models.build(name, parse_input_shape(shape), size)

@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -35,18 +34,13 @@ def serve(network: Network, port: int) -> None:
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
     page = build(network)
-    taken = f"cannot serve at port {port}: it is taken; give --port=NUMBER"
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise UserError(taken) from error
-    print(f"http://127.0.0.1:{port}: Ctrl-C ends it")
+    address = {"server_name": "127.0.0.1", "server_port": port}
     try:
-        page.launch(server_name="127.0.0.1", server_port=port, **LAUNCH)
+        page.launch(**address, prevent_thread_lock=True, **LAUNCH)
     except OSError as error:
-        raise UserError(taken) from error
+        raise UserError(f"cannot serve at port {port}: it is taken; give --port=NUMBER") from error
+    print(f"http://127.0.0.1:{port}: Ctrl-C ends it", flush=True)
+    page.block_thread()
 
 
 def build(network: Network) -> "gradio.Blocks":

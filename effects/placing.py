@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from effects.networks import Network
-from preprocess import resize
+from preprocess import resize, shrunk
 
 GRID = 640
 """Pixels of the longer side of the grid on which alphas are put together."""
@@ -55,8 +55,7 @@ class Window(NamedTuple):
 
 def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
     """(height, width) of the grid of a picture of `shape`: at most GRID pixels, same aspect."""
-    scale = min(1.0, GRID / max(shape[:2]))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    return shrunk(shape, GRID)
 
 
 def coarse_alpha(network: Network, image: np.ndarray) -> np.ndarray:

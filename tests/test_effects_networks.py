@@ -25,10 +25,10 @@ def test_the_shipped_network_finds_a_person():
 
 
 def test_names_are_those_of_rgb_files():
-    names = networks.shipped_names()
+    names = networks.shipped_files()
     assert {"fast_scnn", "lite_unet_big", "lite_unet_big_288x224"} <= set(names)
     assert not any("rgba" in name for name in names)
-    assert networks.shipped_file("fast_scnn").name == "fast_scnn_float16.tflite"
+    assert names["fast_scnn"].name == "fast_scnn_float16.tflite"
     assert networks.load(networks.DEFAULT).input_shape == (288, 224)
 
 
