@@ -20,14 +20,16 @@ def make_batches(
     augmentation: Augmentation,
     *,
     boundary: Callable[[np.ndarray], np.ndarray] = preprocess.boundary_target,
+    teachers: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     seed: int = 0,
     workers: int = 0,
 ) -> tuple[PortraitSequence, PortraitSequence]:
     """Reads the pairs at `size`, (height, width), and makes batches of them.
 
     Returns:
-        The training batches, augmented and in another order every epoch, and the validation
-        batches, as they are on disk. The other arguments are those of `PortraitSequence`.
+        The training batches, augmented, taught and in another order every epoch, and the
+        validation batches, as they are on disk. The other arguments are those of
+        `PortraitSequence`.
 
     Raises:
         UserError: none of the pictures can be read.
@@ -39,6 +41,7 @@ def make_batches(
             training.images,
             training.mattes,
             augmentation=augmentation,
+            teachers=teachers,
             shuffle=True,
             seed=seed,
             workers=workers,

@@ -118,6 +118,8 @@ class PortraitSequence(keras.utils.PyDataset):
             than Linux, where a process cannot be forked safely.
         targets: which targets are wanted, some of "output" and "boundary_attention".
         boundary: makes the band (H, W), 0..1, from a uint8 matte (H, W); it is kept in 256 levels.
+        teachers: called as `teachers(images, mattes)` with a batch of uint8 arrays as the network
+            will see them, returns what to learn instead of the mattes; bands stay those of mattes.
 
     Attributes:
         epoch: the epoch whose batches are given, from 0.
@@ -135,6 +137,7 @@ class PortraitSequence(keras.utils.PyDataset):
         workers: int = 0,
         targets: Sequence[str] = ("output", "boundary_attention"),
         boundary: Callable[[np.ndarray], np.ndarray] = preprocess.boundary_target,
+        teachers: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ):
         super().__init__()
         if not len(images) or len(images) != len(mattes):
@@ -146,6 +149,7 @@ class PortraitSequence(keras.utils.PyDataset):
         self.seed = seed
         self.targets = tuple(targets)
         self.boundary = boundary
+        self.teachers = teachers
         self.epoch = 0
         self._batches = -(-len(images) // batch_size)
         self._lock = threading.Lock()  # Keras asks from threads of its own
@@ -219,7 +223,8 @@ class PortraitSequence(keras.utils.PyDataset):
         if self.augmentation:
             seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
             images, mattes = self.augmentation(images, mattes, int(seed >> 1))
-        arrays = [images, mattes]
+        learned = self.teachers(images, mattes) if self.teachers else mattes
+        arrays = [images, learned]
         if "boundary_attention" in self.targets:
             bands = np.stack([self.boundary(matte) for matte in mattes])
             arrays.append(np.rint(bands * 255).astype(np.uint8))

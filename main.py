@@ -95,9 +95,18 @@ def _sequences(data: list[str]):
         main_flags.batch_size(),
         Augmentation(names, FLAGS.augment_strength, backgrounds),
         boundary=functools.partial(preprocess.boundary_target, thickness=thickness),
+        teachers=_teachers(size),
         seed=FLAGS.seed,
         workers=FLAGS.workers,
     )
+
+
+def _teachers(size: tuple[int, int]):
+    if not FLAGS.teachers:
+        return None
+    from teachers import Teachers
+
+    return Teachers(FLAGS.teachers, FLAGS.teacher_share, FLAGS.input_range, size)
 
 
 def _preview_data(data: list[str]) -> None:

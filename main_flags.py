@@ -125,6 +125,20 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and augmentation.", 0, 2**32 - 1)
 
+flags.DEFINE_list(
+    "teachers",
+    [],
+    "Trained networks whose alphas become part of what is learned: .tflite files, or "
+    "NETWORK=WEIGHTS; one that is named twice counts twice.",
+)
+flags.DEFINE_float("teacher_share", 0.5, "The share of --teachers in it, 0 to 1.", 0, 1)
+flags.DEFINE_string(
+    "input_range",
+    "",
+    "0..1, -1..1 or 0..255: pixels that a .tflite file of --teachers takes whose metadata does "
+    "not say.",
+)
+
 # Where things go.
 flags.DEFINE_string(
     "checkpoint_path", "", "Where runs go. Default: trained_models/NETWORK; a dated folder a run."
