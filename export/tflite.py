@@ -25,7 +25,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tensorflow.lite.python.convert_phase import ConverterError
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from export import depth_to_space, gpu_ops, half, tflite_file, tflite_graph
+from export import gpu_ops, half, rewrites, tflite_file, tflite_graph
 from export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
 from export.tflite_file import INPUT, OUTPUT, SIGNATURE
 from export.verify import as_input
@@ -91,7 +91,7 @@ def convert(
     except (ConverterError, RuntimeError, ValueError) as error:
         raise ExportError(f"TFLite's converter: {_first_line(error)}") from error
     written = tflite_graph.parse(converted)
-    if depth_to_space.rewrite(written):
+    if rewrites.rewrite(written):
         converted = tflite_file.pack(written)
     if kind in _FULLY_QUANTISED:
         _refuse_floats(converted)
