@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from files import UserError
 from pairs import warn_left_out
-from pictures import PictureError, TooSmallError, list_images
+from pictures import SUFFIXES, PictureError, TooSmallError, list_images
 
 
 def work_through(
@@ -109,14 +109,20 @@ def result_paths(
 
     Returns:
         For each source a path for each kind.
+
+    Raises:
+        UserError: `output` is called like a picture or a video.
     """
+    folder = Path(output)
+    if folder.suffix.lower() in {".mp4", ".mov", ".webm", *SUFFIXES} and not folder.is_dir():
+        raise UserError(f"{output}: give the name of a folder, into which the results go")
     # Disks of Windows and macOS take A.png for a.png.
     taken = {str(source.resolve()).casefold() for source in sources}
     results = []
     for source in sources:
         numbered = (f"{source.name}-{number}" for number in itertools.count(2))
         for name in itertools.chain([source.stem, source.name], numbered):
-            paths = tuple(Path(output, f"{name}_{kind}{suffix_of(source)}") for kind in kinds)
+            paths = tuple(folder / f"{name}_{kind}{suffix_of(source)}" for kind in kinds)
             keys = {str(path.resolve()).casefold() for path in paths}
             if not keys & taken:
                 break

@@ -73,3 +73,13 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path, caplog):
     assert "small.png: a picture of 4 x 2 is too small: 4 pixels" in caplog.text
     with pytest.raises(UserError, match=r"no picture could be used: .*small\.png"):
         work_through(copy, [tmp_path / "small.png"], tmp_path / "out", ["copy"], "")
+
+
+@pytest.mark.parametrize("name", ["me.png", "me.JPG", "clip.mp4"])
+def test_a_folder_is_not_called_like_a_picture(tmp_path, name):
+    photos = [Path("a.jpg")]
+    with pytest.raises(UserError, match="name of a folder"):
+        result_paths(photos, tmp_path / name, ["alpha"])
+    (tmp_path / name).mkdir()
+    assert result_paths(photos, tmp_path / name, ["alpha"])[0][0].parent.name == name
+    assert result_paths(photos, tmp_path / "run.v2", ["alpha"])
