@@ -17,9 +17,9 @@ _SATURATED = {"sigmoid": 8.0, "tanh": 4.0}
 class _OutputOnly(_quantisation.QuantizeConfig):
     """Rounds a layer's output, and nothing else; or not even that.
 
-    For PReLU, which tfmot does not know: TFLite's int8 kernel takes the slopes as they are, where
-    slopes that were rounded in training leave the op in float. And for bilinear enlargement, which
-    has its output in the steps of its input.
+    For layers that tfmot does not know: Multiply, and PReLU, of which TFLite's int8 kernel takes
+    the slopes as they are (slopes that were rounded in training leave the op in float). And for
+    bilinear enlargement, which has its output in the steps of its input.
     """
 
     def __init__(self, rounds: bool):
@@ -76,7 +76,7 @@ def quantisation_aware(network: tf_keras.Model, pictures: np.ndarray) -> tf_kera
 
 
 def _annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-    if isinstance(layer, tf_keras.layers.PReLU):
+    if isinstance(layer, tf_keras.layers.PReLU | tf_keras.layers.Multiply):
         return _quantisation.quantize_annotate_layer(layer, _OutputOnly(True))
     if isinstance(layer, tf_keras.layers.UpSampling2D):
         return _quantisation.quantize_annotate_layer(layer, _OutputOnly(False))

@@ -49,7 +49,7 @@ def rewrite(model: schema.ModelT) -> int:
 def _is_separate(graph: schema.SubGraphT, operator: schema.OperatorT) -> bool:
     """Whether the kernel is as large as the stride, weights are of the data's type, and there is a
     bias, which convolutions must have."""
-    if len(operator.inputs) != 4:
+    if len(operator.inputs) != 4 or min(operator.inputs) < 0:
         return False
     options = operator.builtinOptions
     _, weights, data, _ = (graph.tensors[index] for index in operator.inputs)
@@ -101,6 +101,8 @@ def _scaling(model: schema.ModelT, operator: schema.OperatorT) -> tuple[float, f
     None where it does anything else, is not of 8 bits, or changes a byte.
     """
     graph = model.subgraphs[0]
+    if len(operator.inputs) != 3 or min(operator.inputs) < 0:
+        return None  # without a bias
     data, kernel, bias = (graph.tensors[index] for index in operator.inputs)
     made = graph.tensors[operator.outputs[0]]
     channels = data.shape[3]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tf_keras
 import tiny_network
 from ai_edge_litert.interpreter import Interpreter
 
@@ -80,6 +81,21 @@ def test_quantised_end_to_end(rounding, pictures, tmp_path, kind, channels):
         parity, _ = verify.compare(runtime, pictures, expected)
         assert parity.mean_error < 2 / 256
         assert parity.max_error < 16 / 256
+
+
+def test_products_are_quantised(pictures):
+    """tfmot knows no Multiply, by which the U-Net weighs its channels."""
+    layers = tf_keras.layers
+
+    def weighed(x):
+        return layers.Multiply()([x, layers.AveragePooling2D(x.shape[1:3])(x)])
+
+    tiny = tiny_network.build(tail=weighed, framework=bridge._framework())
+    outputs = [tiny.output[name] for name in ("output", "boundary_attention")]
+    rounding = quantise.quantisation_aware(tf_keras.Model(tiny.input, outputs), pictures)
+    file = tflite.convert(quantise.with_channels(rounding, 3), "int8", quantisation_aware=True)
+    (product,) = [op for op in tflite_graph.read(file).ops if op.name == "MUL"]
+    assert {t.type for t in (*product.inputs, *product.outputs)} == {"INT8"}
 
 
 def test_what_stays_in_float_is_refused(network, pictures):
