@@ -87,7 +87,7 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
 
 def uses_lite0(model: keras.Model) -> bool:
     """Whether the network starts from EfficientNet-Lite0."""
-    return any(layer.name == "stem_norm" for layer in model.layers)
+    return any(layer.name == "stage1_block1_project" for layer in model.layers)
 
 
 def load_into(model: keras.Model, weights: dict[str, np.ndarray]) -> None:

@@ -154,7 +154,14 @@ def _train(data: list[str], run) -> Path:
         print(f"starting from {start}")
     elif not (resuming and run.has_state()):
         wide = weights_file(FLAGS.wide_weights) if FLAGS.wide_weights else ""
-        models.start(model, training.images, FLAGS.lite0_weights, FLAGS.vgg_weights, wide)
+        models.start(
+            model,
+            training.images,
+            FLAGS.lite0_weights,
+            FLAGS.vgg_weights,
+            wide,
+            FLAGS.selfie_weights,
+        )
     counts = len(training.images), len(validation.images)
     run = _open_run(run, *counts)
     print(

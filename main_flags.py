@@ -10,7 +10,7 @@ from files import UserError
 FLAGS = flags.FLAGS
 
 NETWORKS = (
-    *("mattingnet", "fast_scnn", "lite_unet"),
+    *("mattingnet", "fast_scnn", "lite_unet", "selfie_net"),
     *("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet", "refine_unet", "kmeans"),
 )
 REFINEMENTS = ("none", "guided", "crf", "closed_form")
@@ -43,7 +43,9 @@ flags.DEFINE_enum(
     NETWORKS,
     "The network; or kmeans, which is not one. Where not given, --weight_dir's, if that tells.",
 )
-flags.DEFINE_enum("model_size", "big", ("big", "small"), "The size of mattingnet and lite_unet.")
+flags.DEFINE_enum(
+    "model_size", "big", ("big", "small"), "The size of mattingnet, lite_unet and selfie_net."
+)
 flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
 flags.DEFINE_string(
     "weight_dir",
@@ -69,6 +71,12 @@ flags.DEFINE_string(
     "",
     "Weights of the big lite_unet, of which the small one is cut when its training starts. "
     "Default: EfficientNet-Lite0's.",
+)
+flags.DEFINE_string(
+    "selfie_weights",
+    "",
+    "From which selfie_net starts: MediaPipe's selfie segmentation, 256x256 (.tflite), or, for the "
+    "big one, weights of the small one. Default: start from chance.",
 )
 flags.DEFINE_enum(
     "refine",

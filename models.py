@@ -13,8 +13,11 @@ import fast_scnn
 import imagenet
 import lite_unet
 import network
+import selfie_net
+import selfie_start
 import slimming
 import vgg16
+import widening
 from baselines import cnn_resnet, deeplab_lfov, portrait_fcn, refine_unet
 from files import UserError
 from pairs import evenly
@@ -23,6 +26,7 @@ MODELS: dict[str, Callable] = {
     "mattingnet": network.build,
     "fast_scnn": fast_scnn.build,
     "lite_unet": lite_unet.build,
+    "selfie_net": selfie_net.build,
     "portrait_fcn": portrait_fcn.build,
     "portrait_fcn_plus": portrait_fcn.build_plus,
     "deeplab_lfov": deeplab_lfov.build,
@@ -31,9 +35,9 @@ MODELS: dict[str, Callable] = {
 }
 
 # Those that come in sizes, "big" and "small".
-SIZED = ("mattingnet", "lite_unet")
-# How many pictures show what can be cut away of a network.
-_TO_SLIM = 96
+SIZED = ("mattingnet", "lite_unet", "selfie_net")
+# How many pictures show what can be cut away of a network, or what its layers give.
+_TO_START = 96
 
 
 def full_name(name: str, size: str) -> str:
@@ -73,6 +77,7 @@ def start(
     lite0_weights: str = "",
     vgg_weights: str = "",
     wide_weights: str | os.PathLike = "",
+    selfie_weights: str | os.PathLike = "",
 ) -> None:
     """Fills a fresh network with what its training starts from: ImageNet's weights, mostly.
 
@@ -85,23 +90,40 @@ def start(
         lite0_weights: as `imagenet.read_weights` takes it; "none": leave those layers.
         vgg_weights: as `vgg16.conv_weights` takes it; "none": leave those layers.
         wide_weights: weights of the big `lite_unet`. Empty: EfficientNet-Lite0's.
+        selfie_weights: MediaPipe's file (`selfie_start.py`), or weights of the small `selfie_net`.
+            Empty: start from chance.
 
     Raises:
-        UserError: no such weights, or `wide_weights` for another network.
+        UserError: no such weights, or `wide_weights` or `selfie_weights` for another
+            network.
     """
     if wide_weights and model.name != "lite_unet_small":
         raise UserError(f"--wide_weights is for the small lite_unet, not for {model.name}")
+    if selfie_weights and not model.name.startswith("selfie_net"):
+        raise UserError(f"--selfie_weights is for selfie_net, not for {model.name}")
+    few = np.stack(evenly(pictures, _TO_START))
     if model.name == "lite_unet_small" and (wide_weights or lite0_weights != "none"):
         wide = build("lite_unet", model.input_shape[1:3], "big")
         if wide_weights:
             load_weights(wide, wide_weights)
         else:
             start(wide, pictures, lite0_weights)
-        slimming.slim(wide, model, np.stack(evenly(pictures, _TO_SLIM)))
+        slimming.slim(wide, model, few)
     elif imagenet.uses_lite0(model) and lite0_weights != "none":
         imagenet.load_into(model, imagenet.read_weights(lite0_weights))
+    if selfie_weights:
+        _start_selfie_net(model, few, Path(selfie_weights))
     if vgg16.uses_vgg16(model) and vgg_weights != "none":
         vgg16.load_into(model, vgg16.conv_weights(vgg_weights))
+
+
+def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path) -> None:
+    small = build("selfie_net", model.input_shape[1:3], "small")
+    if path.suffix == ".tflite":
+        selfie_start.load_into(small, selfie_start.read_weights(path), pictures)
+    else:
+        load_weights(small, path)
+    widening.widen(small, model)
 
 
 def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:

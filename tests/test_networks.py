@@ -17,14 +17,17 @@ import models
 from files import UserError
 from network import MEAN, STD
 
-# Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN and
-# the U-Nets the moving mean and variance of each of their 11,855, 17,936 and 10,080 channels.
+# Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN,
+# the U-Nets and the SelfieNets the moving mean and variance of each of their 11,855, 17,936,
+# 10,080, 3,144 and 1,976 channels.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
     "fast_scnn": ("fast_scnn", "big", 1_137_584, 12 + 2 * 11_855),
     "lite_unet_big": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
     "lite_unet_small": ("lite_unet", "small", 1_244_730, 12 + 2 * 10_080),
+    "selfie_net_big": ("selfie_net", "big", 285_522, 12 + 2 * 3_144),
+    "selfie_net_small": ("selfie_net", "small", 108_394, 12 + 2 * 1_976),
 }
 SHAPE = (64, 32)
 
@@ -82,7 +85,8 @@ def test_two_maps_from_raw_pictures_of_another_size_too(trained):
 
 def test_pictures_are_normalised_inside(trained):
     key, model, images, _ = trained
-    mean, std = (127, 128) if key.startswith("lite_unet") else (MEAN, STD)
+    others = {"lite_unet": (127, 128), "selfie_net": (0, 255)}
+    mean, std = others.get(NETWORKS[key][0], (MEAN, STD))
     layer = model.get_layer("normalize")
     # Numbers of about 2, made from numbers of about 4 in float32: a few units of 2^-22.
     assert np.asarray(layer(images)) == pytest.approx((images - mean) / std, abs=2e-6)

@@ -1,0 +1,121 @@
+"""SelfieNet starts from MediaPipe's file as what the file is."""
+
+import keras
+import numpy as np
+import pytest
+from skimage import data
+from tiny_portraits import draw
+
+import models
+import selfie_start
+from export import tflite
+from files import UserError
+from preprocess import resize
+from tflite_model import TfliteModel
+
+SHAPE = (64, 32)
+
+
+def alphas(model, pictures):
+    return np.asarray(model(pictures.astype(np.float32), training=False)["output"])
+
+
+def trained_by_chance() -> keras.Model:
+    """A network whose normalisations do something."""
+    keras.utils.set_random_seed(0)
+    model = models.build("selfie_net", SHAPE, "small")
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if layer.name.endswith("_norm"):
+            gamma, *rest = (random.uniform(0.5, 2, w.shape) for w in layer.get_weights())
+            layer.set_weights([gamma, *rest])
+    return model
+
+
+def folded(model) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Its convolutions as MediaPipe's file would hold them."""
+    kinds = {
+        keras.layers.Conv2D: (3, 0, 1, 2),
+        keras.layers.DepthwiseConv2D: (3, 0, 1, 2),
+        keras.layers.Conv2DTranspose: (2, 0, 1, 3),
+    }
+    weights = []
+    for layer in model.layers:
+        if type(layer) not in kinds or layer.name in ("normalize", "boundary_logits"):
+            continue
+        kernel, *bias = layer.get_weights()
+        if not bias:
+            norm = model.get_layer(f"{layer.name}_norm")
+            gamma, beta, mean, variance = norm.get_weights()
+            scale = gamma / np.sqrt(variance + norm.epsilon)
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            kernel, bias = kernel * (scale[:, None] if depthwise else scale), [beta - mean * scale]
+        weights.append((kernel.transpose(kinds[type(layer)]), bias[0]))
+    return weights
+
+
+def test_folded_normalisations_are_put_back():
+    model, fresh = trained_by_chance(), models.build("selfie_net", SHAPE, "small")
+    pictures = draw(8, SHAPE)[0]
+    expected = alphas(model, pictures)
+    assert expected.std() > 0.01
+    selfie_start.load_into(fresh, folded(model), pictures)
+    # The same sums in another order, some sixty layers deep, in float32.
+    assert alphas(fresh, pictures) == pytest.approx(expected, abs=1e-4)
+    # In training, on the same pictures, the statistics are the ones that it starts with.
+    training = np.asarray(fresh(pictures.astype(np.float32), training=True)["output"])
+    assert training == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def three_layers() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((*SHAPE, 3))
+    x = keras.layers.Conv2D(48, 3, activation="relu", bias_initializer="normal")(image)
+    x = keras.layers.DepthwiseConv2D(5, bias_initializer="normal")(x)
+    return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(x), name="three")
+
+
+# Half precision rounds at the 11th binary digit.
+@pytest.mark.parametrize("kind, error", [("float32", 0), ("float16", 2**-11)])
+def test_kernels_and_biases_of_a_file(three_layers, tmp_path, kind, error):
+    (tmp_path / "three.tflite").write_bytes(tflite.convert(three_layers, kind))
+    found = selfie_start.read_weights(tmp_path / "three.tflite")
+    kernels, biases = zip(*(layer.get_weights() for layer in three_layers.layers[1:]), strict=True)
+    assert len(found) == 3
+    for (kernel, bias), theirs, offset in zip(found, kernels, biases, strict=True):
+        assert kernel == pytest.approx(theirs.transpose(3, 0, 1, 2), rel=error, abs=error / 100)
+        assert bias == pytest.approx(offset, rel=error, abs=error / 100)
+
+
+def test_weights_in_8_bits_are_refused(three_layers, tmp_path):
+    (tmp_path / "three.tflite").write_bytes(tflite.convert(three_layers, "dynamic"))
+    with pytest.raises(UserError, match="not of 16 or 32 bits floating point"):
+        selfie_start.read_weights(tmp_path / "three.tflite")
+
+
+def test_what_is_no_such_file(tmp_path):
+    with pytest.raises(UserError, match="no file"):
+        selfie_start.read_weights(tmp_path / "gone.tflite")
+    (tmp_path / "text.tflite").write_text("not a model")
+    with pytest.raises(UserError, match=r"text\.tflite"):
+        selfie_start.read_weights(tmp_path / "text.tflite")
+    model = models.build("selfie_net", SHAPE, "small")
+    with pytest.raises(UserError, match="not the weights of MediaPipe's selfie segmentation"):
+        selfie_start.load_into(model, folded(model)[:-1], draw(1, SHAPE)[0])
+    other = models.build("fast_scnn", SHAPE)
+    with pytest.raises(UserError, match="--selfie_weights is for selfie_net, not for fast_scnn"):
+        models.start(other, draw(1, SHAPE)[0], selfie_weights=tmp_path / "text.tflite")
+
+
+def test_it_gives_what_the_file_gives(portrait_data):
+    path = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
+    model = models.build("selfie_net", (256, 256), "small")
+    photo = resize(data.astronaut(), (256, 256))
+    pictures = np.stack([photo, photo[:, ::-1], resize(data.astronaut()[:256, 64:448], (256, 256))])
+    models.start(model, pictures, selfie_weights=path)
+    file = TfliteModel(path, "file")
+    expected = np.stack([file((each / 255).astype(np.float32)) for each in pictures])
+    assert 0.2 < expected.mean() < 0.8
+    # Its logits are in the tens: in float32 they, and so an alpha, are off by some 1e-5.
+    assert np.abs(alphas(model, pictures) - expected).max() < 1e-3
