@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+import models
 from export import rewrites, tflite, tflite_file, tflite_graph
 from network import MEAN, STD, normalize
 
@@ -57,8 +58,9 @@ def rewritten(file: bytes) -> tuple[bytes, int]:
 def answer(file: bytes, kernels: OpResolverType) -> np.ndarray:
     interpreter = Interpreter(model_content=file, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
-    picture = np.random.default_rng(1).integers(0, 256, (1, SIDE, SIDE, 3)).astype(np.float32)
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture)
+    taken = interpreter.get_input_details()[0]
+    picture = np.random.default_rng(1).integers(0, 256, taken["shape"]).astype(np.float32)
+    interpreter.set_tensor(taken["index"], picture)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
@@ -106,6 +108,22 @@ def test_one_mean_for_all_channels_needs_no_convolution():
 def test_other_normalisations_stay_convolutions(int8, mean, std):
     file = converted(network(1, 3, 2, mean=mean, std=std), int8)
     assert rewritten(file)[1] == 0
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_normalisation_without_a_mean_is_part_of_the_next_convolution(channels):
+    image = keras.Input((SIDE, SIDE, 3))
+    scaled = normalize(image, keras, (0, 0, 0), (255, 200, 100))
+    conv = keras.layers.Conv2D(5, 3, strides=2, padding="same", bias_initializer="normal")
+    model = keras.Model(image, {"output": keras.layers.Activation("sigmoid")(conv(scaled))})
+    file = converted(models.for_inference(model, channels), int8=False)
+    new, count = rewritten(file)
+    assert count == 1
+    names = [op.name for op in tflite_graph.read(new).ops]
+    assert names == ["CONV_2D", "LOGISTIC"]
+    expected = answer(file, OpResolverType.BUILTIN)
+    assert expected.std() > 0.05
+    assert np.abs(answer(new, OpResolverType.BUILTIN) - expected).max() <= 1e-6
 
 
 def test_exports_have_it():
