@@ -261,10 +261,21 @@ def _use(weights: Path | None, data: list[str]) -> None:
 
 
 def _trained(weights: Path | None):
-    """The network with these weights, or else --weight_dir's or those we ship; and their file."""
+    """The network with these weights, or else --weight_dir's or those we ship; and their file.
+
+    Or with MediaPipe's, just as they are.
+    """
+    import numpy as np
+
     import models
     from runs import weights_file
 
+    if weights is None and FLAGS.selfie_weights and not FLAGS.weight_dir:
+        model = _model()
+        # What it gives does not depend on the pictures of which it has its statistics.
+        pictures = np.zeros((1, *model.input_shape[1:]), np.uint8)
+        models.start(model, pictures, selfie_weights=FLAGS.selfie_weights)
+        return model, Path(FLAGS.selfie_weights)
     if weights is None:
         name = main_flags.network_name()
         shipped = Path(__file__).parent / "trained_models" / name / f"{name}.weights.h5"

@@ -7,7 +7,7 @@ file takes 0.8 of the time, with the first one its float16 file 0.87:
   every input pixel. That is a 1x1 convolution to as many channels as the block has values, and
   DEPTH_TO_SPACE, which puts them in their places.
 - In 8 bits, a normalisation with one mean and deviation for all channels needs no convolution: it
-  is a MUL and an ADD, which change what the bytes stand for and not the bytes.
+  is a MUL and, with a mean, an ADD, which change what the bytes stand for and not the bytes.
 - In floats, a normalisation without a mean is a part of the convolution after it.
 """
 
@@ -161,6 +161,9 @@ def _product_and_sum(
 ) -> list[schema.OperatorT]:
     graph = model.subgraphs[0]
     data, made = operator.inputs[0], operator.outputs[0]
+    if not offset:
+        by = _number(model, made, factor)
+        return [_operator(model, _CODES.MUL, 2, [data, by], [made], schema.MulOptionsT())]
     product = _like(graph, made, "scaled", graph.tensors[made].shape)
     graph.tensors[product].quantization.zeroPoint = graph.tensors[data].quantization.zeroPoint
     by, plus = _number(model, made, factor), _number(model, made, offset)

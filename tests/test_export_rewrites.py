@@ -91,12 +91,13 @@ def test_what_overlaps_or_has_no_bias_stays(kernel, stride, bias):
     assert [op.name for op in tflite_graph.read(new).ops].count("TRANSPOSE_CONV") == 1
 
 
-def test_one_mean_for_all_channels_needs_no_convolution():
-    file = converted(network(1, 3, 2, mean=(127,) * 3, std=(128,) * 3), int8=True)
+@pytest.mark.parametrize("mean, ops", [(127, ["MUL", "ADD"]), (0, ["MUL"])])
+def test_one_mean_for_all_channels_needs_no_convolution(mean, ops):
+    file = converted(network(1, 3, 2, mean=(mean,) * 3, std=(128,) * 3), int8=True)
     new, count = rewritten(file)
     assert count == 1
     names = [op.name for op in tflite_graph.read(new).ops]
-    assert names[:4] == ["QUANTIZE", "MUL", "ADD", "CONV_2D"]
+    assert names[: len(ops) + 2] == ["QUANTIZE", *ops, "CONV_2D"]
     assert names.count("CONV_2D") == 1
     for kernels in (OpResolverType.BUILTIN, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
         expected = answer(file, kernels)

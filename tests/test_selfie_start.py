@@ -1,8 +1,10 @@
 """SelfieNet starts from MediaPipe's file as what the file is."""
 
+import command_line
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 from tiny_portraits import draw
 
@@ -119,3 +121,19 @@ def test_it_gives_what_the_file_gives(portrait_data):
     assert 0.2 < expected.mean() < 0.8
     # Its logits are in the tens: in float32 they, and so an alpha, are off by some 1e-5.
     assert np.abs(alphas(model, pictures) - expected).max() < 1e-3
+
+
+def test_the_file_as_it_is_is_applied(portrait_data, tmp_path):
+    path = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
+    photo = resize(data.astronaut(), (256, 256))
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    status, _, errors = command_line.run(
+        *("--model=selfie_net", "--model_size=small", "--input_shape=256x256"),
+        f"--selfie_weights={path}",
+        f"--predict={tmp_path / 'photo.png'}",
+        f"--output={tmp_path}",
+    )
+    assert status == 0, errors
+    expected = TfliteModel(path, "file")((photo / 255).astype(np.float32))[..., 0]
+    found = np.asarray(Image.open(tmp_path / "photo_alpha.png"))
+    assert np.abs(found - 255 * expected).max() < 1  # a byte's rounding
