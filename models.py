@@ -14,7 +14,6 @@ import imagenet
 import lite_unet
 import network
 import selfie_net
-import selfie_start
 import slimming
 import vgg16
 import widening
@@ -118,6 +117,8 @@ def start(
 
 
 def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path) -> None:
+    import selfie_start  # which needs LiteRT
+
     small = build("selfie_net", model.input_shape[1:3], "small")
     if path.suffix == ".tflite":
         selfie_start.load_into(small, selfie_start.read_weights(path), pictures)
