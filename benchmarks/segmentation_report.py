@@ -56,10 +56,13 @@ def plot(report: dict) -> np.ndarray:
 
     Horizontal bars are the quartiles of the latency, a disc's area goes with the file's size.
     """
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     models = report["models"]
+    # Ten colours that are easily told apart, or shades between those of a rainbow.
+    colours = colormaps["tab10" if len(models) <= 10 else "turbo"].resampled(len(models))
     sets = [name for name, summary in models[0]["sets"].items() if summary["mean"]]
     columns = max(len(sets), 1)
     figure = Figure(figsize=(3.6 * columns + 0.6, 7.4), layout="constrained")
@@ -69,7 +72,7 @@ def plot(report: dict) -> np.ndarray:
         for row, key in enumerate(_PLOTTED):
             axes = panels[row, column]
             for number, model in enumerate(models):
-                _plot_model(axes, model, model["sets"][name]["mean"][key], f"C{number}")
+                _plot_model(axes, model, model["sets"][name]["mean"][key], colours(number))
             axes.set(title=f"{name}: {METRICS[key].label}", ylabel="", xlabel="ms, one thread")
             axes.margins(0.15)
             axes.grid(alpha=0.3)
@@ -79,13 +82,13 @@ def plot(report: dict) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _plot_model(axes, model: dict, quality: float, colour: str) -> None:
+def _plot_model(axes, model: dict, quality: float, colour) -> None:
     time = model["latency_ms"]
     low, high = time["median"] - time["low"], time["high"] - time["median"]
     axes.errorbar(time["median"], quality, xerr=[[low], [high]], color=colour, capsize=3)
     area = 20 + model["bytes"] / 2e4
     label = f"{model['name']} ({model['bytes'] / 1e6:.2f} MB)"
-    axes.scatter(time["median"], quality, area, colour, alpha=0.6, label=label)
+    axes.scatter(time["median"], quality, area, color=colour, alpha=0.6, label=label)
 
 
 def differences(
