@@ -75,9 +75,9 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "selfie_weights",
     "",
-    "From which selfie_net starts: MediaPipe's selfie segmentation, 256x256 (.tflite), or, for the "
-    "big one, weights of the small one. Default: start from chance. Without training: what is "
-    "evaluated, applied or converted.",
+    "From which selfie_net starts: MediaPipe's selfie segmentation (.tflite), or, for the big one, "
+    "weights of the small one. Default: start from chance. Without training: what is evaluated, "
+    "applied or converted.",
 )
 flags.DEFINE_enum(
     "refine",
