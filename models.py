@@ -93,27 +93,29 @@ def start(
             Empty: start from chance.
 
     Raises:
-        UserError: no such weights, or `wide_weights` or `selfie_weights` for another
-            network.
+        UserError: no such weights, or `wide_weights` or `selfie_weights` for another network.
     """
     if wide_weights and model.name != "lite_unet_small":
         raise UserError(f"--wide_weights is for the small lite_unet, not for {model.name}")
     if selfie_weights and not model.name.startswith("selfie_net"):
         raise UserError(f"--selfie_weights is for selfie_net, not for {model.name}")
-    few = np.stack(evenly(pictures, _TO_START))
     if model.name == "lite_unet_small" and (wide_weights or lite0_weights != "none"):
         wide = build("lite_unet", model.input_shape[1:3], "big")
         if wide_weights:
             load_weights(wide, wide_weights)
         else:
             start(wide, pictures, lite0_weights)
-        slimming.slim(wide, model, few)
+        slimming.slim(wide, model, _few(pictures))
     elif imagenet.uses_lite0(model) and lite0_weights != "none":
         imagenet.load_into(model, imagenet.read_weights(lite0_weights))
     if selfie_weights:
-        _start_selfie_net(model, few, Path(selfie_weights))
+        _start_selfie_net(model, pictures, Path(selfie_weights))
     if vgg16.uses_vgg16(model) and vgg_weights != "none":
         vgg16.load_into(model, vgg16.conv_weights(vgg_weights))
+
+
+def _few(pictures: np.ndarray) -> np.ndarray:
+    return np.stack(evenly(pictures, _TO_START))
 
 
 def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path) -> None:
@@ -121,7 +123,7 @@ def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path) -> N
 
     small = build("selfie_net", model.input_shape[1:3], "small")
     if path.suffix == ".tflite":
-        selfie_start.load_into(small, selfie_start.read_weights(path), pictures)
+        selfie_start.load_into(small, selfie_start.read_weights(path), _few(pictures))
     else:
         load_weights(small, path)
     widening.widen(small, model)

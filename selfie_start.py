@@ -16,9 +16,7 @@ from files import UserError
 from tflite_model import TfliteModel
 
 _BATCH = 16
-_CODES = schema.BuiltinOperator
-# The custom one is MediaPipe's transposed convolution with a bias.
-_CONVOLUTIONS = (_CODES.CONV_2D, _CODES.DEPTHWISE_CONV_2D, _CODES.CUSTOM)
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CUSTOM Convolution2DTransposeBias")
 _NUMBERS = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2"}
 _KERNELS = {
     # From TFLite's layouts, (out, h, w, in) and (1, h, w, channels), to Keras's.
@@ -40,12 +38,12 @@ def read_weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
     TfliteModel(path, str(path))  # what is no model is refused by it
     model = tflite_graph.parse(Path(path).read_bytes())
     graph = model.subgraphs[0]
-    codes = [max(each.builtinCode, each.deprecatedBuiltinCode) for each in model.operatorCodes]
+    names = [tflite_graph.op_name(code) for code in model.operatorCodes]
     # Weights in half precision go through a DEQUANTIZE first.
     unpacked = {
         op.outputs[0]: op.inputs[0]
         for op in graph.operators
-        if codes[op.opcodeIndex] == _CODES.DEQUANTIZE
+        if names[op.opcodeIndex] == "DEQUANTIZE"
     }
 
     def values(index: int) -> np.ndarray:
@@ -55,7 +53,7 @@ def read_weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
         data = bytes(model.buffers[tensor.buffer].data)
         return np.frombuffer(data, _NUMBERS[tensor.type]).reshape(tensor.shape).astype(np.float32)
 
-    operators = [op for op in graph.operators if codes[op.opcodeIndex] in _CONVOLUTIONS]
+    operators = [op for op in graph.operators if names[op.opcodeIndex] in _CONVOLUTIONS]
     return [(values(op.inputs[1]), values(op.inputs[2])) for op in operators]
 
 

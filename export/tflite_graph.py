@@ -66,7 +66,7 @@ def read(model: bytes) -> Graph:
     """Reads the bytes of a `.tflite` file."""
     parsed = parse(model)
     main = parsed.subgraphs[0]
-    names = [_op_name(code) for code in parsed.operatorCodes]
+    names = [op_name(code) for code in parsed.operatorCodes]
     filled = [buffer.data is not None and len(buffer.data) > 0 for buffer in parsed.buffers]
     stored = {index for index, tensor in enumerate(main.tensors) if filled[tensor.buffer]}
     unpacked = {
@@ -89,7 +89,8 @@ def read(model: bytes) -> Graph:
     return Graph(ops, constants, len(parsed.subgraphs))
 
 
-def _op_name(code: schema.OperatorCodeT) -> str:
+def op_name(code: schema.OperatorCodeT) -> str:
+    """TFLite's name of an op, "CUSTOM NAME" for one that is not its own."""
     # Numbers up to 127 are in a byte of their own, from before there were more.
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
