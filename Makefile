@@ -2,6 +2,8 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) --version >/dev/null 2>&1 && echo $(name))))
 BIN := .venv/bin
 READY := .venv/ready
+# Two processes: most tests keep one core busy.
+TESTS := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test test-all lint
@@ -15,10 +17,10 @@ train: $(READY)  ## Train MattingNet on the built-in sample: under ten minutes o
 	$(BIN)/python main.py --model=mattingnet --train=True
 
 test: $(READY)   ## The tests, without the long ones.
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 test-all: $(READY)  ## All tests, with those that take minutes.
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(TESTS) -m "slow or not slow"
 
 lint: $(READY)   ## Style and common mistakes.
 	$(BIN)/ruff check .

@@ -21,9 +21,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     On the TensorFlow backend, training steps on 4-D inputs use the fused kernel. Every other case
     (inference, other backends, masks, options of the layer that the kernel lacks) is the parent's.
+    See `keep_statistics` for training without the statistics of batches.
     """
 
+    keeps_statistics = False
+
     def call(self, inputs, training=None, mask=None):
+        training = training and not self.keeps_statistics
         fused = (
             keras.backend.backend() == "tensorflow"
             and training
@@ -53,3 +57,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.moving_mean.assign(self.moving_mean * keep + mean * (1.0 - keep))
         self.moving_variance.assign(self.moving_variance * keep + variance * (1.0 - keep))
         return outputs
+
+
+def keep_statistics(model: keras.Model) -> None:
+    """Lets the batch normalisations of `model` train as they are applied.
+
+    They divide by the moving statistics, which stay as they are, where others take those of the
+    batch; gamma and beta are trained. What a trained network has learned for its statistics is not
+    disturbed by small batches, or by augmented ones.
+    """
+    for layer in model.layers:
+        if isinstance(layer, BatchNormalization):
+            layer.keeps_statistics = True

@@ -60,7 +60,14 @@ MATTE_WEIGHTS = {
     "focal": {"focal": 0.7, "bce": 0.2, "dice": 0.2, "mse": 0.1},
     "bce_dice": {"bce": 0.5, "dice": 0.5},
 }
-OUTPUT_WEIGHTS = {"output": 0.8, "boundary_attention": 0.2}
+
+
+def output_weights(boundary: float) -> dict[str, float]:
+    """What `compile(loss_weights=...)` takes, with this share, 0..1, of the boundary's loss."""
+    return {"output": 1.0 - boundary, "boundary_attention": boundary}
+
+
+OUTPUT_WEIGHTS = output_weights(0.2)
 
 
 def matte_terms(y_true, y_pred) -> dict:

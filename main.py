@@ -62,70 +62,16 @@ def _data_folders() -> list[str]:
     return [str(ensure_sample())]
 
 
-def _sequences(data: list[str]):
-    """The training and validation batches of `data`."""
-    import functools
-
-    import data_generator
-    import preprocess
-    from augmentation import Augmentation, parse
-    from background import load_backgrounds
-    from batches import make_batches
-    from sample_data import sample_backgrounds
-
-    size = preprocess.parse_input_shape(FLAGS.input_shape)
-    names = parse(FLAGS.augment)
-    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
-        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
-    thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
-    train, validate = data_generator.split(
-        data_generator.find_pairs(data, "training"), FLAGS.val_ratio
-    )
-    if not validate:
-        raise UserError(f"{', '.join(data)}: two pictures are needed, to train and to validate")
-    backgrounds = ()
-    if "background" in names:
-        backgrounds = (
-            load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()
-        )
-    return make_batches(
-        train,
-        validate,
-        size,
-        main_flags.batch_size(),
-        Augmentation(names, FLAGS.augment_strength, backgrounds),
-        boundary=functools.partial(preprocess.boundary_target, thickness=thickness),
-        teachers=_teachers(size),
-        seed=FLAGS.seed,
-        workers=FLAGS.workers,
-    )
-
-
-def _teachers(size: tuple[int, int]):
-    if not FLAGS.teachers:
-        return None
-    from teachers import Teachers
-
-    return Teachers(FLAGS.teachers, FLAGS.teacher_share, FLAGS.input_range, size)
-
-
 def _preview_data(data: list[str]) -> None:
     from pictures import write_png
     from previews import sequence_sheet
 
-    training, _ = _sequences(data)
+    training, _ = main_flags.batches(data)
     try:
         write_png(FLAGS.preview_data, sequence_sheet(training, 24))
     finally:
         training.close()
     print(f"what the network sees: {FLAGS.preview_data}")
-
-
-def _model():
-    import models
-    from preprocess import parse_input_shape
-
-    return models.build(FLAGS.model, parse_input_shape(FLAGS.input_shape), FLAGS.model_size)
 
 
 def _train(data: list[str], run) -> Path:
@@ -137,6 +83,7 @@ def _train(data: list[str], run) -> Path:
     import keras
 
     import models
+    from batch_norm import keep_statistics
     from recipe import Recipe
     from runs import weights_file
     from training import train
@@ -147,8 +94,8 @@ def _train(data: list[str], run) -> Path:
         keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
     keras.utils.set_random_seed(FLAGS.seed)
     # The loader forks its workers: before the network gives TensorFlow's threads work.
-    training, validation = _sequences(data)
-    model = _model()
+    training, validation = main_flags.batches(data)
+    model = main_flags.model()
     if start:
         models.load_weights(model, start)
         print(f"starting from {start}")
@@ -162,6 +109,8 @@ def _train(data: list[str], run) -> Path:
             wide,
             FLAGS.selfie_weights,
         )
+    if FLAGS.keep_norms:
+        keep_statistics(model)
     counts = len(training.images), len(validation.images)
     run = _open_run(run, *counts)
     print(
@@ -170,6 +119,7 @@ def _train(data: list[str], run) -> Path:
     recipe = Recipe(
         epochs=main_flags.epochs(),
         loss=FLAGS.loss,
+        boundary_weight=FLAGS.boundary_weight,
         lr=main_flags.learning_rate(),
         schedule=FLAGS.schedule,
         ema=FLAGS.ema,
@@ -240,7 +190,7 @@ def _use(weights: Path | None, data: list[str]) -> None:
     from training import predict_batch
 
     # Before the network works, unless it has just trained: see `_train`.
-    sequences = _sequences(data) if FLAGS.compress else ()
+    sequences = main_flags.batches(data) if FLAGS.compress else ()
     if FLAGS.model == "kmeans":
         from baselines.kmeans import matte as matte_fn
     else:
@@ -271,10 +221,10 @@ def _trained(weights: Path | None):
     from runs import weights_file
 
     if weights is None and FLAGS.selfie_weights and not FLAGS.weight_dir:
-        model = _model()
+        model = main_flags.model()
         # What it gives does not depend on the pictures of which it has its statistics.
         pictures = np.zeros((1, *model.input_shape[1:]), np.uint8)
-        models.start(model, pictures, selfie_weights=FLAGS.selfie_weights)
+        models.start(model, pictures, selfie_weights=FLAGS.selfie_weights, exactly=True)
         return model, Path(FLAGS.selfie_weights)
     if weights is None:
         name = main_flags.network_name()
@@ -282,7 +232,7 @@ def _trained(weights: Path | None):
         if not FLAGS.weight_dir and not shipped.is_file():
             raise UserError(f"no weights of {name}: train it, or give --weight_dir=FILE")
         weights = weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
-    model = _model()
+    model = main_flags.model()
     models.load_weights(model, weights)
     return model, weights
 

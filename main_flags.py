@@ -1,4 +1,4 @@
-"""The flags of main.py, and what they stand for where they are not given."""
+"""The flags of main.py, and what they stand for."""
 
 from pathlib import Path
 
@@ -114,6 +114,18 @@ flags.DEFINE_integer(
     "batch_size", None, "Pictures in a batch. Default: 32, or 8 on the built-in sample.", 1
 )
 flags.DEFINE_enum("loss", "bce_dice", ("bce_dice", "focal"), "The weighting of the matte's loss.")
+flags.DEFINE_float(
+    "boundary_weight",
+    0.2,
+    "The share of the boundary's loss in the whole; 0: it is not trained.",
+    0,
+    1,
+)
+flags.DEFINE_boolean(
+    "keep_norms",
+    False,
+    "Train with the statistics that batch normalisations have, not with those of each batch.",
+)
 flags.DEFINE_float(
     "lr",
     None,
@@ -236,3 +248,59 @@ def learning_rate() -> float:
 def batch_size() -> int:
     """The most pictures in a batch."""
     return FLAGS.batch_size or (32 if FLAGS.data else 8)
+
+
+def batches(data: list[str]):
+    """The training and validation batches of the folders `data` (`batches.make_batches`)."""
+    import functools
+
+    import data_generator
+    import preprocess
+    from augmentation import Augmentation, parse
+    from background import load_backgrounds
+    from batches import make_batches
+    from sample_data import sample_backgrounds
+
+    size = preprocess.parse_input_shape(FLAGS.input_shape)
+    names = parse(FLAGS.augment)
+    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
+        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
+    thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
+    train, validate = data_generator.split(
+        data_generator.find_pairs(data, "training"), FLAGS.val_ratio
+    )
+    if not validate:
+        raise UserError(f"{', '.join(data)}: two pictures are needed, to train and to validate")
+    backgrounds = ()
+    if "background" in names:
+        backgrounds = (
+            load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()
+        )
+    return make_batches(
+        train,
+        validate,
+        size,
+        batch_size(),
+        Augmentation(names, FLAGS.augment_strength, backgrounds),
+        boundary=functools.partial(preprocess.boundary_target, thickness=thickness),
+        teachers=teachers(size),
+        seed=FLAGS.seed,
+        workers=FLAGS.workers,
+    )
+
+
+def teachers(size: tuple[int, int]):
+    """The `teachers.Teachers`, for pictures of (height, width); None: there are none."""
+    if not FLAGS.teachers:
+        return None
+    from teachers import Teachers
+
+    return Teachers(FLAGS.teachers, FLAGS.teacher_share, FLAGS.input_range, size)
+
+
+def model():
+    """The network, with fresh weights."""
+    import models
+    from preprocess import parse_input_shape
+
+    return models.build(FLAGS.model, parse_input_shape(FLAGS.input_shape), FLAGS.model_size)

@@ -77,6 +77,7 @@ def start(
     vgg_weights: str = "",
     wide_weights: str | os.PathLike = "",
     selfie_weights: str | os.PathLike = "",
+    exactly: bool = False,
 ) -> None:
     """Fills a fresh network with what its training starts from: ImageNet's weights, mostly.
 
@@ -91,6 +92,8 @@ def start(
         wide_weights: weights of the big `lite_unet`. Empty: EfficientNet-Lite0's.
         selfie_weights: MediaPipe's file (`selfie_start.py`), or weights of the small `selfie_net`.
             Empty: start from chance.
+        exactly: give MediaPipe's alphas as they are, where training goes on better from softer ones
+            (`selfie_start.soften`).
 
     Raises:
         UserError: no such weights, or `wide_weights` or `selfie_weights` for another network.
@@ -109,7 +112,7 @@ def start(
     elif imagenet.uses_lite0(model) and lite0_weights != "none":
         imagenet.load_into(model, imagenet.read_weights(lite0_weights))
     if selfie_weights:
-        _start_selfie_net(model, pictures, Path(selfie_weights))
+        _start_selfie_net(model, pictures, Path(selfie_weights), exactly)
     if vgg16.uses_vgg16(model) and vgg_weights != "none":
         vgg16.load_into(model, vgg16.conv_weights(vgg_weights))
 
@@ -118,12 +121,14 @@ def _few(pictures: np.ndarray) -> np.ndarray:
     return np.stack(evenly(pictures, _TO_START))
 
 
-def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path) -> None:
+def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path, exactly: bool) -> None:
     import selfie_start  # which needs LiteRT
 
     small = build("selfie_net", model.input_shape[1:3], "small")
     if path.suffix == ".tflite":
         selfie_start.load_into(small, selfie_start.read_weights(path), _few(pictures))
+        if not exactly:
+            selfie_start.soften(small)
     else:
         load_weights(small, path)
     widening.widen(small, model)

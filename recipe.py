@@ -14,6 +14,7 @@ class Recipe:
     Attributes:
         epochs: the most epochs.
         loss: the weighting of the matte's loss, a key of `losses.MATTE_WEIGHTS`.
+        boundary_weight: the share of the boundary's loss in the whole, 0 to 1.
         lr: the (highest) learning rate of Adam.
         schedule: "constant"; "halving", which halves it after each fifth of the epochs; or
             "cosine", which rises during the first twentieth and then falls to a hundredth.
@@ -25,6 +26,7 @@ class Recipe:
 
     epochs: int
     loss: str = "bce_dice"
+    boundary_weight: float = 0.2
     lr: float = 1e-3
     schedule: str = "cosine"
     ema: bool = True

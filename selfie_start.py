@@ -15,6 +15,9 @@ from export import tflite_graph
 from files import UserError
 from tflite_model import TfliteModel
 
+# By what MediaPipe's logits are best divided. On 379 training portraits the loss, half binary
+# cross-entropy and half Dice, is 0.117 without it; 0.084 for 2, 0.076 for 3, 0.083 for 4.
+STEEPNESS = 3.0
 _BATCH = 16
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CUSTOM Convolution2DTransposeBias")
 _NUMBERS = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2"}
@@ -94,6 +97,16 @@ def load_into(
         # The same function, whatever the statistics: gamma undoes the division, beta the mean.
         bias = norm.get_weights()[1]
         norm.set_weights([np.sqrt(variance + norm.epsilon), bias + mean, mean, variance])
+
+
+def soften(model: keras.Model) -> None:
+    """Divides the logits of the alpha by `STEEPNESS`: the same masks, with softer outlines.
+
+    MediaPipe's alphas are nearer to 0 and 1 than they are right, which cross-entropy punishes most:
+    training would first of all learn to doubt, with every layer.
+    """
+    head = model.get_layer("output")
+    head.set_weights([each / STEEPNESS for each in head.get_weights()])
 
 
 def _statistics(

@@ -31,7 +31,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
     model.compile(
         make_optimizer(recipe, steps_per_epoch),
         loss=losses.training_losses(recipe.loss),
-        loss_weights=losses.OUTPUT_WEIGHTS,
+        loss_weights=losses.output_weights(recipe.boundary_weight),
         metrics={"output": [PersonIoU(), keras.metrics.MeanAbsoluteError(name="mad")]},
         # XLA's convolutions are several times slower than oneDNN's on a CPU.
         jit_compile="auto" if _has_gpu() else False,

@@ -115,12 +115,37 @@ def test_it_gives_what_the_file_gives(portrait_data):
     model = models.build("selfie_net", (256, 256), "small")
     photo = resize(data.astronaut(), (256, 256))
     pictures = np.stack([photo, photo[:, ::-1], resize(data.astronaut()[:256, 64:448], (256, 256))])
-    models.start(model, pictures, selfie_weights=path)
+    models.start(model, pictures, selfie_weights=path, exactly=True)
     file = TfliteModel(path, "file")
     expected = np.stack([file((each / 255).astype(np.float32)) for each in pictures])
     assert 0.2 < expected.mean() < 0.8
     # Its logits are in the tens: in float32 they, and so an alpha, are off by some 1e-5.
     assert np.abs(alphas(model, pictures) - expected).max() < 1e-3
+
+
+def test_a_training_starts_from_softer_alphas():
+    model = trained_by_chance()
+    pictures = draw(4, SHAPE)[0]
+    before = alphas(model, pictures).astype(np.float64)
+    selfie_start.soften(model)
+    after = alphas(model, pictures)
+    # Where float32 still tells an alpha from 0 and 1: p / (1 - p) is the logit's exponential.
+    seen = (before > 1e-30) & (before < 1 - 1e-3)
+    assert np.count_nonzero(seen) > 1000
+    odds = (before[seen] / (1 - before[seen])) ** (1 / selfie_start.STEEPNESS)
+    assert after[seen] == pytest.approx(odds / (1 + odds), rel=1e-3)
+    assert not np.allclose(after[seen], before[seen], rtol=0.1)
+
+
+def test_softer_alphas_have_the_file_s_masks(portrait_data):
+    path = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
+    photo = resize(data.astronaut(), (256, 256))[None]
+    exact, soft = (models.build("selfie_net", (256, 256), "big") for _ in range(2))
+    models.start(exact, photo, selfie_weights=path, exactly=True)
+    models.start(soft, photo, selfie_weights=path)
+    a, b = alphas(exact, photo), alphas(soft, photo)
+    assert np.mean((a > 0.02) & (a < 0.98)) < 0.7 * np.mean((b > 0.02) & (b < 0.98))
+    assert np.mean((a > 0.5) != (b > 0.5)) < 1e-4  # rounding, at pixels of one half
 
 
 def test_the_file_as_it_is_is_applied(portrait_data, tmp_path):

@@ -89,6 +89,19 @@ def test_best_and_numbered_checkpoints_are_kept(unbroken):
     assert runs.best_checkpoint(run.folder) == best
 
 
+def test_a_boundary_of_no_weight_is_not_trained(tmp_path):
+    recipe = Recipe(epochs=1, lr=0.02, boundary_weight=0.0)
+    run, model, _ = start(tmp_path, recipe)
+    untrained = build()
+    for name, moves in (("boundary_attention", False), ("output", True)):
+        (kernel, _), (start_kernel, _) = (
+            m.get_layer(name).get_weights() for m in (model, untrained)
+        )
+        assert np.array_equal(kernel, start_kernel) != moves, name
+    (row,) = history(run)
+    assert row["loss"] == pytest.approx(row["output_loss"], rel=1e-6)
+
+
 def test_checkpoint_holds_the_averaged_weights_that_were_validated(unbroken):
     run, model, best = unbroken
     fresh = build(seed=1)
