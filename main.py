@@ -45,6 +45,7 @@ def dispatch() -> None:
 
         run = Run.latest(main_flags.checkpoint_path())
         cli.take_settings(run.settings()["flags"], main_flags.FREE_ON_RESUME, run.folder)
+    main_flags.settle_input_shape()
     reads = trains or FLAGS.evaluate or FLAGS.compress or FLAGS.preview_data
     data = _data_folders() if reads else []
     if FLAGS.preview_data:

@@ -46,7 +46,12 @@ flags.DEFINE_enum(
 flags.DEFINE_enum(
     "model_size", "big", ("big", "small"), "The size of mattingnet, lite_unet and selfie_net."
 )
-flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
+flags.DEFINE_string(
+    "input_shape",
+    "",
+    "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH. Default: that of --weight_dir's run; else "
+    "256, and 256x256 for selfie_net.",
+)
 flags.DEFINE_string(
     "weight_dir",
     "",
@@ -208,7 +213,8 @@ def check() -> None:
     """
     from preprocess import parse_input_shape
 
-    parse_input_shape(FLAGS.input_shape)
+    if FLAGS.input_shape:
+        parse_input_shape(FLAGS.input_shape)
     if FLAGS.finetune and not FLAGS.weight_dir:
         raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
     for path in FLAGS.predict:
@@ -230,6 +236,13 @@ def follow_weights(trains: bool) -> None:
     if trains:
         found.pop("input_shape", None)
     cli.take_settings(found, list(found), weights.parent)
+
+
+def settle_input_shape() -> None:
+    """Gives --input_shape the network's default where neither a flag nor a run has said any."""
+    from preprocess import default_input_shape
+
+    FLAGS.input_shape = FLAGS.input_shape or default_input_shape(FLAGS.model)
 
 
 def epochs() -> int:

@@ -8,6 +8,12 @@ import numpy as np
 from files import UserError
 
 
+def default_input_shape(network: str) -> str:
+    """The `--input_shape` of a network for which none is given."""
+    # MediaPipe's weights, with which SelfieNet begins, know a portrait squeezed into a square.
+    return "256x256" if network == "selfie_net" else "256"
+
+
 def parse_input_shape(text: str) -> tuple[int, int]:
     """Reads `--input_shape`: "256" is (256, 192), a portrait of 3/4; "320x240" is (320, 240).
 

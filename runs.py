@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from files import UserError, replacing
+from preprocess import default_input_shape
 
 RUN_NAME = re.compile(r"\d{8}(-\d+)?")
 CHECKPOINT_NAME = re.compile(r"(\d+)-(\d+\.\d+)\.weights\.h5")
@@ -221,7 +222,7 @@ def network_of(weights: str | Path) -> dict[str, str]:
     """Which network weights are of: `model`, `model_size` and `input_shape`, as flags have them.
 
     `run.json` beside a checkpoint says it; else the folder may be called after the network, as in
-    `trained_models/`, and the input is 256 x 192. Empty where neither is so.
+    `trained_models/`, and the input is the network's default. Empty where neither is so.
     """
     import models
 
@@ -230,7 +231,7 @@ def network_of(weights: str | Path) -> dict[str, str]:
         found = Run(folder).settings().get("flags", {})
     else:
         name, size = models.split_name(folder.name)
-        found = {"model": name, "model_size": size, "input_shape": "256"}
+        found = {"model": name, "model_size": size, "input_shape": default_input_shape(name)}
     if found.get("model") not in models.MODELS:
         return {}
     return {key: found[key] for key in ("model", "model_size", "input_shape")}

@@ -14,6 +14,7 @@ from conftest import ROOT
 import cli
 import losses
 import main
+import main_flags
 import models
 import recipe
 
@@ -147,6 +148,7 @@ def test_commands_of_the_first_readme(command, finetune, every):
     _, _, *arguments = shlex.split(command)
     with flagsaver.flagsaver():
         assert cli.parse_flags(["main.py", *arguments]) == ["main.py"]
+        main_flags.settle_input_shape()
         flags = main.FLAGS
         assert (flags.train, flags.finetune, flags.convert) == (True, finetune, False)
         assert (flags.nb_epoch, flags.batch_size, flags.lr) == (10000, 32, 0.0001)

@@ -106,7 +106,10 @@ def test_best_checkpoint(tmp_path):
     shipped.parent.mkdir()
     shipped.touch()
     assert weights_file(shipped.parent) == shipped
-    assert network_of(shipped)["model"] == "fast_scnn" and network_of(tmp_path / "x.h5") == {}
+    assert network_of(shipped) == {"model": "fast_scnn", "model_size": "big", "input_shape": "256"}
+    square = network_of(tmp_path / "selfie_net_small" / "mine.weights.h5")
+    assert square == {"model": "selfie_net", "model_size": "small", "input_shape": "256x256"}
+    assert network_of(tmp_path / "x.h5") == {}
     with pytest.raises(UserError, match=r"no EPOCH-VALLOSS\.weights\.h5 in .*none"):
         best_checkpoint(tmp_path / "none")
 
