@@ -1,6 +1,7 @@
 """The networks by name, and the form of a trained network that phones get."""
 
 import functools
+import inspect
 import os
 import warnings
 from collections.abc import Callable
@@ -48,6 +49,12 @@ def split_name(full: str) -> tuple[str, str]:
     """The name and the size of which `full_name` makes `full`."""
     name, _, size = full.rpartition("_")
     return (name, size) if name in SIZED and size in ("big", "small") else (full, "big")
+
+
+def compressible(full: str) -> bool:
+    """Whether the network of this full name can be built in tf_keras, too, as `compress` needs."""
+    build = MODELS.get(split_name(full)[0])
+    return build is not None and "framework" in inspect.signature(build).parameters
 
 
 def builder(name: str, size: str = "big") -> Callable:

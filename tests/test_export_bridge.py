@@ -86,6 +86,12 @@ def test_frozen_stays_frozen():
     assert network.get_layer("stem").trainable
 
 
+def test_which_networks_have_a_twin():
+    with_twin = {"tiny": False, "selfie_net_big": False, "refine_unet": False, "style_net": False}
+    with_twin |= {name: True for name in NETWORKS if name != "tiny"}
+    assert {name: models.compressible(name) for name in with_twin} == with_twin
+
+
 def test_a_builder_for_one_keras_only():
     def build():
         return tiny_network.build()
