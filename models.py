@@ -51,10 +51,15 @@ def split_name(full: str) -> tuple[str, str]:
     return (name, size) if name in SIZED and size in ("big", "small") else (full, "big")
 
 
+def builds_in_tf_keras(build: Callable) -> bool:
+    """Whether `build` makes its network in the Keras that it is given, such as tf_keras."""
+    return "framework" in inspect.signature(build).parameters
+
+
 def compressible(full: str) -> bool:
     """Whether the network of this full name can be built in tf_keras, too, as `compress` needs."""
     build = MODELS.get(split_name(full)[0])
-    return build is not None and "framework" in inspect.signature(build).parameters
+    return build is not None and builds_in_tf_keras(build)
 
 
 def builder(name: str, size: str = "big") -> Callable:

@@ -5,7 +5,6 @@ The network's own builder makes both; the weights go over layer by layer. Names 
 place among those of its kind.
 """
 
-import inspect
 import itertools
 import re
 import types
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 import tf_keras
 
+import models
 from files import UserError
 
 _COUNTED = re.compile(r"(.*?)(?:_(\d+))?")
@@ -39,7 +39,7 @@ def twin(model: keras.Model, build: Callable[..., Any]) -> tf_keras.Model:
     Raises:
         UserError: the network cannot be built in tf_keras.
     """
-    if "framework" not in inspect.signature(build).parameters:
+    if not models.builds_in_tf_keras(build):
         raise UserError(f"{model.name} cannot be compressed: it is written for Keras 3 only")
     built = build(framework=_framework())
     outputs = [built.output[name] for name in ("output", "boundary_attention")]

@@ -98,11 +98,11 @@ def convert_all(
     print(f"files, report and picture: {output / name}_*")
     if refused := [result.file for result in results if result.refused]:
         eight = {"int8", "uint8"} & {result.format for result in results if result.refused}
-        trainable = models.compressible(model.name) and not isinstance(formats, Mapping)
+        retrainable = models.compressible(model.name) and not isinstance(formats, Mapping)
         advice = "; main.py --compress=qat trains a network for 8 bits"
         raise FilesRefused(
             f"{len(refused)} of {len(results)} files were not kept: {', '.join(refused)}"
-            + (advice if eight and trainable else "")
+            + (advice if eight and retrainable else "")
         )
     return document
 
