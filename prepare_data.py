@@ -51,7 +51,11 @@ flags.DEFINE_string(
     "",
     "0..1, -1..1 or 0..255: pixels that a .tflite file takes whose metadata does not say.",
 )
-flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH of a network given as weights.")
+flags.DEFINE_string(
+    "input_shape",
+    "",
+    "HEIGHT or HEIGHTxWIDTH of a network given as weights. Default: 256; selfie_net: 256x256.",
+)
 flags.DEFINE_integer("seed", 0, "Seed of crops and groups.", 0)
 flags.DEFINE_integer("workers", 2, "Processes.", 1)
 
@@ -128,7 +132,7 @@ def _matte_fn():
     from segmenters import open_model
 
     model = str(shipped_files().get(FLAGS.model, FLAGS.model))
-    shape = parse_input_shape(FLAGS.input_shape)
+    shape = parse_input_shape(FLAGS.input_shape) if FLAGS.input_shape else None
     return open_model(model, FLAGS.input_range, shape).matte_fn
 
 

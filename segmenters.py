@@ -17,6 +17,7 @@ from export import tflite_graph
 from export.metadata import BUFFER_NAME
 from files import UserError
 from prediction import MatteFunction, model_matte_fn
+from preprocess import default_input_shape, parse_input_shape
 from quiet import start_keras
 from tflite_model import TfliteModel
 
@@ -47,7 +48,7 @@ class Segmenter:
 
 
 def open_model(
-    text: str, input_range: str = "", input_shape: tuple[int, int] = (256, 192)
+    text: str, input_range: str = "", input_shape: tuple[int, int] | None = None
 ) -> Segmenter:
     """Opens what a command line names.
 
@@ -55,7 +56,8 @@ def open_model(
         text: `FILE.tflite`, `NAME=FILE.tflite`, or `NETWORK=WEIGHTS` with one of our networks
             (`fast_scnn`, `mattingnet_small`, ...) and a `.weights.h5` file or a run's folder.
         input_range: for `.tflite` files that do not say what they take, a key of `INPUT_RANGES`.
-        input_shape: (height, width) of networks that are given as weights.
+        input_shape: (height, width) of networks that are given as weights; None: the network's
+            default.
 
     Raises:
         UserError: no such file, not a model, not a segmentation of one class.
@@ -128,7 +130,7 @@ def _macs(op: tflite_graph.Op) -> int:
     return 0
 
 
-def _convert(name: str, weights: Path, input_shape: tuple[int, int]) -> bytes:
+def _convert(name: str, weights: Path, input_shape: tuple[int, int] | None) -> bytes:
     """A float32 `.tflite` file of one of our networks."""
     start_keras()
     import models
@@ -136,7 +138,8 @@ def _convert(name: str, weights: Path, input_shape: tuple[int, int]) -> bytes:
     from runs import weights_file
 
     family, size = models.split_name(name)
-    model = models.build(family, input_shape, size)
+    shape = input_shape or parse_input_shape(default_input_shape(family))
+    model = models.build(family, shape, size)
     models.load_weights(model, weights_file(weights))
     return tflite.convert(models.for_inference(model), "float32")
 

@@ -40,7 +40,11 @@ flags.DEFINE_string(
     "",
     "0..1, -1..1 or 0..255: pixels that .tflite files take whose metadata does not say.",
 )
-flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH of networks given as weights.")
+flags.DEFINE_string(
+    "input_shape",
+    "",
+    "HEIGHT or HEIGHTxWIDTH of networks given as weights. Default: 256; selfie_net: 256x256.",
+)
 flags.DEFINE_integer("rounds", 50, "Runs of each model that are timed.", lower_bound=1)
 flags.DEFINE_string("output", "output", "The folder to write into.")
 
@@ -48,7 +52,7 @@ flags.DEFINE_string("output", "output", "The folder to write into.")
 def _main() -> None:
     if not FLAGS.data:
         raise UserError("--data=DIR: give folders of pictures with mattes")
-    shape = parse_input_shape(FLAGS.input_shape)
+    shape = parse_input_shape(FLAGS.input_shape) if FLAGS.input_shape else None
     datasets = find_datasets(FLAGS.data)
     models = [open_model(text, FLAGS.input_range, shape) for text in FLAGS.models]
     report = compare(models, datasets, FLAGS.rounds)

@@ -187,6 +187,13 @@ def test_command_line_without_tensorflow(green, desk, tmp_path):
     assert "desk      green" in result.stdout
 
 
+def test_weights_take_the_pictures_that_their_network_takes():
+    weights = ROOT / "trained_models" / "selfie_net_big" / "selfie_net_big.weights.h5"
+    assert segmenters.open_model(f"selfie_net={weights}").input_shape == (256, 256)
+    given = segmenters.open_model(f"selfie_net={weights}", input_shape=(64, 96))
+    assert given.input_shape == (64, 96)
+
+
 def test_the_peer_scores_what_it_was_seen_to_score(portrait_data):
     """MediaPipe's selfie model, as another script measured it: 0.8553, 0.9036, 0.6415.
 
