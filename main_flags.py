@@ -44,7 +44,10 @@ flags.DEFINE_enum(
     "The network; or kmeans, which is not one. Where not given, --weight_dir's, if that tells.",
 )
 flags.DEFINE_enum(
-    "model_size", "big", ("big", "small"), "The size of mattingnet, lite_unet and selfie_net."
+    "model_size",
+    "big",
+    ("big", "small", "deep"),
+    "The size of mattingnet, lite_unet and selfie_net; deep: selfie_net's third.",
 )
 flags.DEFINE_string(
     "input_shape",
@@ -80,8 +83,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "selfie_weights",
     "",
-    "From which selfie_net starts: MediaPipe's selfie segmentation (.tflite), or, for the big one, "
-    "weights of the small one. Default: start from chance. Without training: what is evaluated, "
+    "From which selfie_net starts: MediaPipe's selfie segmentation (.tflite), or weights of "
+    "a smaller one. Default: start from chance. Without training: what is evaluated, "
     "applied or converted.",
 )
 flags.DEFINE_enum(

@@ -34,21 +34,25 @@ MODELS: dict[str, Callable] = {
     "refine_unet": refine_unet.build,
 }
 
-# Those that come in sizes, "big" and "small".
-SIZED = ("mattingnet", "lite_unet", "selfie_net")
+# Those that come in sizes; the others have none.
+SIZES = {
+    "mattingnet": ("big", "small"),
+    "lite_unet": ("big", "small"),
+    "selfie_net": ("big", "small", "deep"),
+}
 # How many pictures show what can be cut away of a network, or what its layers give.
 _TO_START = 96
 
 
 def full_name(name: str, size: str) -> str:
     """The name of a network's folder and files: with the size, where it has sizes."""
-    return f"{name}_{size}" if name in SIZED else name
+    return f"{name}_{size}" if name in SIZES else name
 
 
 def split_name(full: str) -> tuple[str, str]:
     """The name and the size of which `full_name` makes `full`."""
     name, _, size = full.rpartition("_")
-    return (name, size) if name in SIZED and size in ("big", "small") else (full, "big")
+    return (name, size) if size in SIZES.get(name, ()) else (full, "big")
 
 
 def builds_in_tf_keras(build: Callable) -> bool:
@@ -67,14 +71,18 @@ def builder(name: str, size: str = "big") -> Callable:
 
     Args:
         name: a key of `MODELS`.
-        size: "big" or "small", for networks that have sizes (`SIZED`).
+        size: one of its `SIZES`; of networks that have none any does.
 
     Raises:
-        UserError: no such network.
+        UserError: no such network, or not in this size.
     """
     if name not in MODELS:
         raise UserError(f"there is no model {name!r}; the models are {', '.join(MODELS)}")
-    return functools.partial(MODELS[name], size=size) if name in SIZED else MODELS[name]
+    if name not in SIZES:
+        return MODELS[name]
+    if size not in SIZES[name]:
+        raise UserError(f"--model_size={size}: {name} comes in {', '.join(SIZES[name])}")
+    return functools.partial(MODELS[name], size=size)
 
 
 def build(name: str, input_shape: tuple[int, int], size: str = "big") -> keras.Model:
@@ -102,8 +110,8 @@ def start(
         lite0_weights: as `imagenet.read_weights` takes it; "none": leave those layers.
         vgg_weights: as `vgg16.conv_weights` takes it; "none": leave those layers.
         wide_weights: weights of the big `lite_unet`. Empty: EfficientNet-Lite0's.
-        selfie_weights: MediaPipe's file (`selfie_start.py`), or weights of the small `selfie_net`.
-            Empty: start from chance.
+        selfie_weights: MediaPipe's file (`selfie_start.py`), or weights of the small `selfie_net`,
+            or, for the deep one, of the big one. Empty: start from chance.
         exactly: give MediaPipe's alphas as they are, where training goes on better from softer ones
             (`selfie_start.soften`).
 
@@ -136,14 +144,16 @@ def _few(pictures: np.ndarray) -> np.ndarray:
 def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path, exactly: bool) -> None:
     import selfie_start  # which needs LiteRT
 
-    small = build("selfie_net", model.input_shape[1:3], "small")
-    if path.suffix == ".tflite":
-        selfie_start.load_into(small, selfie_start.read_weights(path), _few(pictures))
+    is_file = path.suffix == ".tflite"
+    from_big = model.name == "selfie_net_deep" and not is_file
+    narrow = build("selfie_net", model.input_shape[1:3], "big" if from_big else "small")
+    if is_file:
+        selfie_start.load_into(narrow, selfie_start.read_weights(path), _few(pictures))
         if not exactly:
-            selfie_start.soften(small)
+            selfie_start.soften(narrow)
     else:
-        load_weights(small, path)
-    widening.widen(small, model)
+        load_weights(narrow, path)
+    widening.widen(narrow, model)
 
 
 def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:

@@ -33,6 +33,9 @@ BLOCKS = {
         (192, 5, 1, 48, "hard_silu", 48),
     ),
 }
+BLOCKS["deep"] = BLOCKS["big"]
+# Its stage at 1/32, the same numbers; what it says is added to what the blocks at 1/16 say.
+DEEP = ((288, 5, 2, 96, "hard_silu", 72), (384, 5, 1, 96, "hard_silu", 96))
 STEM = 16
 CONTEXT = 128
 # The file takes pixels in 0..1.
@@ -42,12 +45,16 @@ STD = (255, 255, 255)
 layers = keras.layers
 
 
-def _norm(x, name: str, activation: str = "linear"):
-    x = BatchNormalization(epsilon=1e-3, momentum=0.95, name=f"{name}_norm")(x)
+def _norm(x, name: str, activation: str = "linear", gamma: str = "ones"):
+    x = BatchNormalization(
+        epsilon=1e-3, momentum=0.95, gamma_initializer=gamma, name=f"{name}_norm"
+    )(x)
     return x if activation == "linear" else layers.Activation(activation)(x)
 
 
-def _conv(x, channels: int, name: str, activation="linear", kernel: int = 1, stride: int = 1):
+def _conv(
+    x, channels: int, name: str, activation="linear", kernel: int = 1, stride: int = 1, gamma="ones"
+):
     x = layers.Conv2D(
         channels,
         kernel,
@@ -57,7 +64,7 @@ def _conv(x, channels: int, name: str, activation="linear", kernel: int = 1, str
         kernel_initializer="he_normal",
         name=name,
     )(x)
-    return _norm(x, name, activation)
+    return _norm(x, name, activation, gamma)
 
 
 def _depthwise(x, kernel: int, name: str, activation: str, stride: int = 1):
@@ -86,6 +93,15 @@ def _block(x, name: str, inside: int, kernel: int, stride: int, out: int, activa
     return layers.Add()([x, y]) if stride == 1 and x.shape[-1] == out else y
 
 
+def _deep(x):
+    """What a stage at half of the size of `x` says, enlarged to it; before training, zeros."""
+    y = x
+    for number, block in enumerate(DEEP, start=1):
+        y = _block(y, f"deep{number}", *block)
+    y = _conv(y, x.shape[-1], "deep_narrow", gamma="zeros")
+    return layers.UpSampling2D(2, interpolation="bilinear")(y)
+
+
 def _level(x, skip, name: str):
     """One level of the decoder: `x` at twice its size, with what the encoder saw there."""
     channels = skip.shape[-1]
@@ -102,7 +118,8 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
 
     Args:
         input_shape: (height, width), multiples of 32.
-        size: "small", MediaPipe's, or "big", with more channels where the maps are smallest.
+        size: "small", MediaPipe's; "big", with more channels where its maps are smallest; or
+            "deep", the big one with a stage at half of their size.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
@@ -118,6 +135,8 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
         levels.append(x := y)
 
     x = levels.pop()
+    if size == "deep":
+        x = layers.Add()([x, _deep(x)])
     weights = layers.Conv2D(CONTEXT, 1, activation="sigmoid", name="context_excite")(_whole(x))
     x = layers.Multiply()([_conv(x, CONTEXT, "context", "relu"), weights])
     for number in (3, 2, 1):

@@ -1,7 +1,8 @@
 """Starts a wide network from a narrow one, so that it gives the same and has more to learn with.
 
 Net2Net (Chen, Goodfellow and Shlens, 1511.05641), with new channels of chance in place of copies:
-what is computed from old channels takes nothing from new ones at first.
+what is computed from old channels takes nothing from new ones at first. So may layers be new that
+add nothing at first.
 """
 
 import keras
@@ -13,11 +14,13 @@ def widen(narrow: keras.Model, wide: keras.Model) -> None:
     Args:
         narrow: a network of convolutions, depthwise convolutions, batch normalisations, and sums
             and products of maps.
-        wide: the same layers by the same names, with as many channels or more.
+        wide: the same layers by the same names, with as many channels or more; its other layers
+            stay as they are.
     """
+    old_layers = {layer.name for layer in narrow.layers}
     for layer in wide.layers:
         arrays = layer.get_weights()
-        if not arrays:
+        if not arrays or layer.name not in old_layers:
             continue
         for ours, theirs in zip(arrays, narrow.get_layer(layer.name).get_weights(), strict=True):
             old = tuple(slice(count) for count in theirs.shape)

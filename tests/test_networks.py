@@ -19,7 +19,7 @@ from network import MEAN, STD
 
 # Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN,
 # the U-Nets and the SelfieNets the moving mean and variance of each of their 11,855, 17,936,
-# 10,080, 3,144 and 1,976 channels.
+# 10,080, 3,144, 4,728 and 1,976 channels.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
@@ -27,6 +27,7 @@ NETWORKS = {
     "lite_unet_big": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
     "lite_unet_small": ("lite_unet", "small", 1_244_730, 12 + 2 * 10_080),
     "selfie_net_big": ("selfie_net", "big", 285_522, 12 + 2 * 3_144),
+    "selfie_net_deep": ("selfie_net", "deep", 541_338, 12 + 2 * 4_728),
     "selfie_net_small": ("selfie_net", "small", 108_394, 12 + 2 * 1_976),
 }
 SHAPE = (64, 32)
@@ -172,7 +173,7 @@ import numpy as np
 import losses
 import models
 images, matte = np.load("images.npy"), np.load("matte.npy")
-sizes = [(name, size) for name in models.SIZED for size in ("big", "small")]
+sizes = [(name, size) for name, all in models.SIZES.items() for size in all]
 for name, size in [*sizes, ("fast_scnn", "")]:
     model = models.build(name, images.shape[1:3], size)
     models.load_weights(model, f"{model.name}.weights.h5")

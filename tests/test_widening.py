@@ -67,5 +67,10 @@ def test_the_big_one_starts_from_weights_of_the_small_one(narrow, wide, tmp_path
     found = np.asarray(wide(images.astype(np.float32), training=False)["output"])
     assert found == pytest.approx(expected, abs=1e-6)
     wide.save_weights(tmp_path / "big.weights.h5")
+    deep = models.build("selfie_net", SHAPE, "deep")
+    models.start(deep, images, selfie_weights=tmp_path / "big.weights.h5")
+    found = np.asarray(deep(images.astype(np.float32), training=False)["output"])
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert deep.count_params() > 1.8 * wide.count_params()
     with pytest.raises(UserError, match="does not hold the weights of selfie_net_small"):
         models.start(wide, images, selfie_weights=tmp_path / "big.weights.h5")
