@@ -221,8 +221,8 @@ def _trained(weights: Path | None):
     import models
     from runs import weights_file
 
+    model = main_flags.model()
     if weights is None and FLAGS.selfie_weights and not FLAGS.weight_dir:
-        model = main_flags.model()
         # What it gives does not depend on the pictures of which it has its statistics.
         pictures = np.zeros((1, *model.input_shape[1:]), np.uint8)
         models.start(model, pictures, selfie_weights=FLAGS.selfie_weights, exactly=True)
@@ -233,7 +233,6 @@ def _trained(weights: Path | None):
         if not FLAGS.weight_dir and not shipped.is_file():
             raise UserError(f"no weights of {name}: train it, or give --weight_dir=FILE")
         weights = weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
-    model = main_flags.model()
     models.load_weights(model, weights)
     return model, weights
 

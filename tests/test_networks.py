@@ -215,3 +215,10 @@ def test_other_backends_predict_the_same_and_train(backend, tmp_path):
             for output, values in outputs.items():
                 # Other orders of summation, some fifty layers deep, in float32.
                 assert found[output] == pytest.approx(values, abs=1e-5)
+
+
+def test_a_size_that_a_network_does_not_come_in():
+    with pytest.raises(UserError, match="--model_size=deep: lite_unet comes in big, small"):
+        models.build("lite_unet", SHAPE, "deep")
+    assert models.split_name("selfie_net_deep") == ("selfie_net", "deep")
+    assert models.split_name("lite_unet_deep") == ("lite_unet_deep", "big")
