@@ -84,7 +84,7 @@ flags.DEFINE_string(
     "selfie_weights",
     "",
     "From which selfie_net starts: MediaPipe's selfie segmentation (.tflite), or weights of "
-    "a smaller one. Default: start from chance. Without training: what is evaluated, "
+    "the next smaller size. Default: start from chance. Without training: what is evaluated, "
     "applied or converted.",
 )
 flags.DEFINE_enum(
