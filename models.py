@@ -144,14 +144,14 @@ def _few(pictures: np.ndarray) -> np.ndarray:
 def _start_selfie_net(model: keras.Model, pictures: np.ndarray, path: Path, exactly: bool) -> None:
     import selfie_start  # which needs LiteRT
 
-    is_file = path.suffix == ".tflite"
-    from_big = model.name == "selfie_net_deep" and not is_file
-    narrow = build("selfie_net", model.input_shape[1:3], "big" if from_big else "small")
-    if is_file:
+    shape = model.input_shape[1:3]
+    if path.suffix == ".tflite":
+        narrow = build("selfie_net", shape, "small")
         selfie_start.load_into(narrow, selfie_start.read_weights(path), _few(pictures))
         if not exactly:
             selfie_start.soften(narrow)
     else:
+        narrow = build("selfie_net", shape, "big" if model.name == "selfie_net_deep" else "small")
         load_weights(narrow, path)
     widening.widen(narrow, model)
 

@@ -17,12 +17,12 @@ def widen(narrow: keras.Model, wide: keras.Model) -> None:
         wide: the same layers by the same names, with as many channels or more; its other layers
             stay as they are.
     """
-    old_layers = {layer.name for layer in narrow.layers}
+    old_layers = {layer.name: layer for layer in narrow.layers}
     for layer in wide.layers:
         arrays = layer.get_weights()
         if not arrays or layer.name not in old_layers:
             continue
-        for ours, theirs in zip(arrays, narrow.get_layer(layer.name).get_weights(), strict=True):
+        for ours, theirs in zip(arrays, old_layers[layer.name].get_weights(), strict=True):
             old = tuple(slice(count) for count in theirs.shape)
             if type(layer) is keras.layers.Conv2D and ours.ndim == 4:
                 ours[..., old[3]] = 0.0

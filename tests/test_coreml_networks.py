@@ -79,7 +79,6 @@ def test_parts_of_the_baselines(kind, tmp_path):
     ],
 )
 def test_the_real_networks(name, size, largest, tmp_path):
-    keras.utils.set_random_seed(0)
     trained = models.build(name, (64, 64), size)
     pictures = tiny_network.pictures(4, (64, 64))
     _liven(trained, pictures)
