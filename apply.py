@@ -96,6 +96,8 @@ def _apply() -> None:
         print("\n".join(map(str, written)))
         return
     target = _target(f"webcam{FLAGS.input}" if webcam else source.stem, is_video)
+    if FLAGS.background and Path(FLAGS.background).resolve() == target.resolve():
+        raise UserError(f"{target} would overwrite what it is made of")
     complete = True
     if webcam:
         video.record_webcam(int(FLAGS.input), target, effects, network, FLAGS.smooth)

@@ -50,6 +50,8 @@ def dispatch() -> None:
     data = _data_folders() if reads else []
     if FLAGS.preview_data:
         _preview_data(data)
+    if trains and FLAGS.evaluate:  # what is missing is said before the training, not after it
+        _testing_sets(data)
     weights = _train(data, run) if trains else None
     if FLAGS.evaluate or FLAGS.predict or FLAGS.convert or FLAGS.compress:
         _use(weights, data)
@@ -61,6 +63,12 @@ def _data_folders() -> list[str]:
     from sample_data import ensure_sample
 
     return [str(ensure_sample())]
+
+
+def _testing_sets(data: list[str]) -> dict:
+    from data_generator import find_pairs
+
+    return {folder: find_pairs([folder], "testing") for folder in data}
 
 
 def _preview_data(data: list[str]) -> None:
@@ -91,11 +99,11 @@ def _train(data: list[str], run) -> Path:
 
     resuming = run is not None
     start = None if resuming and run.has_state() else _start_weights()
-    if FLAGS.mixed_precision != "none":
-        keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
     keras.utils.set_random_seed(FLAGS.seed)
     # The loader forks its workers: before the network gives TensorFlow's threads work.
     training, validation = main_flags.batches(data)
+    if FLAGS.mixed_precision != "none":  # not for teachers, which the loader has
+        keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
     model = main_flags.model()
     if start:
         models.load_weights(model, start)
@@ -115,7 +123,8 @@ def _train(data: list[str], run) -> Path:
     counts = len(training.images), len(validation.images)
     run = _open_run(run, *counts)
     print(
-        f"{model.name}: {counts[0]} pictures train, {counts[1]} validate; run folder {run.folder}"
+        f"{model.name} at {FLAGS.input_shape}: {counts[0]} pictures train, {counts[1]} validate; "
+        f"run folder {run.folder}"
     )
     recipe = Recipe(
         epochs=main_flags.epochs(),
@@ -185,7 +194,6 @@ def _show_unseen(model, data: list[str], folder: Path) -> None:
 
 def _use(weights: Path | None, data: list[str]) -> None:
     """Evaluates, applies and converts: what was just trained, --weight_dir, or what we ship."""
-    import data_generator
     from evaluation import evaluate
     from prediction import model_matte_fn, predict
     from training import predict_batch
@@ -202,8 +210,7 @@ def _use(weights: Path | None, data: list[str]) -> None:
 
         matte_fn = refined(matte_fn, FLAGS.refine)
     if FLAGS.evaluate:
-        sets = {folder: data_generator.find_pairs([folder], "testing") for folder in data}
-        evaluate(matte_fn, sets, FLAGS.output)
+        evaluate(matte_fn, _testing_sets(data), FLAGS.output)
     if FLAGS.predict:
         for path in predict(matte_fn, FLAGS.predict, FLAGS.output):
             print(path)
@@ -263,8 +270,9 @@ def _export(model, weights: Path, training=None, validation=None) -> None:
         build = functools.partial(models.builder(FLAGS.model, FLAGS.model_size), size)
         plan = Plan(
             FLAGS.compress,
-            epochs=FLAGS.nb_epoch or 5,
-            lr=1e-4 if FLAGS.lr is None else FLAGS.lr,
+            # What a resumed training was started with is not for what comes after it.
+            epochs=FLAGS.nb_epoch if FLAGS["nb_epoch"].present else 5,
+            lr=FLAGS.lr if FLAGS["lr"].present else 1e-4,
             sparsity=FLAGS.sparsity,
             clusters=FLAGS.clusters,
         )

@@ -52,8 +52,8 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "input_shape",
     "",
-    "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH. Default: that of --weight_dir's run; else "
-    "256, and 256x256 for selfie_net.",
+    "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH. Default: that of --weight_dir's run, but "
+    "not where it is trained on; else 256, and 256x256 for selfie_net.",
 )
 flags.DEFINE_string(
     "weight_dir",
@@ -220,6 +220,10 @@ def check() -> None:
         parse_input_shape(FLAGS.input_shape)
     if FLAGS.finetune and not FLAGS.weight_dir:
         raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
+    if FLAGS.convert or FLAGS.compress:
+        from export.convert import check_request
+
+        check_request(FLAGS.tflite_name or "network", FLAGS.formats)
     for path in FLAGS.predict:
         if not Path(path).exists():
             raise UserError(f"there is no {path}")

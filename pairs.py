@@ -65,7 +65,9 @@ def find_pairs(
         if not Path(folder).is_dir():
             raise UserError(f"no such data folder: {folder}")
         root = Path(folder).resolve()
-        blank = root.name.startswith("Blank")
+        # A link's own name counts, too.
+        names = root.name, os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119
+        blank = any(name.startswith("Blank") for name in names)
         if any((root / each).is_dir() for each in SUBSETS):
             root /= subset
             if not root.is_dir():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from files import UserError, replacing
 
@@ -70,7 +70,8 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
     Grey, palette, 1-bit and CMYK pictures become RGB; 16 bits per channel are scaled to 8. A
     transparent picture is laid on white, as a browser's page would show it: what lies under alpha 0
-    is undefined and often garbage. Of an animation, the first frame is taken.
+    is undefined and often garbage. Colours of another space (phones' Display P3, Adobe RGB, a
+    printer's) become sRGB by the picture's profile. Of an animation, the first frame is taken.
 
     Raises:
         PictureError: the file is missing, truncated, not a picture, or a decompression bomb.
@@ -79,6 +80,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     if isinstance(picture, np.ndarray) or _is_deep(picture):
         array = _to_8_bits(np.asarray(picture), path)
         return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
+    picture = _in_srgb(picture)
     if picture.has_transparency_data:
         rgba = _convert(picture, "RGBA", path)
         picture = Image.new("RGBA", rgba.size, "white")
@@ -180,6 +182,22 @@ def _upright(picture: Image.Image) -> Image.Image:
     except Exception:  # EXIF that cannot be parsed says nothing about the rotation
         return picture
     return ImageOps.exif_transpose(picture) if orientation in range(2, 9) else picture
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """The picture in sRGB, if a profile says that it is in something else."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+        if "sRGB" in ImageCms.getProfileDescription(profile):
+            return picture
+        mode = "RGBA" if picture.has_transparency_data else "RGB"
+        if picture.mode == "P":
+            picture = picture.convert(mode)
+        return ImageCms.profileToProfile(
+            picture, profile, ImageCms.createProfile("sRGB"), outputMode=mode
+        )
+    except (KeyError, OSError, ValueError, ImageCms.PyCMSError):
+        return picture  # there is none, it is damaged, or it is another colour mode's
 
 
 def _convert(picture: Image.Image, mode: str, path: str | os.PathLike) -> Image.Image:

@@ -12,6 +12,8 @@ those of `training` sub-folders, in any layout that training knows; NEW/SET/trai
 PFCN+'s, to be given to main.py --data=NEW/SET. --suspects and --blank ask a trained --model.
 """
 
+import filecmp
+import itertools
 import shutil
 from pathlib import Path
 
@@ -162,14 +164,16 @@ def _blank(output: Path) -> None:
     found = find_empty(_matte_fn(), photos, FLAGS.person_share)
     if not found:
         raise UserError(f"{', '.join(FLAGS.blank)}: no photo in which nobody is, of {len(photos)}")
-    taken: set[str] = set()
     for photo, _ in found:
         # Pictures of two folders may have one name.
-        name = photo.name if photo.name not in taken else f"{photo.parent.name}_{photo.name}"
-        taken.add(name)
-        if not (output / name).exists():
-            with replacing(output / name) as path:
-                shutil.copyfile(photo, path)
+        numbered = (f"{number}_{photo.name}" for number in itertools.count(2))
+        for name in itertools.chain([photo.name], numbered):
+            if not (output / name).exists():
+                with replacing(output / name) as path:
+                    shutil.copyfile(photo, path)
+                break
+            if filecmp.cmp(photo, output / name, shallow=False):
+                break
     print(f"{output}: {len(found)} of {len(photos)} photos, in which nobody was found")
 
 

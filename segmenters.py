@@ -56,8 +56,8 @@ def open_model(
         text: `FILE.tflite`, `NAME=FILE.tflite`, or `NETWORK=WEIGHTS` with one of our networks
             (`fast_scnn`, `mattingnet_small`, ...) and a `.weights.h5` file or a run's folder.
         input_range: for `.tflite` files that do not say what they take, a key of `INPUT_RANGES`.
-        input_shape: (height, width) of networks that are given as weights; None: the network's
-            default.
+        input_shape: (height, width) of networks that are given as weights; None: that of the
+            weights' run, or else the network's default.
 
     Raises:
         UserError: no such file, not a model, not a segmentation of one class.
@@ -135,12 +135,13 @@ def _convert(name: str, weights: Path, input_shape: tuple[int, int] | None) -> b
     start_keras()
     import models
     from export import tflite
-    from runs import weights_file
+    from runs import network_of, weights_file
 
     family, size = models.split_name(name)
-    shape = input_shape or parse_input_shape(default_input_shape(family))
-    model = models.build(family, shape, size)
-    models.load_weights(model, weights_file(weights))
+    weights = weights_file(weights)
+    shape = network_of(weights).get("input_shape") or default_input_shape(family)
+    model = models.build(family, input_shape or parse_input_shape(shape), size)
+    models.load_weights(model, weights)
     return tflite.convert(models.for_inference(model), "float32")
 
 

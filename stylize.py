@@ -92,7 +92,9 @@ flags.DEFINE_integer("seed", 0, "Seed of weights, crops and noise.", 0, 2**32 - 
 flags.DEFINE_integer("iterations", 200, "Steps of the optimizer.", 1)
 flags.DEFINE_enum("optimizer", "lbfgs", ("lbfgs", "adam"), "The optimizer.")
 flags.DEFINE_enum("start", "content", ("content", "noise"), "What is changed step by step.")
-flags.DEFINE_integer("save_every", 0, "Also write the picture after every so-manieth step.", 0)
+flags.DEFINE_integer(
+    "save_every", 0, "Also write the picture after every so-manieth step: NAME_STYLE_gatys/.", 0
+)
 
 # --convert alone.
 flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
@@ -238,7 +240,7 @@ def _paint_by_gatys() -> None:
     def paint(photo, target):
         def watch(iteration, terms, picture):
             if FLAGS.save_every and iteration % FLAGS.save_every == 0:
-                write_png(target.with_name(f"{target.stem}_{iteration:04}.png"), picture)
+                write_png(target.with_suffix("") / f"{iteration:04}.png", picture)
 
         return blend(photo, gatys.paint(photo, painting, weights, settings, watch), FLAGS.strength)
 

@@ -26,7 +26,7 @@ class Teachers:
             stands here twice counts twice.
         share: of the teachers in the new mattes, 0..1; the rest is the label's.
         input_range: of files that do not say what they take, see `segmenters.INPUT_RANGES`.
-        input_shape: (height, width) of networks given as weights; None: the network's default.
+        input_shape: (height, width) of networks given as weights; None: see `open_model`.
 
     Raises:
         UserError: a model cannot be opened, `share` is out of range.

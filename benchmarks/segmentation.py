@@ -43,7 +43,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "input_shape",
     "",
-    "HEIGHT or HEIGHTxWIDTH of networks given as weights. Default: 256; selfie_net: 256x256.",
+    "HEIGHT or HEIGHTxWIDTH of networks given as weights. Default: that of their run; else 256, "
+    "and 256x256 for selfie_net.",
 )
 flags.DEFINE_integer("rounds", 50, "Runs of each model that are timed.", lower_bound=1)
 flags.DEFINE_string("output", "output", "The folder to write into.")

@@ -29,6 +29,8 @@ def multilevel(image: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.nda
     Returns:
         F and B, each as `image`.
     """
+    if alpha.size < 2:  # of a single pixel it cannot make a smaller picture
+        return image, image
     scale = 255 if image.dtype == np.uint8 else 1
     solved = load_pymatting().estimate_foreground_ml(
         image / np.float32(scale), alpha, return_background=True

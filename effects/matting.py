@@ -5,6 +5,8 @@ import functools
 import importlib.util
 import io
 import logging
+import os
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -167,11 +169,34 @@ def make_trimap(alpha: np.ndarray, band: int) -> np.ndarray:
 def load_pymatting():
     """pymatting, which compiles itself for most of a minute where it is first imported."""
     folder = Path(importlib.util.find_spec("pymatting").origin).parent
-    if not any(folder.glob("*/__pycache__/*.nbi")):
+    if not os.access(folder, os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", _cache_folder())
+    if not any(Path(os.environ.get("NUMBA_CACHE_DIR", folder)).rglob("*.nbi")):
         log.info("pymatting compiles itself: once, for about 40 seconds")
     import pymatting
 
     return pymatting
+
+
+def _cache_folder() -> str:
+    """The user's own folder for what numba compiles, or, where none can be made, a temporary one.
+
+    Numba looks for one by itself, and raises where it finds none.
+    """
+    try:
+        folder = Path.home() / ".cache" / "numba"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        pass
+    return _scratch().name
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    """Lasts as long as the process."""
+    return tempfile.TemporaryDirectory(prefix="numba")
 
 
 def _around(alpha: np.ndarray, shape: tuple[int, int], margin: int) -> placing.Window | None:

@@ -107,6 +107,8 @@ def load_keras(weights: str | os.PathLike, input_shape: str = "") -> Network:
     from runs import network_of
 
     weights = Path(weights)
+    if not weights.is_file():
+        raise UserError(f"there is no {weights}")
     found = network_of(weights)
     if not found:
         raise UserError(

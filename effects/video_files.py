@@ -11,12 +11,16 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from files import UserError
+from preprocess import resize
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mpg", ".mpeg", ".ts", ".wmv"}
+SUFFIXES |= {".mts", ".m2ts", ".flv", ".ogv"}
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TRANSPARENT = (".mov", ".webm")
 
 _AUDIO_RATE = 48_000
+_NOT_IN_MOV = ("opus", "flac")  # FFmpeg counts them in, and refuses them when it begins the file
+_SMPTE_170M = 6  # the matrix of BT.601 by another number, which PyAV has no name for
 _HD = 720  # rows from which untagged videos are in the colours of BT.709, as players assume
 
 
@@ -37,7 +41,7 @@ class Frame:
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
     """A decoded frame as uint8 RGB (H, W, 3), in its own colour space, turned as it says."""
-    space = frame.colorspace
+    space = Colorspace.ITU601 if frame.colorspace == _SMPTE_170M else frame.colorspace
     if space not in list(Colorspace):
         space = Colorspace.ITU709 if frame.height >= _HD else Colorspace.ITU601
     image = frame.to_ndarray(format="rgb24", src_colorspace=space)
@@ -49,7 +53,8 @@ class VideoReader:
     """A video file, decoded as it is iterated over.
 
     Iterating gives a `Frame` for each picture, and each packet of audio as it lies in the file.
-    Damaged frames are passed over.
+    Damaged frames are passed over. Times count from the start of the file: recordings of television
+    begin hours after 0. All frames get the size of the first.
 
     Attributes:
         time_base: seconds of a unit of `Frame.pts`.
@@ -78,6 +83,7 @@ class VideoReader:
         self.rate = self._video.average_rate or self._video.guessed_rate or Fraction(30)
         self.audio = next(iter(self._container.streams.audio), None)
         self.broken = 0
+        self._start = Fraction(max(self._container.start_time or 0, 0), av.time_base)
         seconds = (self._container.duration or 0) / av.time_base
         self.frames = self._video.frames or round(seconds * self.rate) or None
 
@@ -95,6 +101,7 @@ class VideoReader:
             waiting = item
         if waiting is not None:
             end = (self._video.start_time or 0) + (self._video.duration or 0)
+            end -= self._ticks(self.time_base)
             waiting.duration = max(end - waiting.pts, 0) or waiting.duration
             yield waiting
         if self.broken:  # of a file that ends early, all the rest is missing
@@ -103,10 +110,13 @@ class VideoReader:
     def _items(self) -> Iterator[Frame | av.Packet]:
         """The same, but for the durations."""
         streams = [self._video] + ([self.audio] if self.audio else [])
-        last = None
+        last = shape = None
         for packet in self._packets(streams):
             if packet.stream is self.audio:
                 if packet.dts is not None:
+                    packet.dts -= self._ticks(packet.time_base)
+                    if packet.pts is not None:
+                        packet.pts -= self._ticks(packet.time_base)
                     yield packet
                 continue
             if packet.is_corrupt:  # only part of it is in the file
@@ -117,11 +127,17 @@ class VideoReader:
                     self.broken += 1
                     continue
                 # A frame without a time, or one before the last, comes right after that.
-                pts = frame.pts
+                pts = None if frame.pts is None else frame.pts - self._ticks(self.time_base)
                 if last is not None and (pts is None or pts <= last):
                     pts = last + 1
                 last = pts or 0
-                yield Frame(upright(frame), last, frame.duration or 0)
+                image = upright(frame)
+                shape = shape or image.shape[:2]
+                yield Frame(resize(image, shape), last, frame.duration or 0)
+
+    def _ticks(self, time_base: Fraction) -> int:
+        """The start of the file in units of `time_base`."""
+        return round(self._start / time_base)
 
     def _packets(self, streams: list) -> Iterator[av.Packet]:
         try:
@@ -233,7 +249,9 @@ class VideoWriter:
             self._container.mux(packet)
 
     def _add_audio(self, audio: av.AudioStream) -> None:
-        if audio.codec_context.name in self._container.supported_codecs:
+        name = audio.codec_context.codec.canonical_name
+        refused = self._container.format.name == "mov" and name in _NOT_IN_MOV
+        if audio.codec_context.name in self._container.supported_codecs and not refused:
             self._audio = self._container.add_stream_from_template(audio)
             return
         codec = "libopus" if self._container.format.name == "webm" else "aac"

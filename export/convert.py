@@ -17,6 +17,7 @@ from export.formats import (
     Source,
     Tolerance,
     Violation,
+    check_format,
     load_format,
 )
 from export.report import Case, Result
@@ -181,6 +182,17 @@ def _chosen(
         others = ", ".join(name for name in formats if name not in rgba)
         raise UserError(f"there is no Android (RGBA) variant of {others}")
     return rgba
+
+
+def check_request(name: str, formats: Sequence[str] | None) -> None:
+    """Refuses what `convert_all` would, without loading what writes the formats.
+
+    Raises:
+        UserError: a bad name, or unknown formats.
+    """
+    _checked_name(name)
+    for each in formats or ():
+        check_format(each)
 
 
 def _checked_name(name: str) -> str:

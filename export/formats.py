@@ -123,12 +123,17 @@ class Format:
     rgba: bool = False
 
 
+def check_format(name: str) -> None:
+    """Raises UserError: there is no such format."""
+    if name not in FORMATS:
+        raise UserError(f"there is no export format {name!r}; the formats are {', '.join(FORMATS)}")
+
+
 def load_format(name: str) -> Format:
     """The format `name`, importing what it needs.
 
     Raises:
         UserError: no such format.
     """
-    if name not in FORMATS:
-        raise UserError(f"there is no export format {name!r}; the formats are {', '.join(FORMATS)}")
+    check_format(name)
     return importlib.import_module(FORMATS[name]).FORMATS[name]

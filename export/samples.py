@@ -28,8 +28,8 @@ class Samples:
 def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100) -> Samples:
     """Reads up to `count` pairs to calibrate with and as many others to check with.
 
-    They are spread evenly over the folders' `training` and `testing` sub-folders; where there are
-    none, over the two sides of the usual split by name.
+    They are spread evenly over the folders' `training` and `testing` sub-folders; of a folder
+    without `testing`, over the two halves of a split by name.
 
     Args:
         folders: as `data_generator.find_pairs` takes them; none: the built-in sample.
@@ -50,13 +50,17 @@ def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100
             "the built-in sample, one person only: it shows that the files equal the Keras model, "
             "not how good that is; calibrate with your own pictures (--data)"
         )
-    training = data_generator.find_pairs(folders, "training")
-    try:
-        testing = data_generator.find_pairs(folders, "testing")
-    except UserError:
-        testing = training
-    if testing == training and len(training) > 1:
-        training, testing = data_generator.split(training, 0.5)
+    training, testing = [], []
+    for folder in folders:
+        trained = data_generator.find_pairs([folder], "training")
+        try:
+            tested = data_generator.find_pairs([folder], "testing")
+        except UserError:
+            tested = trained
+        if tested == trained and len(trained) > 1:
+            trained, tested = data_generator.split(trained, 0.5)
+        training += trained
+        testing += tested
     calibration = data_generator.load(evenly(training, count), size)
     checked = data_generator.load(evenly(testing, count), size)
     return Samples(calibration.images, checked.images, checked.mattes, source)

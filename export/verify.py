@@ -89,7 +89,8 @@ def rounding_error(model: Any, pictures: np.ndarray) -> float:
     def precise(layer):
         return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
 
-    exact = keras.models.clone_model(model, clone_function=precise)
+    # Recursive: the network that takes RGBA has the one that takes RGB as a layer.
+    exact = keras.models.clone_model(model, clone_function=precise, recursive=True)
     exact.set_weights(model.get_weights())
     return float(np.abs(keras_alphas(exact, pictures) - keras_alphas(model, pictures)).max())
 

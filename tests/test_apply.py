@@ -123,6 +123,7 @@ def test_nobody_is_noted(tmp_path):
         (["--input=PHOTO", "--output=out.gif"], "written as one of"),
         (["--input=PHOTO", "--output=PHOTO"], "would overwrite what it is made of"),
         (["--input=PHOTO", "--effect=cutout", "--output=out.jpg"], "holds no transparency"),
+        (["--input=PHOTO", "--model=gone.weights.h5"], "there is no gone.weights.h5"),
     ],
 )
 def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, flags, message):
@@ -131,6 +132,16 @@ def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, flags, message):
     assert status == 1
     assert message in err and err.startswith("error: ") and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_background_is_not_overwritten(portrait, tmp_path):
+    beach = tmp_path / "beach.png"
+    Image.new("RGB", (40, 30), "blue").save(beach)
+    before = beach.read_bytes()
+    flags = [f"--input={portrait}", "--effect=replace", f"--background={beach}"]
+    status, _, err = run(*flags, f"--output={beach}")
+    assert status == 1 and "would overwrite what it is made of" in err
+    assert beach.read_bytes() == before
 
 
 def test_a_photo_needs_no_tensorflow(portrait, tmp_path):

@@ -48,6 +48,13 @@ def test_both_layers_give_the_picture_again(mixed, estimate):
     assert np.abs(again.astype(int) - image).mean() < 1.0
 
 
+@pytest.mark.parametrize("estimate", [foreground.multilevel, foreground.blur_fusion])
+def test_a_single_pixel_is_its_own_colour(estimate):
+    image, alpha = np.full((1, 1, 3), 90, np.uint8), np.full((1, 1), 0.5, np.float32)
+    for layer in estimate(image, alpha):
+        assert np.array_equal(layer, image)
+
+
 def test_blur_fusion_leaves_what_is_not_soft(mixed):
     image, _, _, alpha = mixed
     hard = (alpha >= 0.5).astype(np.float32)

@@ -1,5 +1,7 @@
 """From a coarse alpha to the photograph's full size, against a matte that is known."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -55,3 +57,12 @@ def test_trimap():
     trimap = matting.make_trimap(alpha, 4)
     assert (trimap[:, :26] == 0).all() and (trimap[:, 34:] == 1).all()
     assert (trimap[:, 26:34] == 0.5).all()
+
+
+def test_where_numba_keeps_what_it_compiles(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert matting._cache_folder() == str(tmp_path / ".cache" / "numba")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))  # in which no folder can be made
+    temporary = Path(matting._cache_folder())
+    assert temporary.is_dir() and tmp_path not in temporary.parents

@@ -6,16 +6,28 @@ import re
 
 import command_line
 import pytest
+import tiny_portraits
 
 import main
 import models
-from export import FORMATS, tflite
+from export import FORMATS, load_samples, tflite
 from export.formats import Tolerance
 
 
 def test_formats_are_those_that_the_help_names():
     (names,) = re.findall(r"exported: (.*)\. Default", main.FLAGS["formats"].help)
     assert set(re.findall(r"\w+(?=[,;]| \(|$)", names)) == FORMATS.keys()
+
+
+def test_no_picture_both_calibrates_and_checks(tmp_path):
+    """Whether folders have a `testing` sub-folder or not; and all that have one are checked."""
+    folders = [tmp_path / name for name in ("both", "plain", "half")]
+    for seed, part in enumerate(("both/training", "both/testing", "plain", "half/training")):
+        tiny_portraits.write(tmp_path / part, 4, (32, 32), seed)
+    samples = load_samples(folders, (32, 32))
+    calibrates, checks = ({p.tobytes() for p in s} for s in (samples.calibration, samples.pictures))
+    assert not calibrates & checks and len(calibrates | checks) == 16
+    assert {p.tobytes() for p in tiny_portraits.draw(4, (32, 32), 1)[0]} <= checks
 
 
 @pytest.mark.slow

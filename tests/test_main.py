@@ -116,6 +116,12 @@ def test_wrong_flags(arguments, message):
         ("--predict=gone.jpg", "there is no gone.jpg"),
         ("--predict=file --weight_dir=empty", r"there is no EPOCH-VALLOSS.weights.h5 in empty"),
         ("--resume=True --checkpoint_path=gone", "no run to resume in gone: .*"),
+        ("--train=True --data=data --convert=True --formats=int9", ".*no export format 'int9'.*"),
+        (
+            "--train=True --data=data --compress=qat --tflite_name=a/b",
+            "'a/b' cannot be the name of files: .*",
+        ),
+        ("--train=True --data=half --evaluate=True", "half has no testing sub-folder"),
         ("--preview_data=file/a.png --data=data", "cannot write file/a.png: file is a file"),
     ],
 )
@@ -124,6 +130,7 @@ def test_what_a_user_can_get_wrong(arguments, message, here):
     (here / "file").touch()
     (here / "text.h5").write_text("not weights")
     tiny_portraits.write(here / "one", 1, (32, 32))
+    tiny_portraits.write(here / "half" / "training", 4, (32, 32))
     options = ["--input_shape=32x32", "--workers=0", "--augment=none", "--model_size=small"]
     status, out, err = command_line.run(*options, *arguments.split())
     assert status == 1 and "best checkpoint" not in out

@@ -20,7 +20,9 @@ from PIL import Image
 from test_main import FINETUNE, TRAIN
 
 import models
+import segmenters
 import training
+from export import compress
 from runs import network_of
 
 EPOCHS = 6
@@ -107,6 +109,7 @@ def test_a_run_tells_which_network_it_is_of(trained, tmp_path):
         "model_size": "small",
         "input_shape": "32x32",
     }
+    assert segmenters.open_model(f"mattingnet_small={run}").input_shape == (32, 32)
     predict = (f"--predict={folder / 'photo.jpg'}", f"--weight_dir={run}")
     status, _, err = command_line.run(*predict, f"--output={tmp_path}")
     assert status == 0, err
@@ -159,6 +162,21 @@ def test_a_resumed_finetuning_keeps_its_rate(trained, tmp_path, monkeypatch):
     assert [rate for rate, *_ in started] == [0.001, 0.001]
     assert all("bfloat16" in types for _, *types in started)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_compressing_after_a_resumed_training_has_its_own_plan(trained, tmp_path, monkeypatch):
+    """Not the rate and the epochs that the training was started with."""
+    folder, _ = trained
+    run = only(folder, "runs/*")
+    plans = []
+    monkeypatch.setattr(training, "train", lambda *args: next(run.glob("*.h5")))
+    monkeypatch.setattr(compress, "compress", lambda *args, **options: plans.append(args[4]))
+    status, _, err = command_line.run(
+        *("--resume=True", f"--checkpoint_path={run}", "--workers=0"),
+        *("--compress=qat", f"--output={tmp_path}"),
+    )
+    assert status == 0, err
+    assert [(plan.method, plan.epochs, plan.lr) for plan in plans] == [("qat", 5, 1e-4)]
 
 
 def wait_for(condition, process, seconds):

@@ -65,6 +65,12 @@ def test_training_and_testing_folders_are_honoured(tmp_path):
         find_pairs([tmp_path / "one"], "testing")
 
 
+def test_a_link_may_be_called_blank(tmp_path):
+    touch(tmp_path / "photos", "1.jpg")
+    (tmp_path / "Blank_link").symlink_to(tmp_path / "photos")
+    assert found(tmp_path / "Blank_link") == [("1.jpg", None)]
+
+
 def test_accents_match_in_either_spelling(tmp_path):
     touch(tmp_path, "img/J\u00fcrgen.jpg", "alpha/Ju\u0308rgen.png")
     assert len(found(tmp_path)) == 1

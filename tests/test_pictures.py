@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from files import UserError
 from pictures import PictureError, list_images, read_image, read_matte, write_png
@@ -139,3 +139,27 @@ def test_write_png_reads_back(tmp_path, mode):
     write_png(tmp_path / "new" / "ä.png", noise(shape))
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new" / "ä.png")), noise(shape))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["ä.png"]
+
+
+def profile_with_red_and_green_swapped() -> bytes:
+    """sRGB's, but what it says of red is said of green; it is not called sRGB."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = data.index(b"rXYZ") + 4, data.index(b"gXYZ") + 4
+    data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
+    return bytes(data).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colours_follow_the_profile(tmp_path, halves, mode):
+    halves.convert(mode).save(tmp_path / "a.png", icc_profile=profile_with_red_and_green_swapped())
+    read = read_image(tmp_path / "a.png").astype(int)
+    assert np.abs(read[:, :16] - (0, 255, 0)).max() <= 2
+    assert np.abs(read[:, 16:] - BLUE).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB"])
+def test_profiles_that_do_not_fit_are_passed_over(tmp_path, halves, mode):
+    profile = b"damaged" if mode == "RGB" else profile_with_red_and_green_swapped()
+    halves.convert(mode).save(tmp_path / "a.png", icc_profile=profile)
+    expected = np.asarray(halves.convert(mode).convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)

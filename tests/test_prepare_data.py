@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_portraits
 from conftest import ROOT
+from PIL import Image
 from tiny_portraits import standing
 
 import preparation
@@ -127,6 +128,21 @@ def test_exclusions(tmp_path):
     assert preparation.read_exclusions(listed) == {"street/00001", "desk/é"}
     with pytest.raises(UserError, match="cannot read"):
         preparation.read_exclusions(tmp_path / "none.txt")
+
+
+def test_photos_of_one_name_are_all_kept(tmp_path):
+    for level, folder in enumerate("abc"):
+        (tmp_path / folder / "images").mkdir(parents=True)
+        Image.new("L", (60, 80), 60 * level).save(tmp_path / folder / "images" / "1.png")
+    target = tmp_path / "Blank_all"
+    for folders in ("ab", "cb"):  # the second adds to what is there
+        photos = ",".join(str(tmp_path / folder / "images") for folder in folders)
+        result = run(f"--blank={photos}", f"--output={target}")
+        assert result.returncode == 0, result.stderr
+        assert "2 of 2 photos" in result.stdout
+    kept = {path.name: path.read_bytes() for path in target.iterdir()}
+    assert kept.keys() == {"1.png", "2_1.png", "3_1.png"}
+    assert set(kept.values()) == {path.read_bytes() for path in tmp_path.glob("?/images/1.png")}
 
 
 def test_command_line(street, tmp_path):

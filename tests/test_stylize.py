@@ -124,5 +124,6 @@ def test_gatys_leaves_pictures_on_the_way(tmp_path):
         folder=tmp_path,
     )
     assert done.returncode == 0 and "style=" in done.stderr, done.stderr
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == [f"photo_wave_gatys{end}.png" for end in ("", "_0002", "_0004")]
+    out = tmp_path / "out"
+    names = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
+    assert names == ["photo_wave_gatys.png", *(f"photo_wave_gatys/000{n}.png" for n in (2, 4))]
