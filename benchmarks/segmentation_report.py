@@ -65,7 +65,8 @@ def plot(report: dict) -> np.ndarray:
     colours = colormaps["tab10" if len(models) <= 10 else "turbo"].resampled(len(models))
     sets = [name for name, summary in models[0]["sets"].items() if summary["mean"]]
     columns = max(len(sets), 1)
-    figure = Figure(figsize=(3.6 * columns + 0.6, 7.4), layout="constrained")
+    legend_rows = -(-len(models) // columns)  # a name is about as wide as a column
+    figure = Figure(figsize=(3.6 * columns + 0.6, 7 + 0.25 * legend_rows), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     panels = figure.subplots(len(_PLOTTED), columns, squeeze=False, sharex=True)
     for column, name in enumerate(sets):
@@ -77,7 +78,7 @@ def plot(report: dict) -> np.ndarray:
             axes.margins(0.15)
             axes.grid(alpha=0.3)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), 4))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), columns))
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
