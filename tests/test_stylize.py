@@ -123,7 +123,7 @@ def test_gatys_leaves_pictures_on_the_way(tmp_path):
         *("--save_every=2", "--style_size=32", "--vgg_weights=vgg.npz", "--output=out"),
         folder=tmp_path,
     )
-    assert done.returncode == 0 and "style=" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
     assert names == ["photo_wave_gatys.png", *(f"photo_wave_gatys/000{n}.png" for n in (2, 4))]
