@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 
 import cli
-from files import UserError
+from files import UserError, refuse_overwriting
 
 FLAGS = flags.FLAGS
 VERBS = ("input", "serve")
@@ -96,8 +96,8 @@ def _apply() -> None:
         print("\n".join(map(str, written)))
         return
     target = _target(f"webcam{FLAGS.input}" if webcam else source.stem, is_video)
-    if FLAGS.background and Path(FLAGS.background).resolve() == target.resolve():
-        raise UserError(f"{target} would overwrite what it is made of")
+    if FLAGS.background:
+        refuse_overwriting(target, FLAGS.background)
     complete = True
     if webcam:
         video.record_webcam(int(FLAGS.input), target, effects, network, FLAGS.smooth)

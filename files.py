@@ -12,6 +12,12 @@ class UserError(Exception):
     """Something that a user can put right: shown as one line, exit status 1, no stack trace."""
 
 
+def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -> None:
+    """Raises UserError: `target` is one of the files that it is to be made of."""
+    if Path(target).resolve() in [Path(source).resolve() for source in sources]:
+        raise UserError(f"{target} would overwrite what it is made of")
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is synced and renamed over `path`.

@@ -50,11 +50,11 @@ def dispatch() -> None:
     data = _data_folders() if reads else []
     if FLAGS.preview_data:
         _preview_data(data)
-    if trains and FLAGS.evaluate:  # what is missing is said before the training, not after it
-        _testing_sets(data)
+    # Before a training, so that what is missing is not said after it.
+    testing = _testing_sets(data) if FLAGS.evaluate else {}
     weights = _train(data, run) if trains else None
     if FLAGS.evaluate or FLAGS.predict or FLAGS.convert or FLAGS.compress:
-        _use(weights, data)
+        _use(weights, data, testing)
 
 
 def _data_folders() -> list[str]:
@@ -192,7 +192,7 @@ def _show_unseen(model, data: list[str], folder: Path) -> None:
         print(f"a photo it was not trained on: {path}")
 
 
-def _use(weights: Path | None, data: list[str]) -> None:
+def _use(weights: Path | None, data: list[str], testing: dict) -> None:
     """Evaluates, applies and converts: what was just trained, --weight_dir, or what we ship."""
     from evaluation import evaluate
     from prediction import model_matte_fn, predict
@@ -210,7 +210,7 @@ def _use(weights: Path | None, data: list[str]) -> None:
 
         matte_fn = refined(matte_fn, FLAGS.refine)
     if FLAGS.evaluate:
-        evaluate(matte_fn, _testing_sets(data), FLAGS.output)
+        evaluate(matte_fn, testing, FLAGS.output)
     if FLAGS.predict:
         for path in predict(matte_fn, FLAGS.predict, FLAGS.output):
             print(path)

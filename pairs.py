@@ -66,8 +66,7 @@ def find_pairs(
             raise UserError(f"no such data folder: {folder}")
         root = Path(folder).resolve()
         # A link's own name counts, too.
-        names = root.name, os.path.basename(os.path.abspath(folder))  # noqa: PTH100, PTH119
-        blank = any(name.startswith("Blank") for name in names)
+        blank = any(each.name.startswith("Blank") for each in (root, Path(folder).absolute()))
         if any((root / each).is_dir() for each in SUBSETS):
             root /= subset
             if not root.is_dir():

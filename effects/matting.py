@@ -169,8 +169,8 @@ def make_trimap(alpha: np.ndarray, band: int) -> np.ndarray:
 def load_pymatting():
     """pymatting, which compiles itself for most of a minute where it is first imported."""
     folder = Path(importlib.util.find_spec("pymatting").origin).parent
-    if not os.access(folder, os.W_OK):
-        os.environ.setdefault("NUMBA_CACHE_DIR", _cache_folder())
+    if "NUMBA_CACHE_DIR" not in os.environ and not os.access(folder, os.W_OK):
+        os.environ["NUMBA_CACHE_DIR"] = _cache_folder()
     if not any(Path(os.environ.get("NUMBA_CACHE_DIR", folder)).rglob("*.nbi")):
         log.info("pymatting compiles itself: once, for about 40 seconds")
     import pymatting

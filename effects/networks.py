@@ -99,6 +99,9 @@ def load_keras(weights: str | os.PathLike, input_shape: str = "") -> Network:
     Raises:
         UserError: no such file, or no known network.
     """
+    weights = Path(weights)
+    if not weights.is_file():
+        raise UserError(f"there is no {weights}")
     start_keras()
     import keras
 
@@ -106,9 +109,6 @@ def load_keras(weights: str | os.PathLike, input_shape: str = "") -> Network:
     from preprocess import parse_input_shape
     from runs import network_of
 
-    weights = Path(weights)
-    if not weights.is_file():
-        raise UserError(f"there is no {weights}")
     found = network_of(weights)
     if not found:
         raise UserError(

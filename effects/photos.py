@@ -10,7 +10,7 @@ from PIL import Image
 from effects.catalogue import Effects
 from effects.matting import matte
 from effects.networks import Network
-from files import UserError, replacing
+from files import UserError, refuse_overwriting, replacing
 from photographs import work_through
 from pictures import read_image, write_png
 
@@ -89,8 +89,7 @@ def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
 
 
 def _check_target(source: str | os.PathLike, target: str | os.PathLike, effects: Effects) -> None:
-    if Path(source).resolve() == Path(target).resolve():
-        raise UserError(f"{target} would overwrite what it is made of")
+    refuse_overwriting(target, source)
     suffix = Path(target).suffix.lower()
     if suffix not in WRITABLE:
         raise UserError(f"{target}: a picture is written as one of {', '.join(WRITABLE)}")

@@ -21,7 +21,7 @@ from effects.pipeline import Pipeline
 from effects.temporal import Smoother
 from effects.video_files import Frame, VideoReader, check_target
 from effects.video_stream import write_video
-from files import UserError
+from files import UserError, refuse_overwriting
 from preprocess import resize
 from quiet import stderr_kept_back
 
@@ -112,8 +112,7 @@ def apply_to_video(
     Raises:
         UserError: the video cannot be read, or the target not be written; no frame is left.
     """
-    if Path(source).resolve() == Path(target).resolve():
-        raise UserError(f"{target} would overwrite what it is made of")
+    refuse_overwriting(target, source)
     check_target(target, "cutout" in effects.names)
     reader = VideoReader(source)
     bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)

@@ -1,5 +1,7 @@
 """Gatys' formulas against NumPy, and what its optimizers do with them."""
 
+import sys
+
 import numpy as np
 import pytest
 from style_networks import picture, random_vgg
@@ -71,7 +73,8 @@ def test_normalized_filters_have_a_mean_activation_of_1():
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_both_optimizers_lower_the_total(optimizer):
+def test_both_optimizers_lower_the_total(optimizer, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # elsewhere there is no progress bar
     photo, painting, steps = picture(32, 32, 1), picture(32, 32, 2), []
     settings = gatys.Settings(iterations=8, optimizer=optimizer, start="noise", lr=10.0)
 
@@ -82,6 +85,7 @@ def test_both_optimizers_lower_the_total(optimizer):
     painted = gatys.paint(photo, painting, random_vgg(), settings, watch)
     assert painted.dtype == np.uint8 and painted.shape == photo.shape
     assert len(steps) == 8 and steps[-1] < 0.7 * steps[0]
+    assert "style=" in capsys.readouterr().err
 
 
 def test_luminance_keeps_the_photos_colours():
