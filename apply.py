@@ -55,6 +55,11 @@ flags.DEFINE_string(
     "lite_unet_big_288x224",
     "A network in trained_models/, or a .tflite or .weights.h5 file.",
 )
+flags.DEFINE_string(
+    "input_range",
+    "",
+    "0..1, -1..1 or 0..255: pixels that a .tflite file takes whose metadata does not say.",
+)
 flags.DEFINE_enum("engine", "tflite", ("tflite", "keras"), "What runs a network by name.")
 flags.DEFINE_integer(
     "threads", 1, "Of TFLite. Videos use other cores for decoding and encoding.", 1
@@ -70,7 +75,7 @@ def dispatch() -> None:
 def _network():
     from effects import networks
 
-    return networks.load(FLAGS.model, FLAGS.engine, FLAGS.threads)
+    return networks.load(FLAGS.model, FLAGS.engine, FLAGS.threads, FLAGS.input_range)
 
 
 def _serve() -> None:

@@ -112,7 +112,9 @@ class Augmentation:
 
         if len(self.backgrounds):
             rng = np.random.default_rng(replacing)
-            for i in np.flatnonzero(rng.random(len(pictures)) < BACKGROUND_SHARE):
+            replaced = rng.random(len(pictures)) < BACKGROUND_SHARE
+            # Where nobody is, nothing of the picture would be left.
+            for i in np.flatnonzero(replaced & mattes.any(axis=(1, 2))):
                 background = self.backgrounds[rng.integers(len(self.backgrounds))]
                 pictures[i] = replace_background(
                     pictures[i], mattes[i], background, rng, self.strength

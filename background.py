@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from files import UserError
 from pairs import warn_left_out
-from pictures import PictureError, list_images, read_image
+from pictures import PictureError, list_images, read_image, without_made
 from preprocess import resize
 
 
@@ -36,8 +36,8 @@ def load_backgrounds(
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UserError(f"no such folder of backgrounds: {folder}")
-        nested = [list_images(each) for each in sorted(folder.iterdir()) if each.is_dir()]
-        paths += sum(nested, list_images(folder))
+        for each in [folder, *(each for each in sorted(folder.iterdir()) if each.is_dir())]:
+            paths += without_made(list_images(each))
 
     def read(path: Path) -> np.ndarray | None:
         try:

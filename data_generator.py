@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import preprocess
 from files import UserError
-from pairs import Pair, find_pairs, read_pair, split, warn_left_out
+from pairs import Pair, find_pairs, is_dim, read_pair, split, warn_dim, warn_left_out
 from pictures import PictureError
 from workers import AVAILABLE, Workers
 
@@ -64,12 +64,15 @@ def load(
     """
     images = _zeros((len(pairs), *size, 3), limit * 3 // 4)
     mattes = _zeros((len(pairs), *size), limit // 4)
+    dim = []
 
     def read(index: int) -> str | None:
         try:
             image, matte = read_pair(pairs[index])
         except PictureError as error:
             return str(error)
+        if is_dim(matte):
+            dim.append(str(pairs[index].matte))
         images[index] = preprocess.resize(image, size)
         mattes[index] = preprocess.resize(matte, size)
         return None
@@ -83,6 +86,7 @@ def load(
         )
     good = [index for index, error in enumerate(errors) if error is None]
     warn_left_out([error for error in errors if error], "{count} left out: {names}")
+    warn_dim(sorted(dim))
     if not good:
         raise UserError(f"none of {len(pairs)} pictures can be used")
     for place, index in enumerate(good):  # close the gaps in place: there may be no room for a copy

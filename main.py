@@ -29,7 +29,7 @@ flags.adopt_module_key_flags(main_flags)
 
 def dispatch() -> None:
     """Does what the flags say."""
-    trains = FLAGS.train or FLAGS.finetune or FLAGS.resume
+    trains = _trains()
     if FLAGS.model == "kmeans" and (trains or FLAGS.convert or FLAGS.compress):
         raise UserError(
             "K-means has nothing to train and no weights to convert, it starts anew on every "
@@ -46,6 +46,7 @@ def dispatch() -> None:
         run = Run.latest(main_flags.checkpoint_path())
         cli.take_settings(run.settings()["flags"], main_flags.FREE_ON_RESUME, run.folder)
     main_flags.settle_input_shape()
+    main_flags.check_network()
     reads = trains or FLAGS.evaluate or FLAGS.compress or FLAGS.preview_data
     data = _data_folders() if reads else []
     if FLAGS.preview_data:
@@ -55,6 +56,10 @@ def dispatch() -> None:
     weights = _train(data, run) if trains else None
     if FLAGS.evaluate or FLAGS.predict or FLAGS.convert or FLAGS.compress:
         _use(weights, data, testing)
+
+
+def _trains() -> bool:
+    return FLAGS.train or FLAGS.finetune or FLAGS.resume
 
 
 def _data_folders() -> list[str]:
@@ -98,7 +103,10 @@ def _train(data: list[str], run) -> Path:
     from training import train
 
     resuming = run is not None
-    start = None if resuming and run.has_state() else _start_weights()
+    fresh = not (resuming and run.has_state())
+    start = main_flags.start_weights() if fresh else None
+    if fresh and FLAGS.weight_dir and not start:
+        print(f"there is no {FLAGS.weight_dir}: starting from fresh weights")
     keras.utils.set_random_seed(FLAGS.seed)
     # The loader forks its workers: before the network gives TensorFlow's threads work.
     training, validation = main_flags.batches(data)
@@ -108,7 +116,7 @@ def _train(data: list[str], run) -> Path:
     if start:
         models.load_weights(model, start)
         print(f"starting from {start}")
-    elif not (resuming and run.has_state()):
+    elif fresh:
         wide = weights_file(FLAGS.wide_weights) if FLAGS.wide_weights else ""
         models.start(
             model,
@@ -146,38 +154,39 @@ def _train(data: list[str], run) -> Path:
 
 
 def _open_run(run, training: int, validation: int):
-    """A new run, or `run`; it keeps the flags and how many pictures train and validate."""
+    """A new run, or `run`; it keeps the flags and how many pictures train and validate.
+
+    Raises:
+        UserError: `run` has trained with another number of them.
+    """
     import keras
 
     from runs import Run
 
     # The default of --lr depends on --finetune, which a run that is resumed does not know of.
     flags = cli.run_flags(main_flags, VERBS) | {"lr": main_flags.learning_rate()}
+    counts = {"training_pictures": training, "validation_pictures": validation}
     if run:
-        run.write_settings({**run.settings(), "flags": flags})
+        settings = run.settings()
+        began = settings.get("data", counts)
+        # The learning rate is a function of the steps done, of which an epoch would have others.
+        if run.has_state() and began != counts:
+            numbers = " and ".join(f"{n}" for n in began.values())
+            raise UserError(
+                f"{run.folder} has trained and validated with {numbers} pictures, not with the "
+                f"{training} and {validation} that there are now: go on with --finetune=True "
+                f"--weight_dir={run.folder}"
+            )
+        with run.held():
+            run.write_settings(settings | {"flags": flags, "data": counts})
         return run
     settings = {
         "command": sys.argv,
         "flags": flags,
-        "data": {"training_pictures": training, "validation_pictures": validation},
+        "data": counts,
         "keras": keras.__version__,
     }
     return Run.create(main_flags.checkpoint_path(), settings)
-
-
-def _start_weights() -> Path | None:
-    """The weights that training starts from; None for fresh ones."""
-    if not FLAGS.weight_dir:
-        return None
-    from runs import weights_file
-
-    start = weights_file(FLAGS.weight_dir)
-    if start.is_file():
-        return start
-    if FLAGS.finetune:
-        raise UserError(f"there is no weights file {start}")
-    print(f"there is no {start}: starting from fresh weights")
-    return None
 
 
 def _show_unseen(model, data: list[str], folder: Path) -> None:
@@ -270,9 +279,9 @@ def _export(model, weights: Path, training=None, validation=None) -> None:
         build = functools.partial(models.builder(FLAGS.model, FLAGS.model_size), size)
         plan = Plan(
             FLAGS.compress,
-            # What a resumed training was started with is not for what comes after it.
-            epochs=FLAGS.nb_epoch if FLAGS["nb_epoch"].present else 5,
-            lr=FLAGS.lr if FLAGS["lr"].present else 1e-4,
+            # A training that comes first is what these flags are of.
+            epochs=5 if _trains() else FLAGS.nb_epoch or 5,
+            lr=1e-4 if _trains() or FLAGS.lr is None else FLAGS.lr,
             sparsity=FLAGS.sparsity,
             clusters=FLAGS.clusters,
         )

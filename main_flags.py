@@ -115,7 +115,8 @@ flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", 
 flags.DEFINE_integer(
     "nb_epoch",
     None,
-    "The most epochs. Default: 100, or 24 on the built-in sample; 5 for --compress.",
+    "The most epochs. Default: 100, or 24 on the built-in sample. Of --compress, where nothing is "
+    "trained before it: 5.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -137,8 +138,8 @@ flags.DEFINE_boolean(
 flags.DEFINE_float(
     "lr",
     None,
-    "The (highest) learning rate. Default: 0.001; 0.003 for mattingnet from scratch; 0.0001 for "
-    "--compress.",
+    "The (highest) learning rate. Default: 0.001; 0.003 for mattingnet from scratch. Of "
+    "--compress, where nothing is trained before it: 0.0001.",
     lower_bound=0,
 )
 flags.DEFINE_enum(
@@ -185,12 +186,14 @@ flags.DEFINE_list(
 )
 flags.DEFINE_boolean("allow_cpu_ops", False, "Keep files with ops that phone GPUs do not take.")
 flags.DEFINE_float("sparsity", 0.5, "The share of the weights that --compress=prune makes 0.")
-flags.DEFINE_integer("clusters", 32, "How many values a layer --compress=cluster leaves.")
+flags.register_validator("sparsity", lambda share: 0 < share < 1, "must be between 0 and 1")
+flags.DEFINE_integer("clusters", 32, "How many values a layer --compress=cluster leaves.", 2, 256)
 
 # Flags that a resumed run may change; the rest is fixed when it is started.
 FREE_ON_RESUME = (
     *("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path"),
-    *("output", "tflite_name", "android", "formats", "allow_cpu_ops", "sparsity", "clusters"),
+    *("output", "refine", "tflite_name", "android", "formats"),
+    *("allow_cpu_ops", "sparsity", "clusters"),
 )
 VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "compress")
 VERBS += ("preview_data",)
@@ -223,10 +226,31 @@ def check() -> None:
     if FLAGS.convert or FLAGS.compress:
         from export.convert import check_request
 
-        check_request(FLAGS.tflite_name or "network", FLAGS.formats)
+        name = FLAGS.tflite_name or "network"
+        if FLAGS.convert:
+            check_request(name, FLAGS.formats)
+        if FLAGS.compress:
+            check_request(name, FLAGS.formats, FLAGS.compress)
     for path in FLAGS.predict:
         if not Path(path).exists():
             raise UserError(f"there is no {path}")
+
+
+def check_network() -> None:
+    """Refuses what the network, once it is known, does not come in or cannot be made into.
+
+    Raises:
+        UserError: it is so.
+    """
+    import models
+
+    if FLAGS.model == "kmeans":
+        return
+    build = models.builder(FLAGS.model, FLAGS.model_size)
+    if FLAGS.convert or FLAGS.compress:
+        models.check_exportable(network_name())
+    if FLAGS.compress:
+        models.check_compressible(network_name(), build)
 
 
 def follow_weights(trains: bool) -> None:
@@ -262,7 +286,25 @@ def learning_rate() -> float:
     # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866, 0.227.
     if FLAGS.lr is not None:
         return FLAGS.lr
-    return 0.003 if FLAGS.model == "mattingnet" and not FLAGS.finetune else 0.001
+    return 0.003 if FLAGS.model == "mattingnet" and start_weights() is None else 0.001
+
+
+def start_weights() -> Path | None:
+    """The weights that training starts from; None: it starts from scratch.
+
+    Raises:
+        UserError: they are not there, and --finetune needs them.
+    """
+    if not FLAGS.weight_dir:
+        return None
+    from runs import weights_file
+
+    start = weights_file(FLAGS.weight_dir)
+    if start.is_file():
+        return start
+    if FLAGS.finetune:
+        raise UserError(f"there is no weights file {start}")
+    return None
 
 
 def batch_size() -> int:
@@ -303,19 +345,19 @@ def batches(data: list[str]):
         batch_size(),
         Augmentation(names, FLAGS.augment_strength, backgrounds),
         boundary=functools.partial(preprocess.boundary_target, thickness=thickness),
-        teachers=teachers(size),
+        teachers=teachers(),
         seed=FLAGS.seed,
         workers=FLAGS.workers,
     )
 
 
-def teachers(size: tuple[int, int]):
-    """The `teachers.Teachers`, for pictures of (height, width); None: there are none."""
+def teachers():
+    """The `teachers.Teachers`; None: there are none."""
     if not FLAGS.teachers:
         return None
     from teachers import Teachers
 
-    return Teachers(FLAGS.teachers, FLAGS.teacher_share, FLAGS.input_range, size)
+    return Teachers(FLAGS.teachers, FLAGS.teacher_share, FLAGS.input_range)
 
 
 def model():

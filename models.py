@@ -66,6 +66,21 @@ def compressible(full: str) -> bool:
     return build is not None and builds_in_tf_keras(build)
 
 
+def check_compressible(full: str, build: Callable) -> None:
+    """Raises UserError: `build`, of the network of this full name, makes it in Keras 3 only."""
+    if not builds_in_tf_keras(build):
+        raise UserError(f"{full} cannot be compressed: it is written for Keras 3 only")
+
+
+def check_exportable(full: str) -> None:
+    """Raises UserError: the network of this full name takes more than a picture."""
+    if full == "portrait_fcn_plus":
+        raise UserError(
+            f"{full} cannot be exported: it needs the face's box, which a detector outside the "
+            "network finds"
+        )
+
+
 def builder(name: str, size: str = "big") -> Callable:
     """What builds the network `name` from (height, width).
 
@@ -172,11 +187,7 @@ def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:
     """
     if channels not in (3, 4):
         raise ValueError(f"channels must be 3 (RGB) or 4 (RGBA), not {channels}")
-    if len(model.inputs) > 1:
-        raise UserError(
-            f"{model.name} cannot be exported: it needs the face's box, which a detector outside "
-            "the network finds"
-        )
+    check_exportable(model.name)
     if channels == 3:
         return keras.Model(model.input, model.output["output"], name=model.name)
     trained = model.get_layer("normalize")
@@ -204,6 +215,4 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         reason = reason.partition(" Example error message")[0]  # which would follow on other lines
-        raise UserError(
-            f"{path} does not hold the weights of {model.name} (--model, --model_size): {reason}"
-        ) from error
+        raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error

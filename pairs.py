@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from files import UserError
-from pictures import PictureError, list_images, read_image, read_matte
+from pictures import PictureError, list_images, read_image, read_matte, without_made
 from preprocess import resize
 
 log = logging.getLogger(__name__)
@@ -104,21 +104,41 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     return image, resize(matte, (height, width))
 
 
+def warn_dim(names: Sequence[str]) -> None:
+    """Warns of mattes that `is_dim`."""
+    warn_left_out(
+        names,
+        "{count} mattes are not empty but nowhere above half, so nobody is in them: {names} "
+        "(a person is 255, or 1 where there is nothing above)",
+    )
+
+
+def is_dim(matte: np.ndarray) -> bool:
+    """Whether a matte, uint8 (H, W), has something in it that never counts as a person.
+
+    That may be labels in numbers of their own.
+    """
+    return 0 < matte.max() < 128
+
+
 def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
     """Reads pairs one by one; those that cannot be used are left out with one warning at the end.
 
     Yields:
         The pair, its image uint8 (H, W, 3) RGB and its matte float32 (H, W), 0..1.
     """
-    unreadable = []
+    unreadable, dim = [], []
     for pair in pairs:
         try:
             image, levels = read_pair(pair)
         except PictureError as error:
             unreadable.append(str(error))
             continue
+        if is_dim(levels):
+            dim.append(str(pair.matte))
         yield pair, image, levels.astype(np.float32) / 255
     warn_left_out(unreadable, "{count} left out: {names}")
+    warn_dim(dim)
 
 
 def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pair]]:
@@ -198,12 +218,12 @@ def place(pair: Pair) -> float:
 
     What was made of one picture gets that one's number: it must not train what the other validates.
     """
-    digest = hashlib.sha256(origin(pair).encode()).digest()
+    digest = hashlib.sha256(origin(pair).encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _blanks(folder: Path) -> tuple[list[Pair], list[Path]]:
-    return [Pair(image, None) for image in list_images(folder)], []
+    return [Pair(image, None) for image in without_made(list_images(folder))], []
 
 
 def _pairs_in(folder: Path) -> tuple[list[Pair], list[Path]]:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from files import UserError
 from pairs import warn_left_out
-from pictures import SUFFIXES, PictureError, TooSmallError, list_images
+from pictures import SUFFIXES, PictureError, TooSmallError, list_images, without_made
 
 
 def work_through(
@@ -82,11 +82,7 @@ def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
     Raises:
         UserError: there are none, or the folder is missing.
     """
-    pictures = list_images(folder)
-    endings = tuple(f"_{kind}" for kind in (*kinds, "matte"))
-    bases = {name for each in pictures for name in (each.stem, each.name)}
-    made = {base + ending for base in bases for ending in endings}
-    photos = [each for each in pictures if each.stem not in made]
+    photos = without_made(list_images(folder), ("matte", *kinds))
     if not photos:
         raise UserError(f"{folder} holds no photographs (.jpg, .png, .webp, ...)")
     return photos

@@ -7,6 +7,7 @@ JPEG with grey and reports nothing.
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -63,6 +64,14 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     except OSError as error:
         raise UserError(f"cannot list {folder}: {error.strerror or error}") from error
     return [Path(folder, name) for name in sorted(names)]
+
+
+def without_made(pictures: Sequence[Path], kinds: Sequence[str] = ("matte",)) -> list[Path]:
+    """The pictures of one folder without what was made of others in it: `NAME_KIND` of a NAME."""
+    endings = tuple(f"_{kind}" for kind in kinds)
+    bases = {name for each in pictures for name in (each.stem, each.name)}
+    made = {base + ending for base in bases for ending in endings}
+    return [each for each in pictures if each.stem not in made]
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:

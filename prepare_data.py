@@ -22,7 +22,7 @@ from absl import flags
 import cli
 from files import UserError, replacing
 from pairs import find_pairs, warn_left_out
-from pictures import list_images, write_png
+from pictures import list_images, without_made, write_png
 from preprocess import parse_input_shape
 
 FLAGS = flags.FLAGS
@@ -56,7 +56,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "input_shape",
     "",
-    "HEIGHT or HEIGHTxWIDTH of a network given as weights. Default: 256; selfie_net: 256x256.",
+    "HEIGHT or HEIGHTxWIDTH of a network given as weights. Default: that of the weights' run; else "
+    "256, and 256x256 for selfie_net.",
 )
 flags.DEFINE_integer("seed", 0, "Seed of crops and groups.", 0)
 flags.DEFINE_integer("workers", 2, "Processes.", 1)
@@ -69,9 +70,13 @@ def dispatch() -> None:
     if not FLAGS.output:
         raise UserError("--output=DIR: give a new folder to write into")
     output = Path(FLAGS.output)
+    steps = [name for name in VERBS if FLAGS[name].value and name != "exclude"]
     for alone in ("blank", "suspects", "groups"):
-        if FLAGS[alone].value and (FLAGS.crops or FLAGS.soft):
-            raise UserError(f"--{alone} is a step by itself: make soft mattes and crops first")
+        if alone in steps and len(steps) > 1:
+            others = ", ".join(f"--{name}" for name in steps if name != alone)
+            raise UserError(f"--{alone} is a step by itself: do {others} in another command")
+    if FLAGS.blank and (FLAGS.data or FLAGS.exclude):
+        raise UserError("--blank takes photos, not those of --data or --exclude")
     if FLAGS.blank:
         _blank(output)
         return
@@ -160,7 +165,7 @@ def _blank(output: Path) -> None:
 
     if not output.name.startswith("Blank"):
         raise UserError(f"--output={output}: its name must begin with Blank, to be known as such")
-    photos = [photo for folder in FLAGS.blank for photo in list_images(folder)]
+    photos = [each for folder in FLAGS.blank for each in without_made(list_images(folder))]
     found = find_empty(_matte_fn(), photos, FLAGS.person_share)
     if not found:
         raise UserError(f"{', '.join(FLAGS.blank)}: no photo in which nobody is, of {len(photos)}")

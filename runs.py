@@ -8,12 +8,15 @@ checkpoint_path/20260131/            the day; -2, -3, ... for further runs of th
     state.npz                        weights, optimizer and history after the last whole epoch
 """
 
+import contextlib
 import csv
 import datetime
 import json
+import os
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -84,6 +87,30 @@ class Run:
         if not runs:
             raise UserError(f"no run to resume in {path}: start one with --train=True")
         return cls(max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder; where there is no `fcntl`, does not.
+
+        Raises:
+            UserError: another process does.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.folder} is in training: wait until it ends") from None
+            except OSError:  # some network drives cannot
+                pass
+            yield
+        finally:
+            os.close(handle)
 
     def settings(self) -> dict:
         """The flags and facts with which the run was started."""
@@ -192,14 +219,25 @@ def best_checkpoint(folder: str | Path) -> Path:
     Raises:
         UserError: there is none.
     """
+    # The names have four digits of the loss, which several epochs may share.
+    exact = _losses(Path(folder) / "history.csv")
     found = {
-        path: float(match[2])
+        path: exact.get(int(match[1]), float(match[2]))
         for path in Path(folder).glob("*.weights.h5")
         if (match := CHECKPOINT_NAME.fullmatch(path.name))
     }
     if not found:
         raise UserError(f"there is no EPOCH-VALLOSS.weights.h5 in {folder}")
     return min(sorted(found), key=found.get)
+
+
+def _losses(history: Path) -> dict[int, float]:
+    """The validation loss of each epoch; empty where the file is not there, or not a history."""
+    try:
+        with open(history, newline="") as file:
+            return {int(row["epoch"]): float(row["val_loss"]) for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}
 
 
 def weights_file(path: str | Path) -> Path:
@@ -212,7 +250,7 @@ def weights_file(path: str | Path) -> Path:
     """
     named = Path(path)
     if named.is_dir():
-        files = list(named.glob("*.weights.h5"))
+        files = list(named.glob("[!.]*.weights.h5"))
         return files[0] if len(files) == 1 else best_checkpoint(named)
     newer = named.with_name(named.name.removesuffix(".h5") + ".weights.h5")
     return newer if not named.is_file() and newer.is_file() else named

@@ -89,14 +89,8 @@ def from_tflite(file: bytes, name: str, input_range: str = "") -> Segmenter:
     if model.output_shape[2] != 1:
         gives = "x".join(map(str, (1, *model.output_shape)))
         raise UserError(f"{name} gives {gives}, not one alpha (1xHxWx1)")
-    mean, std = _scaling(file, name, input_range) if model.takes_floats else (0.0, 1.0)
-
-    def predict_batch(batch: np.ndarray) -> np.ndarray:
-        pixels = np.full((*model.input_shape, model.channels), 255, np.float32)
-        pixels[..., :3] = batch[0]
-        return model((pixels - mean) / std)[np.newaxis]
-
-    matte_fn = model_matte_fn(predict_batch, model.input_shape)
+    normalise(model, file, name, input_range)
+    matte_fn = model_matte_fn(lambda batch: model(batch[0])[np.newaxis], model.input_shape)
     return Segmenter(name, file, model.input_shape, model.interpreter, matte_fn)
 
 
@@ -152,17 +146,21 @@ def _read(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _scaling(file: bytes, name: str, input_range: str) -> tuple[float, float]:
-    """(mean, std) by which a model wants its pixels."""
+def normalise(model: TfliteModel, file: bytes, name: str, input_range: str = "") -> None:
+    """Has `model`, of these bytes, take pixels 0..255; the arguments are `from_tflite`'s.
+
+    Raises:
+        UserError: its input range is not known.
+    """
+    if not model.takes_floats:
+        return
     stated = stated_normalization(file)
-    if stated:
-        return stated
-    if input_range not in INPUT_RANGES:
+    if not stated and input_range not in INPUT_RANGES:
         raise UserError(
             f"{name} does not say what pixels it takes: give --input_range="
             f"{' or '.join(INPUT_RANGES)} (see its documentation; MediaPipe's take 0..1)"
         )
-    return INPUT_RANGES[input_range]
+    model.normalise(*(stated or INPUT_RANGES[input_range]))
 
 
 def stated_normalization(file: bytes) -> tuple[float, float] | None:

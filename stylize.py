@@ -163,6 +163,11 @@ def _train() -> Path:
         run = Run.latest(FLAGS.checkpoint_path)
         cli.take_settings(run.settings()["flags"], FREE_ON_RESUME, run.folder)
     names, paintings = _paintings()
+    if run and names != (began := run.settings().get("styles", names)):
+        raise UserError(
+            f"{run.folder} was started with the styles {', '.join(began)}: it cannot go on with "
+            f"{', '.join(names)}"
+        )
     learn, held_out = photos.hold_out(photos.find_photos(FLAGS.data), training.VALIDATION_PHOTOS)
     weights = vgg16.conv_weights(FLAGS.vgg_weights)
     keras.utils.set_random_seed(FLAGS.seed)

@@ -26,7 +26,6 @@ class Teachers:
             stands here twice counts twice.
         share: of the teachers in the new mattes, 0..1; the rest is the label's.
         input_range: of files that do not say what they take, see `segmenters.INPUT_RANGES`.
-        input_shape: (height, width) of networks given as weights; None: see `open_model`.
 
     Raises:
         UserError: a model cannot be opened, `share` is out of range.
@@ -37,13 +36,12 @@ class Teachers:
         models: Sequence[str],
         share: float = 0.5,
         input_range: str = "",
-        input_shape: tuple[int, int] | None = None,
     ):
         if not 0 <= share <= 1:
             raise UserError(f"the teachers' share must lie between 0 and 1, not {share}")
         self.share = share
         self._networks = [
-            (open_model(model, input_range, input_shape).matte_fn, count / len(models))
+            (open_model(model, input_range).matte_fn, count / len(models))
             for model, count in Counter(models).items()
         ]
 

@@ -55,14 +55,19 @@ class TfliteModel:
             raise UserError(f"{name} gives {_by(answer)}, not one picture (1xHxWxC)")
         self.input_shape, self.channels, self.output_shape = shape[1:3], shape[3], answer[1:]
         self.takes_floats = self._taken["dtype"] == np.float32
-        self._batch = self._to_input(np.full(shape, 255, np.float32))
+        self.normalise(0.0, 1.0)
+
+    def normalise(self, mean: float, std: float) -> None:
+        """Has a model of floats take (pixel - mean) / std of the pixels that it is called with."""
+        self._mean, self._std = mean, std
+        self._batch = self._to_input(np.full(self._taken["shape"], 255, np.float32))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Runs it.
 
         Args:
             pixels: (H, W, 3) or (H, W, `channels`), uint8 or float32, in the range that the model
-                wants; 0..255 if it is quantised.
+                wants, see `normalise`; 0..255 if it is quantised.
 
         Returns:
             float32 of `output_shape`.
@@ -77,13 +82,12 @@ class TfliteModel:
         return (values.astype(np.float32) - zero) * np.float32(step)
 
     def _to_input(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels as the input takes them: as they are, or quantised."""
+        """Pixels as the input takes them: normalised, or bytes, whatever numbers they stand for."""
         if self.takes_floats:
-            return pixels
-        step, zero = self._taken["quantization"]
-        limits = np.iinfo(self._taken["dtype"])
-        values = np.rint(pixels / (step or 1) + zero).clip(limits.min, limits.max)
-        return values.astype(self._taken["dtype"])
+            plain = (self._mean, self._std) == (0, 1)
+            return pixels if plain else (pixels - np.float32(self._mean)) / np.float32(self._std)
+        lowest = np.iinfo(self._taken["dtype"]).min
+        return (np.rint(pixels).clip(0, 255) + lowest).astype(self._taken["dtype"])
 
 
 def _by(shape: tuple[int, ...]) -> str:

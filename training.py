@@ -57,31 +57,33 @@ def train(
         The checkpoint of the best epoch.
 
     Raises:
-        UserError: the loss is no longer a number; a file cannot be written; nothing to resume.
+        UserError: the loss is no longer a number; a file cannot be written; nothing to resume;
+            another process trains in the folder.
     """
-    compile_model(model, recipe, len(training))
-    progress = run.load_state(model) if resume else Progress()
-    if progress.epoch >= recipe.epochs or (0 < recipe.patience <= progress.waited):
-        reason = progress.finished or f"{progress.waited} epochs without a better one"
-        raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch or --patience")
-    progress.finished = ""
-    if progress.epoch:
-        log.info("resuming %s after epoch %d", run.folder, progress.epoch)
-    keeper = RunKeeper(run, recipe, progress, validation)
-    callbacks = [training.follow_epoch(), keeper]
-    if recipe.ema:
-        # First, so that the others see the averaged weights from the start of a validation.
-        callbacks.insert(0, keeper.averages)
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=recipe.epochs,
-        initial_epoch=progress.epoch,
-        shuffle=False,
-        callbacks=callbacks,
-        # A progress bar for a person, a line an epoch for a log file.
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    with run.held():
+        compile_model(model, recipe, len(training))
+        progress = run.load_state(model) if resume else Progress()
+        if progress.epoch >= recipe.epochs or (0 < recipe.patience <= progress.waited):
+            reason = progress.finished or f"{progress.waited} epochs without a better one"
+            raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch or --patience")
+        progress.finished = ""
+        if progress.epoch:
+            log.info("resuming %s after epoch %d", run.folder, progress.epoch)
+        keeper = RunKeeper(run, recipe, progress, validation)
+        callbacks = [training.follow_epoch(), keeper]
+        if recipe.ema:
+            # First, so that the others see the averaged weights from the start of a validation.
+            callbacks.insert(0, keeper.averages)
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            initial_epoch=progress.epoch,
+            shuffle=False,
+            callbacks=callbacks,
+            # A progress bar for a person, a line an epoch for a log file.
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
     best = run.load_checkpoint(model, progress.best_epoch)
     row = progress.history[progress.best_epoch - 1]
     print(

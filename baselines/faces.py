@@ -23,7 +23,7 @@ CENTRED = (0.33, 0.2, 0.34, 0.34)
 
 # The part of the face's frame that the mean portrait covers, (top, bottom) and (left, right).
 FRAME = ((-2.0, 4.0), (-2.5, 2.5))
-_PER_UNIT = 16  # its points in the height and width of a face
+PER_UNIT = 16  # its points in the height and width of a face
 GRID = (96, 80)
 
 # The mean of so many portraits hardly changes with more of them.
@@ -104,10 +104,10 @@ def _in_frame(matte: np.ndarray, box: tuple[float, float, float, float]) -> np.n
     height, width = matte.shape
     left, top, w, h = box
     # Pixel = centre of the box + (start of the frame + grid point / points a unit) x size of box.
-    scale = np.array([w * width, h * height]) / _PER_UNIT
+    scale = np.array([w * width, h * height]) / PER_UNIT
     start = np.array([FRAME[1][0], FRAME[0][0]])
     centre = np.array([(left + w / 2) * width, (top + h / 2) * height]) - 0.5
-    offset = centre + start * scale * _PER_UNIT
+    offset = centre + start * scale * PER_UNIT
     to_pixel = np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]])
     return cv2.warpAffine(
         matte,

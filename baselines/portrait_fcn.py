@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 import vgg16
-from baselines.faces import FRAME, GRID, WithFaces, find_faces, mean_shape
+from baselines.faces import FRAME, GRID, PER_UNIT, WithFaces, find_faces, mean_shape
 from baselines.heads import two_maps, upscore
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class FaceFrame(keras.layers.Layer):
             place = ops.clip((pixels - start - extent / 2) / extent, low, high)
             places.append(place)
             # Linear interpolation, as a matrix from the grid's points to pixels.
-            points = (place - low) / (high - low) * (GRID[axis] - 1)
+            points = ops.minimum((place - low) * PER_UNIT, GRID[axis] - 1.0)
             distance = points[..., None] - ops.arange(GRID[axis], dtype="float32")
             weights.append(ops.relu(1.0 - ops.abs(distance)))
         portrait = weights[0] @ self.mean_shape @ ops.transpose(weights[1], (0, 2, 1))

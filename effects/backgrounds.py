@@ -1,5 +1,6 @@
 """What `replace` puts behind people: a colour, a picture, or a video that runs along."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,16 +27,16 @@ def load(text: str) -> BackgroundFunction:
     path = Path(text)
     if path.suffix.lower() in SUFFIXES:
         return _Clip(path)
-    if path.suffix or path.is_file():
-        picture = read_image(path)
-        return lambda time: picture
-    try:
-        colour = np.array(ImageColor.getrgb(text)[:3], np.uint8)
-    except ValueError:
-        raise UserError(
-            f"--background={text}: write a colour (white, #3060a0), a picture or a video"
-        ) from None
-    return lambda time: colour
+    if not path.is_file():
+        with contextlib.suppress(ValueError):
+            colour = np.array(ImageColor.getrgb(text)[:3]).clip(0, 255).astype(np.uint8)
+            return lambda time: colour
+        if not path.suffix or "(" in text:
+            raise UserError(
+                f"--background={text}: write a colour (white, #3060a0), a picture or a video"
+            )
+    picture = read_image(path)
+    return lambda time: picture
 
 
 class _Clip:

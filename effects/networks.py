@@ -44,22 +44,26 @@ def shipped_files() -> dict[str, Path]:
     return {name: file for name, file in names.items() if not name.endswith("_rgba")}
 
 
-def load(model: str = DEFAULT, engine: str = "tflite", threads: int = 1) -> Network:
+def load(
+    model: str = DEFAULT, engine: str = "tflite", threads: int = 1, input_range: str = ""
+) -> Network:
     """Loads a network.
 
     Args:
-        model: a name in `shipped_files`; a `.tflite` file that `main.py
-            --convert=True` wrote; or a `.weights.h5` file of a run or of `trained_models/`. A file
-            decides on the engine by itself.
+        model: a name in `shipped_files`; a `.tflite` file, of `main.py --convert=True` or of
+            others; or a `.weights.h5` file of a run or of `trained_models/`. A file decides on the
+            engine by itself.
         engine: "tflite" or "keras".
         threads: of the TFLite engine.
+        input_range: of a `.tflite` file that does not say what it takes, see
+            `segmenters.INPUT_RANGES`.
 
     Raises:
-        UserError: no such network, or not a network of this project.
+        UserError: no such network, or not a network for people.
     """
     path = Path(model)
     if path.suffix == ".tflite":
-        return load_tflite(path, threads)
+        return load_tflite(path, threads, input_range)
     if path.suffix == ".h5":
         return load_keras(path)
     files = shipped_files()
@@ -74,18 +78,21 @@ def load(model: str = DEFAULT, engine: str = "tflite", threads: int = 1) -> Netw
     return load_keras(file.parent / f"{file.parent.name}.weights.h5", size)
 
 
-def load_tflite(path: str | os.PathLike, threads: int = 1) -> Network:
-    """Loads a file with one input, RGB or RGBA 0..255, and one output, the alpha.
+def load_tflite(path: str | os.PathLike, threads: int = 1, input_range: str = "") -> Network:
+    """Loads a file with one input, RGB or RGBA, and one output, the alpha.
 
     Float files and fully quantised ones (`int8`, `uint8`) are taken alike.
 
     Raises:
-        UserError: no such file, or not such a network.
+        UserError: no such file, not such a network, or it is not known what pixels it takes.
     """
+    from segmenters import normalise
+
     name = Path(path).name
     model = TfliteModel(path, name, threads)
     if model.output_shape != (*model.input_shape, 1):
         raise UserError(f"{name} makes no alpha of its input's size: it is no network for people")
+    normalise(model, Path(path).read_bytes(), name, input_range)
     return Network(name, model.input_shape, lambda image: model(image)[..., 0])
 
 

@@ -65,9 +65,8 @@ class VideoMatter:
     def _look(self, image: np.ndarray) -> np.ndarray:
         if self._frames % _LOOK_AGAIN == 0 or not self._windows:
             seen = placing.coarse_alpha(self._network, image)
-            if self._before is not None:
-                seen = np.maximum(seen, self._before)
-            self._place(seen, image)
+            known = seen if self._before is None else np.maximum(seen, self._before)
+            self._place(known, image)
             if not self._windows:
                 return seen
         return placing.look(self._network, image, self._windows)

@@ -21,6 +21,7 @@ TRANSPARENT = (".mov", ".webm")
 _AUDIO_RATE = 48_000
 _NOT_IN_MOV = ("opus", "flac")  # FFmpeg counts them in, and refuses them when it begins the file
 _SMPTE_170M = 6  # the matrix of BT.601 by another number, which PyAV has no name for
+_MOST_ASPECT = 4  # of a pixel; what says more is damaged
 _HD = 720  # rows from which untagged videos are in the colours of BT.709, as players assume
 
 
@@ -39,12 +40,20 @@ class Frame:
     duration: int = 0
 
 
-def upright(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as uint8 RGB (H, W, 3), in its own colour space, turned as it says."""
+def upright(frame: av.VideoFrame, aspect: Fraction | None = None) -> np.ndarray:
+    """A decoded frame as uint8 RGB (H, W, 3), in its own colour space, turned as it says.
+
+    Args:
+        frame: to convert.
+        aspect: width by height of its pixels, which become square: none are given up for it.
+    """
     space = Colorspace.ITU601 if frame.colorspace == _SMPTE_170M else frame.colorspace
     if space not in list(Colorspace):
         space = Colorspace.ITU709 if frame.height >= _HD else Colorspace.ITU601
     image = frame.to_ndarray(format="rgb24", src_colorspace=space)
+    if aspect and aspect != 1 and 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
+        wider, higher = max(aspect, Fraction(1)), max(1 / aspect, Fraction(1))
+        image = resize(image, (round(frame.height * higher), round(frame.width * wider)))
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
@@ -54,7 +63,7 @@ class VideoReader:
 
     Iterating gives a `Frame` for each picture, and each packet of audio as it lies in the file.
     Damaged frames are passed over. Times count from the start of the file: recordings of television
-    begin hours after 0. All frames get the size of the first.
+    begin hours after 0. All frames get the size of the first; pixels are square.
 
     Attributes:
         time_base: seconds of a unit of `Frame.pts`.
@@ -131,7 +140,7 @@ class VideoReader:
                 if last is not None and (pts is None or pts <= last):
                     pts = last + 1
                 last = pts or 0
-                image = upright(frame)
+                image = upright(frame, self._video.sample_aspect_ratio)
                 shape = shape or image.shape[:2]
                 yield Frame(resize(image, shape), last, frame.duration or 0)
 

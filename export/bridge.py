@@ -17,7 +17,6 @@ import numpy as np
 import tf_keras
 
 import models
-from files import UserError
 
 _COUNTED = re.compile(r"(.*?)(?:_(\d+))?")
 
@@ -39,8 +38,7 @@ def twin(model: keras.Model, build: Callable[..., Any]) -> tf_keras.Model:
     Raises:
         UserError: the network cannot be built in tf_keras.
     """
-    if not models.builds_in_tf_keras(build):
-        raise UserError(f"{model.name} cannot be compressed: it is written for Keras 3 only")
+    models.check_compressible(model.name, build)
     built = build(framework=_framework())
     outputs = [built.output[name] for name in ("output", "boundary_attention")]
     network = tf_keras.Model(built.input, outputs, name=model.name)

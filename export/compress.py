@@ -28,8 +28,8 @@ import losses
 import models
 from data_generator import PortraitSequence
 from export import bridge, quantise, tflite, verify
-from export.convert import convert_all
-from export.formats import Format, Source
+from export.convert import check_request, convert_all
+from export.formats import QAT_FORMATS, Format, Source
 from export.samples import Samples
 from files import UserError, replacing
 from runs import weights_bytes
@@ -38,7 +38,6 @@ SUFFIXES = {"prune": "pruned", "cluster": "clustered", "qat": "qat"}
 
 _SMALLEST = 512  # weights of a layer; smaller ones are left alone
 _KERNELS = (tf_keras.layers.Conv2D, tf_keras.layers.Conv2DTranspose)
-_QAT_FORMATS = ("int8", "uint8")
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,14 @@ def compress(
     """
     output = Path(output)
     name = f"{name.removesuffix('.tflite')}_{SUFFIXES[plan.method]}"
-    if plan.method == "qat" and (others := sorted({*(formats or ())} - {*_QAT_FORMATS})):
-        raise UserError(f"qat makes {' and '.join(_QAT_FORMATS)}, not {', '.join(others)}")
+    check_request(name, formats, plan.method)
     given = verify.keras_alphas(models.for_inference(model), samples.pictures)
     had = verify.mean_iou(verify.person_ious(given, samples.mattes))
     network = bridge.twin(model, build)
     if plan.method == "qat":
         rounding = quantise.quantisation_aware(network, samples.calibration)
         fine_tune(rounding, network, training, validation, plan)
-        formats = {kind: _qat_format(rounding, kind) for kind in formats or _QAT_FORMATS}
+        formats = {kind: _qat_format(rounding, kind) for kind in formats or QAT_FORMATS}
     else:
         way = prune if plan.method == "prune" else cluster
         bridge.take_weights(model, way(network, training, validation, plan))

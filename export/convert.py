@@ -12,6 +12,7 @@ from tqdm import tqdm
 from export import report, verify
 from export.formats import (
     FORMATS,
+    QAT_FORMATS,
     ExportError,
     Format,
     Source,
@@ -184,15 +185,17 @@ def _chosen(
     return rgba
 
 
-def check_request(name: str, formats: Sequence[str] | None) -> None:
-    """Refuses what `convert_all` would, without loading what writes the formats.
+def check_request(name: str, formats: Sequence[str] | None, method: str | None = None) -> None:
+    """Refuses what `convert_all` or, with `method`, `compress` would, without loading what writes.
 
     Raises:
-        UserError: a bad name, or unknown formats.
+        UserError: a bad name, or formats that there are not, or not by that method.
     """
     _checked_name(name)
     for each in formats or ():
         check_format(each)
+    if method == "qat" and (others := sorted({*(formats or ())} - {*QAT_FORMATS})):
+        raise UserError(f"qat makes {' and '.join(QAT_FORMATS)}, not {', '.join(others)}")
 
 
 def _checked_name(name: str) -> str:

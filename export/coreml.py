@@ -74,7 +74,12 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
     if model.input_shape[3] != 3:
         raise ValueError("Core ML converts pictures to RGB itself: a model of 3 channels is needed")
     with _progress_bars_off():
-        return _finished(_compressed(_converted(model, kind), kind), model)
+        try:
+            converted = _compressed(_converted(model, kind), kind)
+        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ExportError(f"coremltools: {reason}") from error
+        return _finished(converted, model)
 
 
 def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:

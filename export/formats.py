@@ -27,6 +27,8 @@ FORMATS: dict[str, str] = {
     "mlpackage_palettized": "export.coreml",
     "mlmodel": "export.coreml",
 }
+QAT_FORMATS = ("int8", "uint8")
+"""Those of a network that was trained with the rounding of 8 bits."""
 
 
 class ExportError(Exception):

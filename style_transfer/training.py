@@ -67,8 +67,8 @@ def train(
         network: of `transform_net.build`, in the order of `names`.
         loss: see `PaintingTrainer`.
         crops: what it learns on.
-        validation: photographs that are not among these; each is painted in every style. Those
-            that cannot be read are left out.
+        validation: photographs that are not among these. Previews have each in every style; the
+            loss has the styles in turn. Those that cannot be read are left out.
         names: of the styles.
         run: where everything goes.
         recipe: epochs, learning rate, schedule, moving average.
@@ -86,22 +86,23 @@ def train(
     trainer = PaintingTrainer(network, loss)
     trainer.compile(make_optimizer(recipe, len(crops)), jit_compile=False)
     trainer.optimizer.build(trainer.trainable_variables)
-    progress = run.load_state(trainer) if resume else Progress()
-    if progress.epoch >= recipe.epochs:
-        raise UserError(f"{run.folder} is finished ({progress.finished}): raise --nb_epoch")
-    if progress.epoch:
-        log.info("resuming %s after epoch %d", run.folder, progress.epoch)
-    keeper = _Keeper(run, recipe, progress, crops, photos, names)
-    trainer.fit(
-        crops,
-        validation_data=_Fixed(photos, len(names), crops.batch_size),
-        epochs=recipe.epochs,
-        initial_epoch=progress.epoch,
-        shuffle=False,
-        callbacks=[*([keeper.averages] if keeper.averages else []), keeper],
-        # A progress bar for a person, a line an epoch for a log file.
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    with run.held():
+        progress = run.load_state(trainer) if resume else Progress()
+        if progress.epoch >= recipe.epochs:
+            raise UserError(f"{run.folder} is finished ({progress.finished}): raise --nb_epoch")
+        if progress.epoch:
+            log.info("resuming %s after epoch %d", run.folder, progress.epoch)
+        keeper = _Keeper(run, recipe, progress, crops, photos, names)
+        trainer.fit(
+            crops,
+            validation_data=_Fixed(photos, len(names), crops.batch_size),
+            epochs=recipe.epochs,
+            initial_epoch=progress.epoch,
+            shuffle=False,
+            callbacks=[*([keeper.averages] if keeper.averages else []), keeper],
+            # A progress bar for a person, a line an epoch for a log file.
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
     return run.load_checkpoint(network, progress.best_epoch)
 
 
@@ -132,12 +133,13 @@ def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
 
 
 class _Fixed(keras.utils.PyDataset):
-    """Every photograph once, the styles in turn: always the same, to tell epochs apart."""
+    """The photographs and the styles in turn, until each has come: always the same."""
 
     def __init__(self, photos: Sequence[np.ndarray], styles: int, batch_size: int):
         super().__init__()
-        self.photos = photos
-        self.mix = np.eye(styles)[np.arange(len(photos)) % styles]
+        turns = np.arange(max(len(photos), styles))
+        self.photos = [photos[turn % len(photos)] for turn in turns]
+        self.mix = np.eye(styles)[turns % styles]
         self.batch_size = batch_size
 
     def __len__(self) -> int:

@@ -116,6 +116,14 @@ def test_background_share_and_absence():
     np.testing.assert_array_equal(Augmentation(["background"])(images, mattes, 0)[0], images)
 
 
+def test_pictures_in_which_nobody_is_stay():
+    images, mattes = people(32)
+    mattes[::2] = 0
+    augmented, _ = Augmentation(["background"], backgrounds=scenery())(images, mattes, 0)
+    changed = (augmented != images).any(axis=(1, 2, 3))
+    assert not changed[::2].any() and changed[1::2].any()
+
+
 def test_strongest_setting_leaves_something_to_see():
     images, mattes = Augmentation(NAMES, strength=3, backgrounds=scenery())(*people(256), seed=8)
     assert images.shape == (256, 64, 48, 3)

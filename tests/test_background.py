@@ -105,3 +105,10 @@ def test_no_background_is_an_error(tmp_path):
         load_backgrounds([tmp_path / "gone"], SIZE)
     with pytest.raises(UserError, match=r"no readable pictures in --backgrounds="):
         load_backgrounds([tmp_path], SIZE)
+
+
+def test_backgrounds_are_no_mattes(tmp_path):
+    for name in ("a.png", "a_matte.png", "more/b.png", "more/b_matte.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (20, 30)).save(tmp_path / name)
+    assert len(load_backgrounds([tmp_path], (20, 15))) == 2

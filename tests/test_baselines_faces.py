@@ -44,8 +44,8 @@ def test_the_frame_by_hand():
     places = (np.arange(8) + 0.5 - 4) / 4
     assert maps[0, :, :, 0] == pytest.approx(np.tile(50 * places, (8, 1)), abs=1e-4)
     assert maps[0, :, :, 1] == pytest.approx(np.tile(50 * places[:, None], (1, 8)), abs=1e-4)
-    # The mean portrait here is a ramp from 0 at x = -2.5 to 1 at 2.5.
-    ramp = 200 * (places + 2.5) / 5 - 100
+    # The mean portrait here is a ramp over 80 points, 16 a unit, from 0 at x = -2.5.
+    ramp = 200 * (places + 2.5) * 16 / 79 - 100
     assert maps[0, :, :, 2] == pytest.approx(np.tile(ramp, (8, 1)), abs=1e-3)
 
 
@@ -54,6 +54,22 @@ def test_beyond_the_frame_its_border_goes_on():
     layer.mean_shape.assign(np.pad(np.zeros((94, 78)), 1, constant_values=1.0))
     maps = np.asarray(layer(np.float32([[0.45, 0.45, 0.1, 0.1]])))[0]
     assert maps[0, 0].tolist() == [-125, -100, 100] and maps[-1, -1].tolist() == [125, 200, 100]
+
+
+def test_a_portrait_lies_where_it_was():
+    """An edge that is seen from a face at a place is laid over that face at that place."""
+    box = (0.35, 0.25, 0.2, 0.2)
+    matte = np.zeros((512, 384), np.uint8)
+    matte[240:400, 120:264] = 255
+    layer = portrait_fcn.FaceFrame(matte.shape)
+    layer.mean_shape.assign(faces._in_frame(matte, box) / 255)
+    laid = (np.asarray(layer(np.float32([box])))[0, :, :, 2] + 100) / 200
+    rows, columns = laid[:, 192] > 0.5, laid[320] > 0.5
+    for seen, (start, end) in ((rows, (240, 400)), (columns, (120, 264))):
+        places = np.flatnonzero(seen)
+        assert places[0] == pytest.approx(start, abs=1) and places[-1] + 1 == pytest.approx(
+            end, abs=1
+        )
 
 
 def test_the_mean_of_one_portrait_is_its_own_matte_in_the_frame():

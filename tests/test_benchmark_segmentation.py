@@ -17,6 +17,7 @@ from PIL import Image
 import models
 import segmenters
 from benchmarks import segmentation_report, side_by_side
+from effects import networks
 from evaluation import evaluate
 from export import tflite
 from files import UserError
@@ -74,6 +75,31 @@ def test_pixels_are_scaled_as_the_model_wants(red):
         np.testing.assert_allclose(model.matte_fn(picture()), expected, atol=1e-6)
     with pytest.raises(UserError, match="--input_range"):
         segmenters.from_tflite(red, "red")
+
+
+def test_effects_scale_the_pixels_too(red, tmp_path):
+    path = tmp_path / "red.tflite"
+    path.write_bytes(red)
+    network = networks.load(str(path), input_range="0..1")
+    np.testing.assert_allclose(network.run(picture()), picture()[..., 0] / 255, atol=1e-6)
+    with pytest.raises(UserError, match=r"red\.tflite does not say what pixels .*--input_range"):
+        networks.load(str(path))
+
+
+@pytest.mark.parametrize("kind", [tf.uint8, tf.int8])
+def test_quantised_models_take_bytes(kind):
+    """Whatever these stand for: here for 0..1."""
+    image = keras.Input((*SIZE, 3), batch_size=1)
+    convolution = keras.layers.Conv2D(1, 1)
+    model = keras.Model(image, convolution(image))
+    convolution.set_weights([np.eye(3)[0].reshape(1, 1, 3, 1), np.zeros(1)])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    scale = np.linspace(0, 1, np.prod(SIZE) * 3, dtype=np.float32).reshape(1, *SIZE, 3)
+    converter.representative_dataset = lambda: iter([[scale]])
+    converter.inference_input_type = kind
+    alpha = segmenters.from_tflite(converter.convert(), "bytes").matte_fn(picture())
+    np.testing.assert_allclose(alpha, picture()[..., 0] / 255, atol=0.01)
 
 
 def test_our_own_files_say_what_they_take():

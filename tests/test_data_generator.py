@@ -9,6 +9,7 @@ from PIL import Image
 import data_generator
 from data_generator import Pair, load, read_pair
 from files import UserError
+from pairs import read_pairs
 from pictures import PictureError
 
 
@@ -68,3 +69,16 @@ def test_load_beyond_the_limit_uses_a_file_that_has_no_name(tmp_path, monkeypatc
     assert not isinstance(in_memory.images, np.memmap)
     np.testing.assert_array_equal(on_disk.images, in_memory.images)
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_labels_that_never_are_a_person_are_named(tmp_path, caplog):
+    pairs = [pair(tmp_path, name) for name in ("white", "two", "empty")]
+    for matte, value in ((pairs[1].matte, 2), (pairs[2].matte, 0)):
+        Image.new("L", (30, 40), value).save(matte)
+    for read in (lambda: load(pairs, (20, 10)), lambda: list(read_pairs(pairs))):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            read()
+        (record,) = caplog.records
+        assert "1 mattes are not empty but nowhere above half" in record.getMessage()
+        assert "two_matte.png" in record.getMessage()

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from effects import backgrounds
 from effects.catalogue import NAMES, Settings, check, render
 from effects.foreground import blur_fusion
 from files import UserError
@@ -100,3 +101,21 @@ def test_what_cannot_be_done(effects, settings, message):
 def test_every_effect_can_be_had_alone(picture):
     for name in NAMES:
         assert render(*picture, [name], SETTINGS).shape[0] == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [
+        ("white", (255, 255, 255)),
+        ("rgb(300, 0, 20)", (255, 0, 20)),
+        ("hsl(120.5,100%,50%)", (0, 255, 2)),
+    ],
+)
+def test_colours_in_words(text, colour):
+    assert tuple(backgrounds.load(text)(0.0)) == colour
+
+
+@pytest.mark.parametrize("text", ["whitish", "rgb(1.5,x,2)", "gone.png"])
+def test_what_is_no_background(text):
+    with pytest.raises(UserError, match="gone.png" if "gone" in text else "write a colour"):
+        backgrounds.load(text)

@@ -181,3 +181,16 @@ def test_no_file_is_left_where_nothing_can_be_decoded(pictures, tmp_path):
     with pytest.raises(UserError, match="no frame can be decoded"):
         convert(source, tmp_path / "out.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv"]
+
+
+def test_who_left_is_not_remembered():
+    """So few pixels that they are kept, but no window is put around them."""
+    alpha = np.zeros((256, 192), np.float32)
+    alpha[100:114, 90:104] = 1
+    alpha[99, 90:104] = 0.55
+    network = Network("leaving", alpha.shape, lambda image: alpha)
+    matter = video.VideoMatter(network, smooth=False)
+    image = np.zeros((*alpha.shape, 3), np.uint8)
+    assert matter.coarse(image).any()
+    alpha[:] = 0
+    assert not any(matter.coarse(image).any() for _ in range(3))

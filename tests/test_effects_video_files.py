@@ -131,3 +131,17 @@ def test_audio_that_a_mov_does_not_take(tmp_path, codec):
             [each.to_ndarray()[0, : each.samples] for each in container.decode(audio=0)]
         )
     assert len(heard) / 48000 == pytest.approx(0.36, abs=0.05) and np.abs(heard).max() > 0.3
+
+
+@pytest.mark.parametrize("aspect, shape", [((16, 11), (64, 93)), ((3, 4), (85, 64))])
+def test_pixels_become_square(tmp_path, aspect, shape):
+    path = tmp_path / "in.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
+        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 128, np.uint8), format="rgb24")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (frame,) = VideoReader(path)
+    assert frame.image.shape[:2] == shape

@@ -3,15 +3,25 @@
 They run through the interpreters of `export`, not through Apple's runtime.
 """
 
+import json
 import zipfile
 
 import coremltools as ct
+import keras
 import numpy as np
 import pytest
 import tiny_network
 
 import models
-from export import FORMATS, convert_all, coreml, mil_interpreter, nn_interpreter, verify
+from export import (
+    FORMATS,
+    FilesRefused,
+    convert_all,
+    coreml,
+    mil_interpreter,
+    nn_interpreter,
+    verify,
+)
 from export.formats import ExportError
 from export.samples import Samples
 from network import MEAN, STD
@@ -204,6 +214,20 @@ def test_what_callers_get_wrong(trained, model):
         coreml.convert(model, "float32")
     with pytest.raises(ValueError, match="3 channels"):
         coreml.convert(models.for_inference(trained, 4), "mlmodel")
+
+
+def test_an_op_that_coremltools_does_not_know_is_that_file_s_alone(pictures, tmp_path):
+    image = keras.Input((HEIGHT, WIDTH, 3), name="image")
+    x = keras.layers.Conv2D(3, 1, trainable=False, name="normalize")(image)
+    x = keras.layers.Conv2D(4, 1, activation="gelu")(x)
+    alpha = keras.layers.Conv2D(1, 1, activation="sigmoid", name="output")(x)
+    network = keras.Model(image, {"output": alpha, "boundary_attention": alpha}, name="gelu")
+    samples = Samples(pictures, pictures, np.zeros(pictures.shape[:3], np.uint8), "noise")
+    with pytest.raises(FilesRefused, match=r"1 of 2 .*: net_float32\.mlpackage"):
+        convert_all(network, tmp_path, "net", samples, formats=["mlpackage_float32", "float32"])
+    report = json.loads((tmp_path / "net_export.json").read_text())
+    assert report["files"][0]["refused"].startswith("coremltools: ")
+    assert (tmp_path / "net_float32.tflite").is_file()
 
 
 def test_a_converter_that_gives_something_else(files):

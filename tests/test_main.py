@@ -79,6 +79,8 @@ def test_wrong_flag_ends_the_process_with_status_2(tmp_path):
         (["--train=True", "--batch_size=few"], "flag --batch_size=few"),
         (["--train=True", "--lr=-1"], "flag --lr=-1"),
         (["--train=True", "--seed=5000000000"], "flag --seed=5000000000"),
+        (["--compress=prune", "--sparsity=2"], "flag --sparsity=2.0: must be between 0 and 1"),
+        (["--compress=cluster", "--clusters=1"], "flag --clusters=1"),
         (["photo.jpg"], "unexpected argument 'photo.jpg'"),
     ],
 )
@@ -120,6 +122,22 @@ def test_wrong_flags(arguments, message):
         (
             "--train=True --data=data --compress=qat --tflite_name=a/b",
             "'a/b' cannot be the name of files: .*",
+        ),
+        (
+            "--train=True --data=data --compress=qat --formats=float16",
+            "qat makes int8 and uint8, not float16",
+        ),
+        (
+            "--train=True --data=data --compress=prune --model=selfie_net",
+            "selfie_net_small cannot be compressed: it is written for Keras 3 only",
+        ),
+        (
+            "--train=True --data=data --convert=True --model=portrait_fcn_plus",
+            "portrait_fcn_plus cannot be exported: it needs the face's box, .*",
+        ),
+        (
+            "--train=True --data=gone --model=lite_unet --model_size=deep",
+            "--model_size=deep: lite_unet comes in big, small",
         ),
         ("--train=True --data=half --evaluate=True", "half has no testing sub-folder"),
         ("--preview_data=file/a.png --data=data", "cannot write file/a.png: file is a file"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,41 @@ def test_resuming_refuses_what_cannot_be(trained):
     assert status == 1 and "was started with --lr=0.003: it cannot go on with --lr=0.1" in err
 
 
+def test_resuming_refuses_more_pictures(trained, tmp_path):
+    """Else the schedule, which counts steps, would end early or late."""
+    folder, _ = trained
+    for name in ("data", "runs"):
+        shutil.copytree(folder / name, tmp_path / name)
+    run = only(tmp_path, "runs/*")
+    settings = json.loads((run / "run.json").read_text())
+    settings["flags"]["data"] = [str(tmp_path / "data")]
+    (run / "run.json").write_text(json.dumps(settings))
+    first = min((tmp_path / "data" / "training").glob("*_matte.png"))
+    for number in range(4):
+        copies = first.with_name(f"new{number}_matte.png"), first.with_name(f"new{number}.png")
+        shutil.copy(first, copies[0])
+        shutil.copy(first.with_name("0000.png"), copies[1])
+    kept = (run / "run.json").read_bytes()
+    status, _, err = command_line.run(
+        *("--resume=True", f"--checkpoint_path={run}", "--workers=0", f"--nb_epoch={EPOCHS + 1}")
+    )
+    assert status == 1 and re.search(r"error: .* has trained and validated with \d+ and ", err)
+    assert (run / "run.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize("verb", ["train", "finetune"])
+def test_mattingnet_has_its_high_rate_from_scratch_only(trained, tmp_path, monkeypatch, verb):
+    folder, _ = trained
+    rates = []
+    monkeypatch.setattr(training, "train", lambda *args: rates.append(args[4].lr))
+    given = [flag for flag in options(folder, tmp_path) if "--lr" not in flag]
+    start = f"--weight_dir={only(folder, 'runs/*')}"
+    for more in [start], [] if verb == "train" else [start]:
+        status, _, err = command_line.run(f"--{verb}=True", "--workers=0", *given, *more)
+        assert status == 0, err
+    assert rates == [0.001, 0.003 if verb == "train" else 0.001]
+
+
 def test_a_run_tells_which_network_it_is_of(trained, tmp_path):
     folder, _ = trained
     run = only(folder, "runs/*")
@@ -164,19 +200,24 @@ def test_a_resumed_finetuning_keeps_its_rate(trained, tmp_path, monkeypatch):
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_compressing_after_a_resumed_training_has_its_own_plan(trained, tmp_path, monkeypatch):
-    """Not the rate and the epochs that the training was started with."""
+def test_compressing_after_a_training_has_its_own_plan(trained, tmp_path, monkeypatch):
+    """Not the rate and the epochs of the training; without one they are those of the flags."""
     folder, _ = trained
     run = only(folder, "runs/*")
     plans = []
     monkeypatch.setattr(training, "train", lambda *args: next(run.glob("*.h5")))
     monkeypatch.setattr(compress, "compress", lambda *args, **options: plans.append(args[4]))
-    status, _, err = command_line.run(
-        *("--resume=True", f"--checkpoint_path={run}", "--workers=0"),
-        *("--compress=qat", f"--output={tmp_path}"),
-    )
-    assert status == 0, err
-    assert [(plan.method, plan.epochs, plan.lr) for plan in plans] == [("qat", 5, 1e-4)]
+    for before in (
+        ["--resume=True", f"--checkpoint_path={run}"],
+        ["--train=True", *options(folder, tmp_path / "more")],
+        [f"--weight_dir={run}", *options(folder)],
+    ):
+        status, _, err = command_line.run(
+            *before, "--workers=0", "--compress=qat", "--refine=none", f"--output={tmp_path}"
+        )
+        assert status == 0, err
+    assert {plan.method for plan in plans} == {"qat"}
+    assert [(plan.epochs, plan.lr) for plan in plans] == [(5, 1e-4), (5, 1e-4), (EPOCHS, 0.003)]
 
 
 def wait_for(condition, process, seconds):

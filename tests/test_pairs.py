@@ -1,6 +1,7 @@
 """Layouts of data folders, and the split that never changes."""
 
 import logging
+import os
 
 import pytest
 from PIL import Image
@@ -63,6 +64,17 @@ def test_training_and_testing_folders_are_honoured(tmp_path):
     assert found(tmp_path / "both", "testing") == [("2.jpg", "2.png")]
     with pytest.raises(UserError, match="has no testing sub-folder"):
         find_pairs([tmp_path / "one"], "testing")
+
+
+def test_mattes_are_no_pictures_of_nobody(tmp_path):
+    touch(tmp_path / "Blank_x", "1.jpg", "1_matte.png", "night_matte.png")
+    assert found(tmp_path / "Blank_x") == [("1.jpg", None), ("night_matte.png", None)]
+
+
+def test_names_that_are_not_utf8_have_a_side(tmp_path):
+    image = tmp_path / os.fsdecode(b"J\xfcrgen.jpg")
+    train, validate = split([Pair(image, None), Pair(tmp_path / "1.jpg", None)], 0.5)
+    assert len(train) == len(validate) == 1
 
 
 def test_a_link_may_be_called_blank(tmp_path):

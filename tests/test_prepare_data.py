@@ -145,6 +145,16 @@ def test_photos_of_one_name_are_all_kept(tmp_path):
     assert set(kept.values()) == {path.read_bytes() for path in tmp_path.glob("?/images/1.png")}
 
 
+def test_mattes_are_not_photos_in_which_nobody_is(tmp_path):
+    folder = tiny_portraits.write(tmp_path / "people", 2, (80, 60))
+    Image.new("L", (60, 80), 60).save(folder / "wall.png")
+    result = run(f"--blank={folder}", f"--output={tmp_path / 'Blank'}", "--person_share=1")
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "Blank").iterdir()) == [
+        *("0000.png", "0001.png", "wall.png"),
+    ]
+
+
 def test_command_line(street, tmp_path):
     (tmp_path / "bad.txt").write_text("street/00001\nstreet/00004\n")
     new = tmp_path / "new"
@@ -158,6 +168,11 @@ def test_command_line(street, tmp_path):
         ((f"--data={street}", "--soft"), "--output=DIR"),
         ((f"--output={tmp_path / 'x'}", "--soft"), "--data=DIR"),
         ((f"--output={tmp_path / 'x'}", f"--blank={street}"), "must begin with Blank"),
+        ((f"--output={tmp_path / 'Blank'}", f"--blank={street}", f"--data={street}"), "not those"),
+        (
+            (f"--output={tmp_path / 'x'}", f"--data={street}", "--suspects", "--groups=2"),
+            "--suspects is a step by itself: do --groups in another command",
+        ),
     ):
         result = run(*arguments)
         assert result.returncode == 1 and words in result.stderr

@@ -102,9 +102,15 @@ def test_best_checkpoint(tmp_path):
     (tmp_path / "mine.weights.h5").touch()
     assert best_checkpoint(tmp_path).name == "0010-0.09.weights.h5"
     assert weights_file(tmp_path) == best_checkpoint(tmp_path)
+    (tmp_path / "0041-0.09.weights.h5").touch()  # of one name, but not of one loss
+    (tmp_path / "history.csv").write_text("epoch,val_loss\n10,0.0904\n41,0.0903\n")
+    assert best_checkpoint(tmp_path).name == "0041-0.09.weights.h5"
+    (tmp_path / "history.csv").write_bytes(b"epoch,val_loss\n10,\xff\n41\n")
+    assert best_checkpoint(tmp_path).name == "0010-0.09.weights.h5"
     shipped = tmp_path / "fast_scnn" / "fast_scnn.weights.h5"
     shipped.parent.mkdir()
     shipped.touch()
+    (shipped.parent / ".fast_scnn-01234567.part.weights.h5").touch()
     assert weights_file(shipped.parent) == shipped
     assert network_of(shipped) == {"model": "fast_scnn", "model_size": "big", "input_shape": "256"}
     square = network_of(tmp_path / "selfie_net_small" / "mine.weights.h5")
@@ -155,3 +161,10 @@ def test_state_of_another_network_or_damaged(run):
         with pytest.raises(UserError, match=r"^cannot resume from .*state\.npz: .+") as error:
             run.load_state(model)
         assert "\n" not in str(error.value)
+
+
+def test_two_processes_do_not_train_in_one_folder(run):
+    with run.held(), pytest.raises(UserError, match="is in training"), Run(run.folder).held():
+        pass
+    with Run(run.folder).held():
+        pass

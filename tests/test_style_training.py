@@ -115,3 +115,10 @@ def test_only_the_best_checkpoint_is_kept(photos, tmp_path):
     progress = json.loads(str(np.load(run.folder / "state.npz")["progress"]))
     lowest = min(progress["history"], key=lambda row: row["val_loss"])
     assert best.name == f"{lowest['epoch']:04}-{lowest['val_loss']:.4f}.weights.h5"
+
+
+def test_every_style_is_validated():
+    two = [np.full((8, 8, 3), level, np.uint8) for level in (0, 9)]
+    fixed = training._Fixed(two, styles=5, batch_size=2)
+    mixes = np.concatenate([fixed[index][0]["mix"] for index in range(len(fixed))])
+    assert np.array_equal(mixes, np.eye(5))

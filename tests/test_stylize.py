@@ -104,6 +104,12 @@ def test_train_resume_and_paint(tmp_path):
     assert resumed == begun | {"flags": begun["flags"] | {"nb_epoch": 2}}
     refused = run("--resume=True", "--nb_epoch=3", "--lr=0.5", *flags, folder=tmp_path)
     assert refused.returncode == 1 and "--lr=0.002" in refused.stderr
+    refused = run("--resume=True", "--nb_epoch=3", "--style_image=two.png", *flags, folder=tmp_path)
+    assert refused.returncode == 1 and refused.stderr.splitlines()[-1] == (
+        f"error: {folder.relative_to(tmp_path)} was started with the styles one, two: it cannot go "
+        "on with two"
+    )
+    assert json.loads((folder / "run.json").read_text()) == resumed
     done = run(
         *("--content=photos/0.png", f"--weight_dir={folder}", "--style=two:1,one:3"),
         *("--strength=0.5", "--output=out"),

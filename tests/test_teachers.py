@@ -37,7 +37,7 @@ class Stub:
 def opened(monkeypatch) -> dict[str, Stub]:
     stubs = {}
 
-    def open_stub(model, input_range, input_shape):
+    def open_stub(model, input_range):
         stubs[model] = Stub(model)
         return stubs[model]
 
