@@ -13,7 +13,11 @@ from network import normalize
 
 
 class _Blocks:
-    """The paper's pieces in one framework (keras or tf_keras)."""
+    """The paper's pieces in one framework (keras or tf_keras).
+
+    But for two: separable convolutions have a ReLU between their halves, as MobileNet's, and the
+    fusion's depthwise convolution is not dilated.
+    """
 
     def __init__(self, framework: types.ModuleType):
         self.layers = framework.layers
@@ -35,10 +39,8 @@ class _Blocks:
         )(x)
         return self.norm_relu(x, relu)
 
-    def depthwise(self, x, stride: int = 1, dilation: int = 1):
-        x = self.layers.DepthwiseConv2D(
-            3, strides=stride, padding="same", dilation_rate=dilation, use_bias=False
-        )(x)
+    def depthwise(self, x, stride: int = 1):
+        x = self.layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(x)
         return self.norm_relu(x)
 
     def separable(self, x, channels: int, stride: int = 1):

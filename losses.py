@@ -37,7 +37,11 @@ def focal(y_true, y_pred, alpha: float = 0.25, gamma: float = 2.0):
 
 
 def dice(y_true, y_pred, smooth: float = 1.0):
-    """1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s), after Milletari et al. (1606.04797).
+    """1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s): Dice's coefficient of soft sets.
+
+    Milletari et al. (1606.04797) square what stands below the line. Without it soft alphas are
+    drawn towards 0 and 1: beside an equal share of cross-entropy, 0.7 in a band along a person who
+    fills a third of the picture is learned as 0.8, and 0.3 as 0.2.
 
     `smooth`, in pixels, makes an empty alpha right (0) for a picture without a person.
     """

@@ -12,6 +12,7 @@
 combined; what is trained is then what is evaluated, applied and converted.
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from main_flags import VERBS
 from quiet import start_keras
 
 FLAGS = flags.FLAGS
+log = logging.getLogger(__name__)
 flags.adopt_module_key_flags(main_flags)
 
 
@@ -116,6 +118,7 @@ def _train(data: list[str], run) -> Path:
     if start:
         models.load_weights(model, start)
         print(f"starting from {start}")
+        _warn_of_known_pictures(start)
     elif fresh:
         wide = weights_file(FLAGS.wide_weights) if FLAGS.wide_weights else ""
         models.start(
@@ -151,6 +154,21 @@ def _train(data: list[str], run) -> Path:
     keras.mixed_precision.set_global_policy("float32")  # for what is built from now on
     _show_unseen(model, data, run.folder)
     return best
+
+
+def _warn_of_known_pictures(start: Path) -> None:
+    """Says so where pictures that validate have trained the weights: their scores are too good."""
+    from runs import Run
+
+    if not (start.parent / "run.json").is_file():
+        return
+    ratio = Run(start.parent).settings().get("flags", {}).get("val_ratio", 0)
+    if ratio > FLAGS.val_ratio:
+        log.warning(
+            "%s was trained with --val_ratio=%s: with %s some of the pictures that validate now "
+            "may have trained it",
+            *(start, ratio, FLAGS.val_ratio),
+        )
 
 
 def _open_run(run, training: int, validation: int):

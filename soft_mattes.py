@@ -24,7 +24,8 @@ _SPECK = 3e-4  # of the picture's area
 # Distances between the person's and the background's colours, in their own standard deviations,
 # at which matting begins to be believed and is wholly believed.
 _DOUBTFUL, _CLEAR = 0.3, 1.0
-# Two estimates together err less than either: the mask has its say everywhere.
+# The mask has its say everywhere, against leaks that the trust does not see. It costs 3 to 13 % of
+# the error where masks are displaced by about a pixel, and gains where they are exact.
 _MOST_TRUST = 0.7
 
 
@@ -102,7 +103,9 @@ def _trust(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     """How far matting can be believed, (H, W) 0..1: by how different the two sides are nearby.
 
     |F - B| / sqrt(var F + var B), with the means and variances of the known person's and the known
-    background's colours in a square window about each pixel.
+    background's colours in a square window about each pixel. Where of one side nothing is known
+    nearby its mean is black, and so matting mostly believed: the thin gaps and spurs of masks are
+    of this kind, and on photographs they were mostly mistakes, which it took away.
     """
     side = 2 * round(_WINDOW * float(np.hypot(*trimap.shape)) / 2) + 1
     (person, spread), (background, other) = (

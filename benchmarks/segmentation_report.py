@@ -21,10 +21,12 @@ _CAPTION = 18
 
 
 def table(report: dict) -> str:
-    """Aligned lines: what each model costs, then its scores on each data set.
+    """Aligned lines: what each model costs, then its scores on each data set, then how sure.
 
     MAD is in thousandths, the gradient error in thousands. Latencies are medians with the
-    quartiles; `x` is the median of the ratios to the first model.
+    quartiles; `x` is the median of the ratios to the first model. How sure: the differences to the
+    first model's scores, picture by picture, as mean and standard error; what is less than two of
+    these may be by chance.
     """
     costs = [("model", "input", "kB", "params", "MMACs", "ms", "25..75 %", "x")]
     for model in report["models"]:
@@ -48,7 +50,40 @@ def table(report: dict) -> str:
             mean = summary["mean"] or {}
             cells = [_cell(mean.get(key), METRICS[key].scale) for key in SHOWN]
             scores.append((name, model["name"], str(summary["pictures"]), *cells))
-    return "\n".join([*_aligned(costs, 1), "", *_aligned(scores, 2)])
+    lines = [*_aligned(costs, 1), "", *_aligned(scores, 2)]
+    if len(report["models"]) > 1:
+        lines += ["", *_aligned(_leads(report), 2)]
+    return "\n".join(lines)
+
+
+def _leads(report: dict) -> list[tuple[str, ...]]:
+    """The rows of `table`'s last part."""
+    first, *others = report["models"]
+    labels = [METRICS[key].label for key in SHOWN]
+    rows = [("data set", f"less {first['name']}", "pictures", *labels)]
+    for name in first["sets"]:
+        for model in others:
+            pairs = [
+                (ours, theirs)
+                for ours, theirs in zip(model["pictures"], first["pictures"], strict=True)
+                if ours["set"] == name and not ours["blank"]
+            ]
+            cells = [
+                _lead([ours[key] - theirs[key] for ours, theirs in pairs], METRICS[key].scale)
+                for key in SHOWN
+            ]
+            rows.append((name, model["name"], str(len(pairs)), *cells))
+    return rows
+
+
+def _lead(differences: Sequence[float], scale: float) -> str:
+    """Mean and standard error."""
+    if len(differences) < 2:
+        return "-"
+    values = scale * np.array(differences)
+    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+    digits = 4 if scale == 1 else 2
+    return f"{mean:+.{digits}f} ± {error:.{digits}f}"
 
 
 def plot(report: dict) -> np.ndarray:

@@ -28,7 +28,7 @@ _BAND = 0.012  # width of the unknown band of the trimap, as a share of the long
 _CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
 # The weights of the trimap and of the alpha given in the equations of closed-form matting, and how
 # flat its affine functions are, which in pymatting is for pictures without noise (1e-7).
-_CERTAIN, _PRIOR, _FLATNESS = 100.0, 0.03, 1e-5
+_CERTAIN, _PRIOR, _FLATNESS = 100.0, 0.1, 1e-5
 _PULL = 0.15  # alphas this near to 0 or 1 become it
 
 

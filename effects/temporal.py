@@ -96,8 +96,8 @@ def dt_ssd(alphas: np.ndarray, mattes: np.ndarray) -> float:
 def flicker(alphas: np.ndarray, images: np.ndarray) -> float:
     """Change of alpha where the picture stands still, in thousandths; needs no truth.
 
-    1000 x the mean of |a_t - a_(t-1)| over the pixels near an outline (where one of the two is
-    above 0.02) whose colours and those of their 5 x 5 neighbours change by at most 3 of 255.
+    1000 x the mean of |a_t - a_(t-1)| over the pixels of the person and the outline (one of the two
+    is above 0.02) whose colours and those of their 5 x 5 neighbours change by at most 3 of 255.
 
     Args:
         alphas: float (T, H, W), 0..1, T at least 2.

@@ -74,12 +74,14 @@ class Tolerance(NamedTuple):
             either; one that was trained on may be.
         exact: whether the file computes as Keras does, so that only the order of sums differs. Then
             `alpha` gives way where Keras's own float32 is less exact (`verify.rounding_error`).
+        mean: the largest mean of |alpha - Keras's alpha|.
     """
 
     alpha: float | None
     iou: float | None
     gains: bool = True
     exact: bool = False
+    mean: float | None = None
 
 
 class Violation(NamedTuple):

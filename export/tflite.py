@@ -33,11 +33,11 @@ from files import UserError
 from quiet import stderr_kept_back
 
 # Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
-_EIGHT_BIT = Tolerance(alpha=None, iou=0.005)
+_EIGHT_BIT = Tolerance(alpha=None, iou=0.005, mean=0.02)
 TOLERANCES = {
     "float32": Tolerance(alpha=1e-5, iou=None, exact=True),
     "float16": Tolerance(alpha=2e-3, iou=5e-4),
-    "dynamic": Tolerance(alpha=None, iou=2e-3),
+    "dynamic": Tolerance(alpha=None, iou=2e-3, mean=0.02),
     "int8": _EIGHT_BIT,
     "uint8": _EIGHT_BIT,
 }

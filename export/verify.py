@@ -162,6 +162,9 @@ def problem(parity: Parity, tolerance: Tolerance) -> str | None:
     if tolerance.alpha is not None and parity.max_error > tolerance.alpha:
         limit = f"{tolerance.alpha:.2g}"
         return f"alpha differs from Keras's by up to {parity.max_error:.1e}, over {limit}"
+    if tolerance.mean is not None and parity.mean_error > tolerance.mean:
+        mean = f"{parity.mean_error:.2g}"
+        return f"alphas differ from Keras's by {mean} on average, over {tolerance.mean}"
     if tolerance.iou is None:
         return None
     if parity.iou_change is None:

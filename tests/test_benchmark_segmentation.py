@@ -186,6 +186,30 @@ def test_the_most_different_pictures_come_first(red, green, desk):
         side_by_side.compare([opened[0], opened[0]], {"desk": pairs}, rounds=1)
 
 
+def test_leads_are_told_with_their_standard_errors():
+    rows = [
+        {"set": name, "blank": blank, **dict.fromkeys(segmentation_report.SHOWN, iou)}
+        for name, blank, iou in (
+            ("a", False, 0.5),
+            ("a", False, 0.7),
+            ("a", True, 0.0),
+            ("b", False, 0.9),
+        )
+    ]
+    better = [
+        row | {"person_iou": row["person_iou"] + gain}
+        for row, gain in zip(rows, (0.1, 0.3, 9, 0), strict=True)
+    ]
+    models = [
+        {"name": name, "sets": {"a": {}, "b": {}}, "pictures": pictures}
+        for name, pictures in (("peer", rows), ("ours", better))
+    ]
+    head, first, second = segmentation_report._leads({"models": models})
+    assert head[:3] == ("data set", "less peer", "pictures")
+    assert first[:5] == ("a", "ours", "2", "+0.2000 ± 0.1000", "+0.0000 ± 0.0000")
+    assert second[:4] == ("b", "ours", "1", "-")
+
+
 def test_command_line_without_tensorflow(green, desk, tmp_path):
     (tmp_path / "green.tflite").write_bytes(green)
     script = (
@@ -211,6 +235,7 @@ def test_command_line_without_tensorflow(green, desk, tmp_path):
     means = [entry["sets"]["desk"]["mean"] for entry in report["models"]]
     assert means == 2 * [pytest.approx(expected["sets"]["desk"]["mean"], abs=1e-6)]
     assert "desk      green" in result.stdout
+    assert "same" in result.stdout.partition("less green")[2]
 
 
 def test_weights_take_the_pictures_that_their_network_takes():

@@ -52,6 +52,8 @@ def test_mattes_without_a_person_have_no_iou():
         (0.02, MATTES, Tolerance(0.03, 0.1), None),
         (0.02, MATTES, Tolerance(0.01, None), "2.0e-02, over 0.01"),
         (-0.2, MATTES, Tolerance(None, None), None),
+        (-0.2, MATTES, Tolerance(None, None, mean=0.03), None),
+        (-0.2, MATTES, Tolerance(None, None, mean=0.02), "by 0.025 on average, over 0.02"),
         (-0.2, MATTES, Tolerance(None, 0.4), "person IoU changed by 0.5000, over 0.4"),
         (-0.2, None, Tolerance(None, 0.4), "IoU less than 1 by 0.5000, over 0.4"),
         (np.nan, MATTES, Tolerance(None, None), "NaN"),
