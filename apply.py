@@ -53,7 +53,7 @@ flags.DEFINE_boolean("smooth", True, "Videos: take flicker out of the alphas.")
 flags.DEFINE_string(
     "model",
     "lite_unet_big_288x224",
-    "A network in trained_models/, or a .tflite or .weights.h5 file.",
+    "A network in trained_models/, a .tflite or .weights.h5 file, or the folder of a run.",
 )
 flags.DEFINE_string(
     "input_range",

@@ -54,7 +54,7 @@ def load_backgrounds(
             tqdm(results, "backgrounds", len(paths), leave=False, delay=2, disable=None)
         )
     bad = [path for path, image in zip(paths, read_ones, strict=True) if image is None]
-    warn_left_out(bad, "{count} backgrounds left out: {names}")
+    warn_left_out(bad, "backgrounds left out ({count}): {names}")
     if len(bad) == len(paths):
         raise UserError(f"no readable pictures in --backgrounds={','.join(map(str, folders))}")
     return [image for image in read_ones if image is not None]

@@ -18,16 +18,15 @@ from files import UserError
 FLAGS = flags.FLAGS
 
 
-def run(command: Callable[[], None], verbs: Sequence[str], advice: str = "") -> None:
+def run(command: Callable[[], None], verbs: Sequence[str]) -> None:
     """Runs a script: parses its flags, does `command()`, and exits.
 
     Args:
         command: does what the flags say.
         verbs: names of flags; where none of them is set there is nothing to do, and the help is
             shown instead.
-        advice: what to do after Ctrl-C, for its message.
     """
-    app.run(lambda argv: _leave(execute(command, verbs, advice)), flags_parser=parse_flags)
+    app.run(lambda argv: _leave(execute(command, verbs)), flags_parser=parse_flags)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -45,8 +44,11 @@ def parse_flags(argv: list[str]) -> list[str]:
     return rest
 
 
-def execute(command: Callable[[], None], verbs: Sequence[str], advice: str = "") -> int:
-    """Does `command()` with the parsed flags, and returns the exit status."""
+def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
+    """Does `command()` with the parsed flags, and returns the exit status.
+
+    What a KeyboardInterrupt says is advice for after Ctrl-C.
+    """
     if not any(FLAGS[verb].value for verb in verbs):
         app.usage(shorthelp=True, writeto_stdout=True)
         return 0
@@ -57,8 +59,8 @@ def execute(command: Callable[[], None], verbs: Sequence[str], advice: str = "")
         command()
     except UserError as error:
         return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted; {advice}" if advice else "interrupted", 130)
+    except KeyboardInterrupt as stop:
+        return _fail("; ".join(["interrupted", *map(str, stop.args)]), 130)
     return 0
 
 

@@ -149,6 +149,9 @@ def _train(data: list[str], run) -> Path:
     )
     try:
         best = train(model, training, validation, run, recipe, resuming)
+    except KeyboardInterrupt:
+        command = f"main.py --resume=True --checkpoint_path={run.folder}"
+        raise KeyboardInterrupt(f"{command} goes on with the training") from None
     finally:
         training.close()
     keras.mixed_precision.set_global_policy("float32")  # for what is built from now on
@@ -321,4 +324,4 @@ def _export(model, weights: Path, training=None, validation=None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(dispatch, VERBS, "--resume=True goes on with a training")
+    cli.run(dispatch, VERBS)

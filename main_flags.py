@@ -228,9 +228,9 @@ def check() -> None:
 
         name = FLAGS.tflite_name or "network"
         if FLAGS.convert:
-            check_request(name, FLAGS.formats)
+            check_request(name, FLAGS.formats, FLAGS.android)
         if FLAGS.compress:
-            check_request(name, FLAGS.formats, FLAGS.compress)
+            check_request(name, FLAGS.formats, FLAGS.android, FLAGS.compress)
     for path in FLAGS.predict:
         if not Path(path).exists():
             raise UserError(f"there is no {path}")

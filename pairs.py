@@ -1,5 +1,6 @@
 """Finds pictures and their mattes on disk, reads them, and divides them into subsets."""
 
+import functools
 import hashlib
 import logging
 import os
@@ -75,9 +76,14 @@ def find_pairs(
         if not found:
             seen = f" ({len(alone)} without: {_missing(alone[0], root)})" if alone else ""
             raise UserError(f"no pictures with mattes in {root}{seen}; known layouts: {LAYOUTS}")
-        warn_left_out(alone, f"{root}: {{count}} left out, no matte: {{names}}")
+        _warn_of_lone(root, tuple(alone))
         pairs += found
     return pairs
+
+
+@functools.cache  # a command looks at its folders more than once
+def _warn_of_lone(root: Path, alone: tuple[Path, ...]) -> None:
+    warn_left_out(alone, f"{root}: {{count}} left out, no matte: {{names}}")
 
 
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +114,7 @@ def warn_dim(names: Sequence[str]) -> None:
     """Warns of mattes that `is_dim`."""
     warn_left_out(
         names,
-        "{count} mattes are not empty but nowhere above half, so nobody is in them: {names} "
+        "mattes that are not empty but nowhere above half, so nobody is in them ({count}): {names} "
         "(a person is 255, or 1 where there is nothing above)",
     )
 

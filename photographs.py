@@ -10,6 +10,11 @@ from files import UserError
 from pairs import warn_left_out
 from pictures import SUFFIXES, PictureError, TooSmallError, list_images, without_made
 
+VIDEO_SUFFIXES = {
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mpg", ".mpeg", ".ts", ".wmv"),
+    *(".mts", ".m2ts", ".flv", ".ogv"),
+}
+
 
 def work_through(
     work: Callable[..., None],
@@ -51,7 +56,7 @@ def work_through(
             written += paths
     if not written:
         raise UserError("no picture could be used: " + "; ".join(left_out[:5]))
-    warn_left_out(left_out, "{count} photographs left out: {names}")
+    warn_left_out(left_out, "photographs left out ({count}): {names}")
     return written
 
 
@@ -67,6 +72,9 @@ def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) ->
     """
     photos: dict[Path, Path] = {}
     for source in map(Path, inputs):
+        if source.is_dir():
+            clips = [each for each in source.iterdir() if each.suffix.lower() in VIDEO_SUFFIXES]
+            warn_left_out(sorted(clips), "videos in a folder are left out ({count}): {names}")
         for photo in photographs_in(source, kinds) if source.is_dir() else [source]:
             photos.setdefault(photo.resolve(), photo)
     if not photos:
@@ -110,7 +118,7 @@ def result_paths(
         UserError: `output` is called like a picture or a video.
     """
     folder = Path(output)
-    if folder.suffix.lower() in {".mp4", ".mov", ".webm", *SUFFIXES} and not folder.is_dir():
+    if folder.suffix.lower() in VIDEO_SUFFIXES | SUFFIXES and not folder.is_dir():
         raise UserError(f"{output}: give the name of a folder, into which the results go")
     # Disks of Windows and macOS take A.png for a.png.
     taken = {str(source.resolve()).casefold() for source in sources}

@@ -7,6 +7,7 @@ JPEG with grey and reports nothing.
 
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from files import UserError, replacing
 # HEIC is listed, although nothing here decodes it, so that such pictures are named when left out.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 SUFFIXES |= {".ppm", ".pgm", ".avif", ".heic", ".heif"}
+
+# Pillow warns from here on, of which nothing is said here, and refuses twice as much: what a small
+# file unpacks to may be larger than the memory. Phones' largest pictures have 200 megapixels.
+Image.MAX_IMAGE_PIXELS = 125_000_000
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _TIFF = (b"II*\0", b"MM\0*")
@@ -145,8 +150,9 @@ def _decode(path: str | os.PathLike) -> Image.Image | np.ndarray:
     """The upright, fully decoded picture; an RGB or grey array for what only OpenCV reads."""
     data = _bytes(path)
     try:
-        picture = Image.open(io.BytesIO(data))
-        picture.load()
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            picture = Image.open(io.BytesIO(data))
+            picture.load()
         return _upright(picture)
     except UnidentifiedImageError as error:
         if data.startswith(_TIFF) and (array := _decode_tiff(data)) is not None:
@@ -155,7 +161,8 @@ def _decode(path: str | os.PathLike) -> Image.Image | np.ndarray:
             raise PictureError(f"{path}: HEIC is not supported, save it as JPEG") from error
         raise PictureError(f"{path}: not a picture, or of an unknown format") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{path}: too many pixels ({_one_line(error)})") from error
+        most = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
+        raise PictureError(f"{path}: more than {most}, the most that is read") from error
     # Pillow's decoders raise whatever they stumble over (OSError, SyntaxError, struct.error,
     # zlib.error, ...); each of them means the same to the user.
     except Exception as error:

@@ -73,7 +73,9 @@ def prepare(
     """
     claim(output, pairs, asdict(preparation))
     write = functools.partial(_write, output=output, preparation=preparation)
-    bar = functools.partial(tqdm, desc="preparing", total=len(pairs), unit=" pictures")
+    bar = functools.partial(
+        tqdm, desc="preparing", total=len(pairs), unit=" pictures", disable=None
+    )
     done = (
         list(bar(map(write, pairs))) if workers == 1 else _in_processes(write, pairs, workers, bar)
     )

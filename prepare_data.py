@@ -102,7 +102,7 @@ def _wanted_pairs() -> list:
     kept = [pair for pair in pairs if pair.name not in excluded]
     print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {FLAGS.exclude}")
     unknown = sorted(excluded - {pair.name for pair in pairs})
-    warn_left_out(unknown, "{count} names in " + FLAGS.exclude + " are of no picture: {names}")
+    warn_left_out(unknown, "names in " + FLAGS.exclude + " of no picture ({count}): {names}")
     return kept
 
 

@@ -85,7 +85,10 @@ class Run:
             run.parent for run in path.glob("*/run.json") if RUN_NAME.fullmatch(run.parent.name)
         ]
         if not runs:
-            raise UserError(f"no run to resume in {path}: start one with --train=True")
+            raise UserError(
+                f"no run to resume in {path}: name its folder, --checkpoint_path=DIR, or start one "
+                "with --train=True"
+            )
         return cls(max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns))
 
     @contextlib.contextmanager
@@ -227,7 +230,9 @@ def best_checkpoint(folder: str | Path) -> Path:
         if (match := CHECKPOINT_NAME.fullmatch(path.name))
     }
     if not found:
-        raise UserError(f"there is no EPOCH-VALLOSS.weights.h5 in {folder}")
+        runs = sorted(path.parent for path in Path(folder).glob("*/run.json"))
+        advice = f": did you mean {runs[-1]}?" if runs else ""
+        raise UserError(f"there is no EPOCH-VALLOSS.weights.h5 in {folder}{advice}")
     return min(sorted(found), key=found.get)
 
 

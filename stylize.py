@@ -189,7 +189,11 @@ def _train() -> Path:
         run = Run.create(FLAGS.checkpoint_path, begun)
     print(f"{network.name}: {', '.join(names)} on {len(learn)} photos; run folder {run.folder}")
     recipe = Recipe(epochs=FLAGS.nb_epoch, lr=FLAGS.lr)
-    best = training.train(network, loss, crops, held_out, names, run, recipe, FLAGS.resume)
+    try:
+        best = training.train(network, loss, crops, held_out, names, run, recipe, FLAGS.resume)
+    except KeyboardInterrupt:
+        command = f"stylize.py --resume=True --checkpoint_path={run.folder}"
+        raise KeyboardInterrupt(f"{command} goes on with the training") from None
     print(f"best checkpoint: {best}")
     return best
 
@@ -279,4 +283,4 @@ def _convert(network, mix, style: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(dispatch, VERBS, "--resume=True goes on with a training")
+    cli.run(dispatch, VERBS)

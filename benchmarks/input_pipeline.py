@@ -7,23 +7,22 @@ which whole batches arrive, by the number of worker processes. The limit to comp
 training step: `benchmarks/training_step.py`.
 """
 
-import os
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-import data_generator
+import cli
 import preprocess
 from augmentation import DEFAULT, Augmentation
 from background import load_backgrounds
 from pairs import evenly, find_pairs, read_pair
+from quiet import start_keras
 from sample_data import ensure_sample, sample_backgrounds
 
 FLAGS = flags.FLAGS
@@ -79,6 +78,8 @@ def stages(pairs, pictures, backgrounds) -> dict[str, float]:
 
 def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
     """Pictures a second of two epochs after one to warm up, and milliseconds of the caller."""
+    import data_generator
+
     sequence = data_generator.PortraitSequence(
         pictures.images,
         pictures.mattes,
@@ -98,8 +99,10 @@ def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
     return result
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main() -> None:
+    start_keras()
+    import data_generator
+
     cv2.setNumThreads(1)
     size = preprocess.parse_input_shape(FLAGS.input_shape)
     pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
@@ -123,4 +126,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main, ["input_shape"])

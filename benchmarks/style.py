@@ -7,24 +7,20 @@ L-BFGS needs to reach the style loss (formula 4) of what the network painted; an
 clip's noise, of a scene in which nothing moves, is left in the painted clip.
 """
 
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-import vgg16
+import cli
 from pictures import read_image, write_png
 from preprocess import resize, shrink
-from style_transfer import gatys
-from style_transfer.apply import Painter, load_network, parse_mix
-from style_transfer.perceptual import fit_painting
+from quiet import start_keras
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("photo", None, "A photograph.", required=True)
@@ -53,7 +49,7 @@ def seconds(call, *arguments) -> float:
     return statistics.median(times[1:])
 
 
-def time_sizes(painter: Painter, photo: np.ndarray) -> None:
+def time_sizes(painter, photo: np.ndarray) -> None:
     print(f"{'picture':>12}{'seconds':>10}{'megapixels/s':>14}")
     for size in map(int, FLAGS.sizes):
         height, width = photo.shape[:2]
@@ -65,8 +61,11 @@ def time_sizes(painter: Painter, photo: np.ndarray) -> None:
         print(f"{f'{width} x {height}':>12}{taken:10.3f}{rate:14.2f}", flush=True)
 
 
-def compare_with_gatys(painter: Painter, photo: np.ndarray, painting: np.ndarray) -> None:
+def compare_with_gatys(painter, photo: np.ndarray, painting: np.ndarray) -> None:
     """Gatys from the photograph until its style loss is that of the network's picture."""
+    import vgg16
+    from style_transfer import gatys
+
     weights = vgg16.conv_weights(FLAGS.vgg_weights)
     painted = painter(photo)
     scaled = gatys.normalize_weights(weights, (np.float32(photo), np.float32(painting)))
@@ -96,7 +95,7 @@ def compare_with_gatys(painter: Painter, photo: np.ndarray, painting: np.ndarray
         write_png(FLAGS.sheet, np.concatenate([photo, painted, slow], axis=1))
 
 
-def measure_flicker(painter: Painter, photo: np.ndarray) -> None:
+def measure_flicker(painter, photo: np.ndarray) -> None:
     """Mean difference of consecutive frames, of the clip and of its painting."""
     rng = np.random.default_rng(0)
     print(f"\n{'noise':>6}{'clip':>8}{'painted':>9}{'ratio':>7}   (levels of 255)")
@@ -108,11 +107,14 @@ def measure_flicker(painter: Painter, photo: np.ndarray) -> None:
         print(f"{noise:6}{before:8.2f}{after:9.2f}{after / before:7.2f}", flush=True)
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main() -> None:
+    photo = read_image(FLAGS.photo)
+    start_keras()
+    from style_transfer.apply import Painter, load_network, parse_mix
+    from style_transfer.perceptual import fit_painting
+
     network, names = load_network(FLAGS.weight_dir)
     painter = Painter(network, parse_mix(FLAGS.style, names))
-    photo = read_image(FLAGS.photo)
     time_sizes(painter, photo)
     photo = shrink(photo, FLAGS.size)
     painting = fit_painting(read_image(FLAGS.painting), FLAGS.style_size)
@@ -121,4 +123,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main, ["photo"])

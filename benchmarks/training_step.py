@@ -16,19 +16,15 @@ from pathlib import Path
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-import data_generator
-import models
+import cli
 import preprocess
-import training
 from augmentation import DEFAULT, Augmentation
 from pairs import find_pairs
-from recipe import Recipe
+from quiet import start_keras
 from sample_data import ensure_sample, sample_backgrounds
 
 FLAGS = flags.FLAGS
@@ -41,21 +37,24 @@ flags.DEFINE_integer("workers", 2, "Worker processes of the loader.")
 flags.DEFINE_list("networks", ["fast_scnn", "mattingnet_small", "mattingnet_big"], "What to time.")
 
 
-class FromMemory(keras.utils.PyDataset):
-    """Batches that are there already."""
+def from_memory(batches: list):
+    """A dataset for `fit` of batches that are there already."""
+    import keras
 
-    def __init__(self, batches: list):
-        super().__init__()
-        self.batches = batches
+    class FromMemory(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return len(batches)
 
-    def __len__(self) -> int:
-        return len(self.batches)
+        def __getitem__(self, index: int):
+            return batches[index]
 
-    def __getitem__(self, index: int):
-        return self.batches[index]
+    return FromMemory()
 
 
-def loader(pictures, workers: int) -> data_generator.PortraitSequence:
+def loader(pictures, workers: int):
+    """The `PortraitSequence` of what training takes."""
+    import data_generator
+
     return data_generator.PortraitSequence(
         pictures.images,
         pictures.mattes,
@@ -66,14 +65,19 @@ def loader(pictures, workers: int) -> data_generator.PortraitSequence:
     )
 
 
-def build(name: str, size: tuple[int, int]) -> keras.Model:
+def build(name: str, size: tuple[int, int]):
+    """The network of this full name, compiled."""
+    import models
+    import training
+    from recipe import Recipe
+
     family, model_size = models.split_name(name)
     model = models.build(family, size, model_size)
     training.compile_model(model, Recipe(epochs=10), FLAGS.batches)
     return model
 
 
-def epoch_seconds(model: keras.Model, data: keras.utils.PyDataset) -> float:
+def epoch_seconds(model, data) -> float:
     start = time.perf_counter()
     model.fit(data, epochs=1, shuffle=False, verbose=0)
     return time.perf_counter() - start
@@ -82,7 +86,7 @@ def epoch_seconds(model: keras.Model, data: keras.utils.PyDataset) -> float:
 def compare(name: str, size: tuple[int, int], pictures) -> None:
     """Prints a line: images/s from memory, through the loader, and the ratio of their times."""
     through = loader(pictures, FLAGS.workers)
-    memory = FromMemory([through[index] for index in range(len(through))])
+    memory = from_memory([through[index] for index in range(len(through))])
     model = build(name, size)
     model.fit(memory, epochs=1, verbose=0)
     ratios, limits = [], []
@@ -102,7 +106,9 @@ def compare(name: str, size: tuple[int, int], pictures) -> None:
 
 def compare_norms(size: tuple[int, int], pictures) -> None:
     """Prints the rate of Fast-SCNN's step with our batch normalisation and with Keras's."""
-    batches = FromMemory([loader(pictures, 0)[0]] * FLAGS.batches)
+    import keras
+
+    batches = from_memory([loader(pictures, 0)[0]] * FLAGS.batches)
     fused = build("fast_scnn", size)
     with mock.patch("fast_scnn.batch_normalization", lambda _: keras.layers.BatchNormalization):
         composed = build("fast_scnn", size)
@@ -119,8 +125,13 @@ def compare_norms(size: tuple[int, int], pictures) -> None:
     )
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main() -> None:
+    start_keras()
+    import data_generator
+    import models
+
+    for name in FLAGS.networks:
+        models.builder(*models.split_name(name))
     size = preprocess.parse_input_shape(FLAGS.input_shape)
     pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
     wanted = FLAGS.batches * FLAGS.batch_size
@@ -137,4 +148,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main, ["networks"])

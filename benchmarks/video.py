@@ -25,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-from absl import app, flags
+from absl import flags
 from skimage import data
 
+import cli
 from astronaut import matted_portrait
 from effects import matting, networks, video
 from effects.catalogue import Effects, Settings
@@ -212,8 +213,7 @@ def measure_memory(network: networks.Network, folder: Path) -> None:
         plt.savefig(FLAGS.plot, dpi=100)
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def main() -> None:
     tflite = networks.load(FLAGS.model, threads=FLAGS.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -236,4 +236,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main, ["model"])

@@ -51,8 +51,8 @@ def load(
 
     Args:
         model: a name in `shipped_files`; a `.tflite` file, of `main.py --convert=True` or of
-            others; or a `.weights.h5` file of a run or of `trained_models/`. A file decides on the
-            engine by itself.
+            others; a `.weights.h5` file of a run or of `trained_models/`; or the folder of a run.
+            A file decides on the engine by itself.
         engine: "tflite" or "keras".
         threads: of the TFLite engine.
         input_range: of a `.tflite` file that does not say what it takes, see
@@ -66,10 +66,15 @@ def load(
         return load_tflite(path, threads, input_range)
     if path.suffix == ".h5":
         return load_keras(path)
+    if path.is_dir():
+        from runs import weights_file
+
+        return load_keras(weights_file(path))
     files = shipped_files()
     if model not in files:
         raise UserError(
-            f"there is no network {model!r}: give {' or '.join(files)}, a .tflite or a .weights.h5"
+            f"there is no network {model!r}: give {' or '.join(files)}, a .tflite or a "
+            ".weights.h5 file, or the folder of a run"
         )
     file = files[model]
     if engine == "tflite":

@@ -13,6 +13,7 @@ from export import report, verify
 from export.formats import (
     FORMATS,
     QAT_FORMATS,
+    RGBA_FORMATS,
     ExportError,
     Format,
     Source,
@@ -185,15 +186,19 @@ def _chosen(
     return rgba
 
 
-def check_request(name: str, formats: Sequence[str] | None, method: str | None = None) -> None:
+def check_request(
+    name: str, formats: Sequence[str] | None, android: bool = False, method: str | None = None
+) -> None:
     """Refuses what `convert_all` or, with `method`, `compress` would, without loading what writes.
 
     Raises:
-        UserError: a bad name, or formats that there are not, or not by that method.
+        UserError: a bad name, or formats that there are not, for Android, or by that method.
     """
     _checked_name(name)
     for each in formats or ():
         check_format(each)
+    if android and (others := [each for each in formats or () if each not in RGBA_FORMATS]):
+        raise UserError(f"there is no Android (RGBA) variant of {', '.join(others)}")
     if method == "qat" and (others := sorted({*(formats or ())} - {*QAT_FORMATS})):
         raise UserError(f"qat makes {' and '.join(QAT_FORMATS)}, not {', '.join(others)}")
 

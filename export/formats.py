@@ -29,6 +29,8 @@ FORMATS: dict[str, str] = {
 }
 QAT_FORMATS = ("int8", "uint8")
 """Those of a network that was trained with the rounding of 8 bits."""
+RGBA_FORMATS = ("float32", "float16", "dynamic", "int8", "uint8")
+"""Those that have a variant of 4 channels for Android (`Format.rgba`)."""
 
 
 class ExportError(Exception):

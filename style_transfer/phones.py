@@ -25,6 +25,7 @@ from export.formats import ExportError
 from export.report import machine
 from export.tflite_file import INPUT, PICTURE, SIGNATURE
 from files import UserError, replacing
+from quiet import stderr_kept_back
 
 Runtime = Callable[[np.ndarray], np.ndarray]
 """Runs a written file: float32 (1, H, W, 3) in 0..255 to the painted one."""
@@ -139,7 +140,8 @@ def _write_tflite(model: keras.Model, path: Path, kind: str) -> None:
 
 
 def _open_tflite(path: Path) -> Runtime:
-    runner = Interpreter(str(path)).get_signature_runner(SIGNATURE)
+    with stderr_kept_back():  # it says that it makes a delegate
+        runner = Interpreter(str(path)).get_signature_runner(SIGNATURE)
     return lambda batch: runner(**{INPUT: batch})[PICTURE]
 
 

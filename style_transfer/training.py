@@ -116,7 +116,7 @@ def _read_crops(paths: Sequence[Path], size: int) -> list[np.ndarray]:
             unreadable.append(str(error))
     if not photos:
         raise UserError("no photograph to validate can be read: " + "; ".join(unreadable))
-    warn_left_out(unreadable, "{count} photographs left out of the validation: {names}")
+    warn_left_out(unreadable, "photographs left out of the validation ({count}): {names}")
     return photos
 
 

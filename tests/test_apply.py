@@ -85,7 +85,7 @@ def test_a_folder(portrait, tmp_path):
     assert status == 0
     names = [Path(line).name for line in out.split()]
     assert names == ["a_alpha.png", "b_alpha.png", "b.png_alpha.png"]
-    assert "1 photographs left out" in err
+    assert "photographs left out (1)" in err
     assert read(tmp_path / "out" / "a_alpha.png").shape == (224, 168)
 
 

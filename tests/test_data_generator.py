@@ -80,5 +80,5 @@ def test_labels_that_never_are_a_person_are_named(tmp_path, caplog):
         with caplog.at_level(logging.WARNING):
             read()
         (record,) = caplog.records
-        assert "1 mattes are not empty but nowhere above half" in record.getMessage()
+        assert "nowhere above half, so nobody is in them (1): " in record.getMessage()
         assert "two_matte.png" in record.getMessage()

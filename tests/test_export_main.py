@@ -11,7 +11,11 @@ import tiny_portraits
 import main
 import models
 from export import FORMATS, load_samples, tflite
-from export.formats import Tolerance
+from export.formats import RGBA_FORMATS, Tolerance, load_format
+
+
+def test_android_has_the_formats_that_are_known_to_be_its():
+    assert {name for name in FORMATS if load_format(name).rgba} == set(RGBA_FORMATS)
 
 
 def test_formats_are_those_that_the_help_names():

@@ -124,6 +124,10 @@ def test_wrong_flags(arguments, message):
             "'a/b' cannot be the name of files: .*",
         ),
         (
+            "--train=True --data=data --convert=True --android=True --formats=int8,mlmodel",
+            r"there is no Android \(RGBA\) variant of mlmodel",
+        ),
+        (
             "--train=True --data=data --compress=qat --formats=float16",
             "qat makes int8 and uint8, not float16",
         ),

@@ -23,6 +23,7 @@ from test_main import FINETUNE, TRAIN
 import models
 import segmenters
 import training
+from effects import networks
 from export import compress
 from runs import network_of
 
@@ -100,6 +101,29 @@ def test_resuming_refuses_what_cannot_be(trained):
     assert f"is finished (all {EPOCHS} epochs are done): raise --nb_epoch" in err
     status, _, err = command_line.run(*resume, "--lr=0.1")
     assert status == 1 and "was started with --lr=0.003: it cannot go on with --lr=0.1" in err
+
+
+def test_ctrl_c_says_how_to_go_on(trained, tmp_path, monkeypatch):
+    folder, _ = trained
+
+    def train(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", train)
+    status, _, err = command_line.run("--train=True", "--workers=0", *options(folder, tmp_path))
+    run = only(tmp_path, "*")
+    advice = f"main.py --resume=True --checkpoint_path={run} goes on with the training"
+    assert status == 130 and err.splitlines()[-1] == f"error: interrupted; {advice}"
+    (tmp_path / "fast_scnn").mkdir()
+    (only(tmp_path, "2*")).rename(tmp_path / "fast_scnn" / "20260131")
+    weights = f"--weight_dir={tmp_path / 'fast_scnn'}"
+    status, _, err = command_line.run("--evaluate=True", weights, f"--data={folder / 'data'}")
+    assert status == 1 and f"did you mean {tmp_path / 'fast_scnn' / '20260131'}?" in err
+
+
+def test_effects_take_a_run(trained):
+    folder, _ = trained
+    assert networks.load(str(only(folder, "runs/*"))).input_shape == (32, 32)
 
 
 def test_resuming_refuses_more_pictures(trained, tmp_path):

@@ -92,6 +92,7 @@ def test_pictures_without_matte_are_named_and_counted(tmp_path, caplog):
     touch(tmp_path, "0.jpg", "0_matte.png", *(f"{n}.jpg" for n in range(1, 8)))
     with caplog.at_level(logging.WARNING):
         assert found(tmp_path) == [("0.jpg", "0_matte.png")]
+        found(tmp_path)  # as training and validation do: it is said once
     (record,) = caplog.records
     assert "7 left out" in record.getMessage()
     assert "1.jpg; 2.jpg; 3.jpg; 4.jpg; 5.jpg; ..." in record.getMessage()

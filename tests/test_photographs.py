@@ -1,5 +1,6 @@
 """Which photographs are worked on, and what their results are called."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path, caplog):
     assert named(work_through(copy, [tmp_path], tmp_path / "out", ["copy"], "")) == [
         "good_copy.png"
     ]
-    assert "2 photographs left out" in caplog.text and "bad.jpg: not a picture" in caplog.text
+    assert "photographs left out (2)" in caplog.text and "bad.jpg: not a picture" in caplog.text
     assert "small.png: a picture of 4 x 2 is too small: 4 pixels" in caplog.text
     with pytest.raises(UserError, match=r"no picture could be used: .*small\.png"):
         work_through(copy, [tmp_path / "small.png"], tmp_path / "out", ["copy"], "")
@@ -83,3 +84,11 @@ def test_a_folder_is_not_called_like_a_picture(tmp_path, name):
     (tmp_path / name).mkdir()
     assert result_paths(photos, tmp_path / name, ["alpha"])[0][0].parent.name == name
     assert result_paths(photos, tmp_path / "run.v2", ["alpha"])
+
+
+def test_videos_in_a_folder_are_named(tmp_path, caplog):
+    for name in ("a.png", "b.MP4", "c.webm"):
+        (tmp_path / name).touch()
+    with caplog.at_level(logging.WARNING):
+        assert named(find_photographs([tmp_path])) == ["a.png"]
+    assert "videos in a folder are left out (2): b.MP4; c.webm" in caplog.text

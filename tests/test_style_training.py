@@ -77,7 +77,7 @@ def test_photos_to_validate_that_cannot_be_read(photos, tmp_path, monkeypatch, c
     broken.write_bytes(b"no picture")
     run = Run.create(tmp_path / "runs", settings())
     run_training(photos, run, 1, validation=[broken, photos[0]])
-    assert "1 photographs left out of the validation" in caplog.text
+    assert "photographs left out of the validation (1)" in caplog.text
     assert read_image(run.folder / "previews" / "epoch_0001.png").size
     monkeypatch.delattr(training, "_learn_to_copy")  # it is found out before that
     with pytest.raises(UserError, match=r"no photograph to validate can be read: .*broken\.heic"):

@@ -1,0 +1,24 @@
+"""Benchmarks as commands: what a user gets wrong is one line, and their help is quick."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("video", ["--clip=gone.mp4"], "gone.mp4: not a video"),
+        ("training_step", ["--networks=foo"], "there is no model 'foo'"),
+        ("input_pipeline", ["--data=gone"], "no such data folder: gone"),
+        ("style", ["--photo=gone.jpg", "--painting=gone.jpg"], "gone.jpg: No such file"),
+    ],
+)
+def test_errors_are_one_line(name, arguments, message, tmp_path):
+    command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {message}") and ended.stderr.count("\n") == 1
