@@ -125,7 +125,7 @@ def test_command_line(street, photos, tmp_path):
     assert "no more than 6 of 9 could be composed" in done.stdout
     for arguments, message in (
         (flags, "--backgrounds=DIR"),
-        ((*flags, f"--backgrounds={photos}", "--soft=True"), "make soft mattes and crops first"),
+        ((*flags, f"--backgrounds={photos}", "--soft=True"), "do --soft in another command"),
     ):
         done = run(*arguments)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
