@@ -64,7 +64,11 @@ def train(
         compile_model(model, recipe, len(training))
         progress = run.load_state(model) if resume else Progress()
         if progress.epoch >= recipe.epochs or (0 < recipe.patience <= progress.waited):
-            reason = progress.finished or f"{progress.waited} epochs without a better one"
+            reason = progress.finished or (
+                f"{progress.epoch} epochs are done"
+                if progress.epoch >= recipe.epochs
+                else f"{progress.waited} epochs without a better one"
+            )
             raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch or --patience")
         progress.finished = ""
         if progress.epoch:
