@@ -227,10 +227,7 @@ def check() -> None:
         from export.convert import check_request
 
         name = FLAGS.tflite_name or "network"
-        if FLAGS.convert:
-            check_request(name, FLAGS.formats, FLAGS.android)
-        if FLAGS.compress:
-            check_request(name, FLAGS.formats, FLAGS.android, FLAGS.compress)
+        check_request(name, FLAGS.formats, FLAGS.android, FLAGS.compress)
     for path in FLAGS.predict:
         if not Path(path).exists():
             raise UserError(f"there is no {path}")

@@ -73,12 +73,19 @@ def check_compressible(full: str, build: Callable) -> None:
 
 
 def check_exportable(full: str) -> None:
-    """Raises UserError: the network of this full name takes more than a picture."""
+    """Raises UserError: the network of this full name takes more than a picture.
+
+    Told by the name, where the network is not built yet; `for_inference` looks at its inputs.
+    """
     if full == "portrait_fcn_plus":
-        raise UserError(
-            f"{full} cannot be exported: it needs the face's box, which a detector outside the "
-            "network finds"
-        )
+        raise _needs_face(full)
+
+
+def _needs_face(full: str) -> UserError:
+    return UserError(
+        f"{full} cannot be exported: it needs the face's box, which a detector outside the network "
+        "finds"
+    )
 
 
 def builder(name: str, size: str = "big") -> Callable:
@@ -187,7 +194,8 @@ def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:
     """
     if channels not in (3, 4):
         raise ValueError(f"channels must be 3 (RGB) or 4 (RGBA), not {channels}")
-    check_exportable(model.name)
+    if len(model.inputs) > 1:
+        raise _needs_face(model.name)
     if channels == 3:
         return keras.Model(model.input, model.output["output"], name=model.name)
     trained = model.get_layer("normalize")

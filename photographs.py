@@ -72,10 +72,12 @@ def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) ->
     """
     photos: dict[Path, Path] = {}
     for source in map(Path, inputs):
+        found = [source]
         if source.is_dir():
+            found = photographs_in(source, kinds)  # first: it tells of a folder it may not read
             clips = [each for each in source.iterdir() if each.suffix.lower() in VIDEO_SUFFIXES]
             warn_left_out(sorted(clips), "videos in a folder are left out ({count}): {names}")
-        for photo in photographs_in(source, kinds) if source.is_dir() else [source]:
+        for photo in found:
             photos.setdefault(photo.resolve(), photo)
     if not photos:
         raise UserError("no photograph or folder is given")

@@ -42,7 +42,9 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes (H, W) or (H, W, C) to `size` = (height, width), without aliasing when both shrink.
 
     Where one side grows and the other shrinks, OpenCV interpolates linearly, which our networks
-    know from their training: shrinking first by areas changes no mean score by more than 0.0004.
+    know from their training. Shrinking by areas first was measured: on no test set does it change a
+    mean IoU of SelfieNet's or MediaPipe's by more than 0.0003; the big U-Net loses 0.003 on mixed
+    pictures.
 
     The picture is squeezed to the new aspect: networks see every portrait in one shape, and the
     matte is stretched back in the same way.
