@@ -64,6 +64,7 @@ class Augmentation:
     Args:
         names: some of `NAMES`.
         strength: factor on how far each augmentation goes (not on how often it is used), 0 to 3.
+            Blurs, noise and JPEG have a least size, which they keep at 0.
         backgrounds: photographs without people, uint8 (h, w, 3) RGB of any size, for `background`;
             without any, that augmentation does nothing.
 

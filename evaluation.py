@@ -34,11 +34,13 @@ def evaluate(matte_fn: MatteFunction, datasets: dict[str, list[Pair]], output: s
     output = Path(output)
     report, pairs = score(matte_fn, datasets)
     print(format_table(report))
-    _write_report(report, output)
+    files = _write_report(report, output)
     cases = zip(report["pictures"], pairs, strict=True)
     people = sorted((c for c in cases if not c[0]["blank"]), key=lambda c: c[0]["person_iou"])
     if people:
         write_png(output / "worst_best.png", _worst_and_best(matte_fn, people))
+        files.append("worst_best.png")
+    print(f"in {output}: {', '.join(files)}")
     return report
 
 
@@ -149,7 +151,8 @@ def _summary(rows: list[dict], unreadable: list[str]) -> dict:
     }
 
 
-def _write_report(report: dict, output: Path) -> None:
+def _write_report(report: dict, output: Path) -> list[str]:
+    """Returns: the names of the files."""
     with replacing(output / "evaluation.json") as path:
         path.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="ascii")
     fields = ["set", "name", "image", "blank", *METRICS, "false_person_share"]
@@ -161,6 +164,7 @@ def _write_report(report: dict, output: Path) -> None:
         writer = csv.DictWriter(file, fields)
         writer.writeheader()
         writer.writerows(report["pictures"])
+    return ["evaluation.json", "evaluation.csv"]
 
 
 def _worst_and_best(matte_fn: MatteFunction, ranked: list[tuple[dict, Pair]]) -> np.ndarray:

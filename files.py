@@ -34,7 +34,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     suffixes = "".join(path.suffixes[-2:])
-    temporary = path.with_name(f".{path.name.split('.')[0]}-{secrets.token_hex(4)}.part{suffixes}")
+    # Names end at 255 bytes: one that just fits would not, with what is added.
+    stem = path.name.split(".")[0][:40]
+    temporary = path.with_name(f".{stem}-{secrets.token_hex(4)}.part{suffixes}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -62,8 +62,10 @@ def read_weights(path: str | Path = "") -> dict[str, np.ndarray]:
             return _read(file)
     except FileNotFoundError:
         raise UserError(f"there is no weights file {path}") from None
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, struct.error) as error:
-        raise UserError(f"{path} does not hold EfficientNet-Lite0's weights: {error}") from error
+    # Pickle has whatever the file makes it do: there is no end of what goes wrong in another's.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} does not hold EfficientNet-Lite0's weights: {reason}") from error
 
 
 def _read(file: BinaryIO) -> dict[str, np.ndarray]:

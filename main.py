@@ -40,8 +40,7 @@ def dispatch() -> None:
     main_flags.check()
     start_keras()
     run = None
-    if FLAGS.weight_dir and Path(FLAGS.weight_dir).exists():
-        main_flags.follow_weights(trains)
+    main_flags.follow_weights(trains)
     if FLAGS.resume:
         from runs import Run
 
@@ -275,17 +274,17 @@ def _trained(weights: Path | None):
 
 
 def _export(model, weights: Path, training=None, validation=None) -> None:
-    """Converts, and compresses, into the folder of a run's weights, or else into --output."""
+    """Converts, and compresses, into --output; a run's weights, unless it is given, into theirs."""
     import functools
 
     import export
     import models
     from runs import CHECKPOINT_NAME
 
-    in_run = CHECKPOINT_NAME.fullmatch(weights.name)
+    in_run, asked = CHECKPOINT_NAME.fullmatch(weights.name), FLAGS["output"].present
     size = model.input_shape[1:3]
     options = {
-        "output": weights.parent / "export" if in_run else Path(FLAGS.output),
+        "output": weights.parent / "export" if in_run and not asked else Path(FLAGS.output),
         "name": FLAGS.tflite_name or model.name,
         "samples": export.load_samples(FLAGS.data, size),
         "android": FLAGS.android,

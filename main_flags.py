@@ -13,6 +13,7 @@ NETWORKS = (
     *("mattingnet", "fast_scnn", "lite_unet", "selfie_net"),
     *("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet", "refine_unet", "kmeans"),
 )
+VGG16_NETWORKS = ("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet")
 REFINEMENTS = ("none", "guided", "crf", "closed_form")
 
 # What to do.
@@ -138,8 +139,8 @@ flags.DEFINE_boolean(
 flags.DEFINE_float(
     "lr",
     None,
-    "The (highest) learning rate. Default: 0.001; 0.003 for mattingnet from scratch. Of "
-    "--compress, where nothing is trained before it: 0.0001.",
+    "The (highest) learning rate. Default: 0.001; 0.003 for mattingnet from scratch; 0.0001 for "
+    "what starts from VGG16's weights, and of --compress, where nothing is trained before it.",
     lower_bound=0,
 )
 flags.DEFINE_enum(
@@ -173,7 +174,12 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "checkpoint_path", "", "Where runs go. Default: trained_models/NETWORK; a dated folder a run."
 )
-flags.DEFINE_string("output", "output", "Where --evaluate, --predict and --convert write.")
+flags.DEFINE_string(
+    "output",
+    "output",
+    "Where --evaluate, --predict and --convert write; files of a run's weights go, unless this is "
+    "given, into the run's folder.",
+)
 flags.DEFINE_string("tflite_name", "", "Name of the exported file. Default: the network's.")
 flags.DEFINE_boolean("android", False, "Export for Android: 4 channels, RGBA.")
 
@@ -243,6 +249,20 @@ def check_network() -> None:
 
     if FLAGS.model == "kmeans":
         return
+    starts = {
+        "vgg_weights": VGG16_NETWORKS,
+        "lite0_weights": ("lite_unet",),
+        "wide_weights": ("lite_unet",),
+        "selfie_weights": ("selfie_net",),
+    }
+    for name, networks in starts.items():
+        path = FLAGS[name].value
+        if not FLAGS[name].present or path in ("", "none"):
+            continue
+        if FLAGS.model not in networks:
+            raise UserError(f"--{name} is for {', '.join(networks)}, not for {FLAGS.model}")
+        if not Path(path).is_file():
+            raise UserError(f"--{name}: there is no file {path}")
     build = models.builder(FLAGS.model, FLAGS.model_size)
     if FLAGS.convert or FLAGS.compress:
         models.check_exportable(network_name())
@@ -251,7 +271,7 @@ def check_network() -> None:
 
 
 def follow_weights(trains: bool) -> None:
-    """Takes the network of --weight_dir where the flags do not say another.
+    """Takes the network of --weight_dir, if it is there, where the flags do not say another.
 
     Args:
         trains: the weights are to be trained on, maybe with pictures of another size: that of the
@@ -259,7 +279,9 @@ def follow_weights(trains: bool) -> None:
     """
     from runs import network_of, weights_file
 
-    weights = weights_file(FLAGS.weight_dir)
+    weights = weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else Path()
+    if not weights.is_file():
+        return
     found = network_of(weights)
     if trains:
         found.pop("input_shape", None)
@@ -280,10 +302,13 @@ def epochs() -> int:
 
 def learning_rate() -> float:
     """The highest learning rate of a training."""
-    # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866, 0.227.
     if FLAGS.lr is not None:
         return FLAGS.lr
-    return 0.003 if FLAGS.model == "mattingnet" and start_weights() is None else 0.001
+    begins = start_weights() is None
+    if FLAGS.model in VGG16_NETWORKS and not (begins and FLAGS.vgg_weights == "none"):
+        return 0.0001  # more spoils what they have of ImageNet
+    # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866, 0.227.
+    return 0.003 if FLAGS.model == "mattingnet" and begins else 0.001
 
 
 def start_weights() -> Path | None:

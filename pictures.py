@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from files import UserError, replacing
 
@@ -192,12 +192,23 @@ def _decode_tiff(data: bytes) -> np.ndarray | None:
     return array if array is None or array.ndim == 2 else array[..., 2::-1]
 
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     try:
         orientation = picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # EXIF that cannot be parsed says nothing about the rotation
         return picture
-    return ImageOps.exif_transpose(picture) if orientation in range(2, 9) else picture
+    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:
@@ -225,7 +236,8 @@ def _convert(picture: Image.Image, mode: str, path: str | os.PathLike) -> Image.
 
 def _luma(rgb: np.ndarray) -> np.ndarray:
     """ITU-R 601 luma, in the depth of `rgb`."""
-    return (rgb @ np.array([0.299, 0.587, 0.114])).round().astype(rgb.dtype)
+    luma = rgb @ np.array([0.299, 0.587, 0.114])
+    return (luma if rgb.dtype.kind == "f" else luma.round()).astype(rgb.dtype)
 
 
 def _is_deep(picture: Image.Image) -> bool:

@@ -36,7 +36,8 @@ def grid(
     )
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for column in range(columns):
-        draw.text((_GAP + column * (width + _GAP), 4), titles[column % len(titles)], INK, font)
+        title = shortened(titles[column % len(titles)], width, font)
+        draw.text((_GAP + column * (width + _GAP), 4), title, INK, font)
     for index, row in enumerate(rows):
         for place, picture in enumerate(row):
             column = (index % repeat) * len(titles) + place
@@ -109,6 +110,7 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     figure = Figure(figsize=(13, 4), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -116,16 +118,30 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
     shown = (("loss", "loss"), ("output_person_iou", "person IoU"), ("output_mad", "MAD"))
     for axes, (key, label) in zip(figure.subplots(1, 3), shown, strict=True):
         for prefix, name in (("", "training"), ("val_", "validation")):
-            axes.plot(epochs, [row.get(prefix + key, np.nan) for row in history], label=name)
+            values = [row.get(prefix + key, np.nan) for row in history]
+            axes.plot(epochs, values, marker="o" if len(history) < 3 else None, label=name)
         axes.axvline(best_epoch, color="grey", linewidth=0.8, linestyle=":", label="best")
         axes.set(xlabel="epoch", title=label, xlim=(0.5, max(epochs[-1], 2) + 0.5))
         axes.xaxis.get_major_locator().set_params(integer=True)
         if key == "loss":
             axes.set_yscale("log")
+            # Else 0.602 is written as 6.02 x 10^-1.
+            axes.yaxis.set_major_formatter(ScalarFormatter())
+            axes.yaxis.set_minor_formatter(ScalarFormatter())
         axes.grid(alpha=0.3, which="both")
         axes.legend()
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+    """A text that is drawn on at most `width` pixels, its end cut off where it would not fit."""
+    # File names may hold bytes that are no text; Pillow refuses to draw those.
+    text = shown = text.encode("utf-8", "replace").decode("utf-8")
+    while font.getlength(shown) > width and text:
+        text = text[:-1]
+        shown = f"{text}..."
+    return shown
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:

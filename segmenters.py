@@ -62,12 +62,19 @@ def open_model(
     Raises:
         UserError: no such file, not a model, not a segmentation of one class.
     """
-    name, _, path = text.rpartition("=")
+    # A path may hold "=", too, such as runs/lr=0.001/model.tflite; a name does not.
+    name, path = ("", text) if Path(text).is_file() else _named(text)
     if path.endswith(".tflite"):
         return from_tflite(_read(Path(path)), name or Path(path).stem, input_range)
     if not name:
         raise UserError(f"{text}: write FILE.tflite, or NETWORK=WEIGHTS such as fast_scnn=RUN")
     return from_tflite(_convert(name, Path(path), input_shape), name)
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Of `NAME=PATH` the name and the path; of `PATH` no name."""
+    name, equals, path = text.partition("=")
+    return (name, path) if equals and "/" not in name else ("", text)
 
 
 def from_tflite(file: bytes, name: str, input_range: str = "") -> Segmenter:

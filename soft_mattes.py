@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from closed_form import closed_form_alpha
+from preprocess import make_trimap
 
 # As shares of the picture's diagonal. A wider band finds longer hair, and errs more elsewhere.
 _BAND = 0.005
@@ -46,7 +47,7 @@ def soft_matte(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """
     mask = fill_specks((matte > 127).astype(np.uint8))
     band = band_width(matte.shape)
-    trimap = band_trimap(mask, band)
+    trimap = make_trimap(mask, band)
     if not ((trimap == 0).any() and (trimap == 1).any() and (trimap == 0.5).any()):
         return mask * np.uint8(255)
     colours = image / 255.0
@@ -79,24 +80,6 @@ def fill_specks(mask: np.ndarray) -> np.ndarray:
 def band_width(shape: tuple[int, int]) -> int:
     """How far the unknown band reaches to either side of the outline, in pixels, at least 2."""
     return max(2, round(_BAND * float(np.hypot(*shape))))
-
-
-def band_trimap(mask: np.ndarray, band: int) -> np.ndarray:
-    """1 person, 0 background, 0.5 up to `band` pixels from the outline.
-
-    The picture's border is no outline: a person who is cut off by it stays known there.
-
-    Args:
-        mask: uint8 (H, W), 1 = person.
-        band: in pixels, to either side.
-
-    Returns:
-        float64 (H, W).
-    """
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
-    # OpenCV's default border is no neighbour of any pixel, for erosion and for dilation.
-    inner, outer = cv2.erode(mask, disc), cv2.dilate(mask, disc)
-    return np.where(inner == 1, 1.0, np.where(outer == 0, 0.0, 0.5))
 
 
 def _trust(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:

@@ -99,6 +99,7 @@ flags.DEFINE_integer(
 # --convert alone.
 flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
 
+GATYS_FLAGS = ("iterations", "optimizer", "start", "save_every")
 VERBS = ("train", "resume", "content", "convert")
 # Flags that a resumed training may change; the rest is fixed when it is started.
 FREE_ON_RESUME = (
@@ -131,18 +132,42 @@ def dispatch() -> None:
 
 def _check() -> None:
     """Finds what is wrong with the flags before TensorFlow is loaded."""
+    trains = FLAGS.train or FLAGS.resume
     if FLAGS.method == "gatys":
-        if FLAGS.train or FLAGS.resume or FLAGS.convert:
-            raise UserError("--method=gatys has no network: nothing to train or convert")
-        if len(FLAGS.style_image) != 1 or not FLAGS.content:
-            raise UserError(
-                "--method=gatys needs --content=PHOTO and one painting, --style_image=FILE"
-            )
+        _check_gatys()
+    elif ignored := [name for name in GATYS_FLAGS if FLAGS[name].present]:
+        raise UserError(f"--{ignored[0]} is for --method=gatys")
+    elif FLAGS.style_image and not trains:
+        raise UserError(
+            "--style_image is for --train=True and --method=gatys: a trained network paints in "
+            "the styles that it has learned, --style=NAME"
+        )
     if FLAGS.train and not (FLAGS.style_image and FLAGS.data):
         raise UserError("training needs paintings and photos: --style_image=FILE --data=FOLDER")
+    if trains and FLAGS.weight_dir:
+        raise UserError("--weight_dir is for painting: a training starts from fresh weights")
+    if FLAGS.convert:
+        from preprocess import parse_input_shape
+
+        parse_input_shape(FLAGS.input_shape)
     for path in (*FLAGS.content, *FLAGS.style_image, *filter(None, [FLAGS.weight_dir])):
         if not Path(path).exists():
             raise UserError(f"there is no {path}")
+
+
+def _check_gatys() -> None:
+    from photographs import VIDEO_SUFFIXES
+
+    if FLAGS.train or FLAGS.resume or FLAGS.convert:
+        raise UserError("--method=gatys has no network: nothing to train or convert")
+    if len(FLAGS.style_image) != 1 or not FLAGS.content:
+        raise UserError("--method=gatys needs --content=PHOTO and one painting, --style_image=FILE")
+    for name in ("style", "weight_dir"):
+        if FLAGS[name].present:
+            raise UserError(f"--{name} is of trained networks: --method=gatys has none")
+    for path in map(Path, FLAGS.content):
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            raise UserError(f"{path}: --method=gatys paints photographs, --method=fast videos, too")
 
 
 def _train() -> Path:
@@ -156,7 +181,7 @@ def _train() -> Path:
     import vgg16
     from recipe import Recipe
     from runs import Run
-    from style_transfer import perceptual, photos, training, transform_net
+    from style_transfer import apply, perceptual, photos, training, transform_net
 
     run = None
     if FLAGS.resume:
@@ -168,6 +193,8 @@ def _train() -> Path:
             f"{run.folder} was started with the styles {', '.join(began)}: it cannot go on with "
             f"{', '.join(names)}"
         )
+    if FLAGS.content or FLAGS.convert:
+        apply.parse_mix(FLAGS.style, names)  # what is wrong with it is not said after the training
     learn, held_out = photos.hold_out(photos.find_photos(FLAGS.data), training.VALIDATION_PHOTOS)
     weights = vgg16.conv_weights(FLAGS.vgg_weights)
     keras.utils.set_random_seed(FLAGS.seed)
@@ -183,12 +210,16 @@ def _train() -> Path:
     )
     settings = {"flags": cli.run_flags(sys.modules[__name__], VERBS), "styles": names}
     if run:
-        run.write_settings(run.settings() | settings)
+        with run.held():
+            run.write_settings(run.settings() | settings)
     else:
         begun = {"command": sys.argv, **settings, "keras": keras.__version__}
         run = Run.create(FLAGS.checkpoint_path, begun)
-    print(f"{network.name}: {', '.join(names)} on {len(learn)} photos; run folder {run.folder}")
-    recipe = Recipe(epochs=FLAGS.nb_epoch, lr=FLAGS.lr)
+    print(
+        f"{network.name}: {', '.join(names)}; {len(learn)} photos train, {len(held_out)} validate; "
+        f"run folder {run.folder}"
+    )
+    recipe = Recipe(epochs=FLAGS.nb_epoch, lr=FLAGS.lr, patience=0)
     try:
         best = training.train(network, loss, crops, held_out, names, run, recipe, FLAGS.resume)
     except KeyboardInterrupt:
@@ -230,9 +261,11 @@ def _paint(network, mix, style: str) -> None:
 def _paint_by_gatys() -> None:
     """Paints every photo of --content as the one painting."""
     import vgg16
-    from pictures import write_png
+    from photographs import work_through
+    from pictures import read_image, write_png
+    from preprocess import shrink
     from style_transfer import gatys
-    from style_transfer.apply import blend, paint_photos, style_label
+    from style_transfer.apply import blend, style_label
 
     (style,), (painting,) = _paintings()
     settings = gatys.Settings(
@@ -246,15 +279,26 @@ def _paint_by_gatys() -> None:
     )
     weights = vgg16.conv_weights(FLAGS.vgg_weights)
 
-    def paint(photo, target):
+    def paint(source, target):
+        photo, latest = shrink(read_image(source), FLAGS.size), None
+
         def watch(iteration, terms, picture):
+            nonlocal latest
+            latest = picture
             if FLAGS.save_every and iteration % FLAGS.save_every == 0:
                 write_png(target.with_suffix("") / f"{iteration:04}.png", picture)
 
-        return blend(photo, gatys.paint(photo, painting, weights, settings, watch), FLAGS.strength)
+        try:
+            painted = gatys.paint(photo, painting, weights, settings, watch)
+        except KeyboardInterrupt:
+            if latest is None:
+                raise
+            write_png(target, blend(photo, latest, FLAGS.strength))
+            raise KeyboardInterrupt(f"{target} is as far as it had come") from None
+        write_png(target, blend(photo, painted, FLAGS.strength))
 
     label = f"{style_label(style)}_gatys"
-    for path in paint_photos(paint, FLAGS.content, FLAGS.output, label, FLAGS.size):
+    for path in work_through(paint, FLAGS.content, FLAGS.output, [label], "paint"):
         print(path)
 
 

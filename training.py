@@ -2,9 +2,7 @@
 
 import contextlib
 import logging
-import math
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from files import UserError
 from pairs import evenly
 from pictures import write_png
 from recipe import Recipe, make_optimizer
+from run_keeper import RunKeeper, go_on
 from runs import Progress, Run
 from training_metrics import PersonIoU
 
@@ -62,29 +61,15 @@ def train(
     """
     with run.held():
         compile_model(model, recipe, len(training))
-        progress = run.load_state(model) if resume else Progress()
-        if progress.epoch >= recipe.epochs or (0 < recipe.patience <= progress.waited):
-            reason = progress.finished or (
-                f"{progress.epoch} epochs are done"
-                if progress.epoch >= recipe.epochs
-                else f"{progress.waited} epochs without a better one"
-            )
-            raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch or --patience")
-        progress.finished = ""
-        if progress.epoch:
-            log.info("resuming %s after epoch %d", run.folder, progress.epoch)
-        keeper = RunKeeper(run, recipe, progress, validation)
-        callbacks = [training.follow_epoch(), keeper]
-        if recipe.ema:
-            # First, so that the others see the averaged weights from the start of a validation.
-            callbacks.insert(0, keeper.averages)
+        progress = go_on(run, model, recipe, resume)
+        keeper = _Keeper(run, recipe, progress, validation)
         model.fit(
             training,
             validation_data=validation,
             epochs=recipe.epochs,
             initial_epoch=progress.epoch,
             shuffle=False,
-            callbacks=callbacks,
+            callbacks=[training.follow_epoch(), *keeper.callbacks],
             # A progress bar for a person, a line an epoch for a log file.
             verbose=1 if sys.stdout.isatty() else 2,
         )
@@ -98,103 +83,29 @@ def train(
     return best
 
 
-class RunKeeper(keras.callbacks.Callback):
-    """Keeps a run's folder up to date: checkpoints, history, state, previews, TensorBoard.
-
-    After each epoch the checkpoint is written first, then the state, and only then is the former
-    best checkpoint removed. A run that is killed in between repeats the epoch and writes the same
-    checkpoint again, or keeps one more than it needs.
-    """
+class _Keeper(RunKeeper):
+    """Draws the mattes of eight fixed pictures, and the curves; writes TensorBoard's logs."""
 
     def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):
-        super().__init__()
-        self.run = run
-        self.recipe = recipe
-        self.progress = progress
-        self.averages = keras.callbacks.SwapEMAWeights() if recipe.ema else None
-        self.fixed = _spread(validation, PREVIEW_PICTURES)
-        self.board = _board(run.folder / "logs")
-        self.started = 0.0
+        super().__init__(run, recipe, progress)
+        self._fixed = _spread(validation, PREVIEW_PICTURES)
+        self._board = _board(run.folder / "logs")
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.started = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._check((logs or {}).get("loss", 0.0), f"batch {batch + 1}")
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._check(logs["val_loss"], "validation")
-        progress, number, former = self.progress, epoch + 1, self.progress.best_epoch
-        progress.epoch = number
-        progress.history.append(
-            {
-                "epoch": number,
-                "seconds": time.monotonic() - self.started,
-                "lr": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-                **{name: float(value) for name, value in logs.items()},
-            }
-        )
-        with_averages = self.averages
-        if with_averages:
-            with_averages.on_test_begin()
-        try:
-            self._save_best(logs["val_loss"])
-            if _is_preview(number) or number == self.recipe.epochs:
-                self._draw()
-        finally:
-            if with_averages:
-                with_averages.on_test_end()
-        if self.recipe.patience and progress.waited >= self.recipe.patience:
-            progress.finished = f"no better for {progress.waited} epochs"
-            self.model.stop_training = True
-        elif number == self.recipe.epochs:
-            progress.finished = f"all {number} epochs are done"
-        if self.board:
+    def draw(self) -> None:
+        progress, folder = self.progress, self.run.folder
+        if self._board:
             row = progress.history[-1]
-            self.board.scalars({name: row[name] for name in row if name != "epoch"}, number)
-        self.run.save_state(self.model, progress)
-        if former != progress.best_epoch and not self._is_numbered(former):
-            self.run.remove_checkpoint(former)
-        if progress.finished:
-            curves = previews.curves(progress.history, progress.best_epoch)
-            write_png(self.run.folder / "curves.png", curves)
-
-    def _check(self, loss: float, where: str) -> None:
-        """Ends a training whose loss is NaN or infinite."""
-        if not math.isfinite(loss):
-            best = self.run.checkpoint(self.progress.best_epoch)
-            raise UserError(
-                f"the loss is no longer a number (epoch {self.progress.epoch + 1}, {where}): "
-                f"lower --lr; last good checkpoint: {best or 'none'}"
-            )
-
-    def _is_numbered(self, epoch: int) -> bool:
-        """Whether the checkpoint of that epoch is kept even when it is not the best."""
-        return self.recipe.checkpoint_every > 0 and epoch % self.recipe.checkpoint_every == 0
-
-    def _save_best(self, val_loss: float) -> None:
-        """Writes the checkpoint of an epoch that is the best so far, or a numbered one."""
-        progress = self.progress
-        better = val_loss < progress.best_loss
-        if better or self._is_numbered(progress.epoch):
-            self.run.save_checkpoint(self.model, progress.epoch, val_loss)
-        if better:
-            progress.best_loss, progress.best_epoch, progress.waited = val_loss, progress.epoch, 0
-        else:
-            progress.waited += 1
-
-    def _draw(self) -> None:
-        images, targets = self.fixed
-        outputs = self.model.predict_on_batch(images)
-        sheet = previews.matte_sheet(images, targets, outputs)
-        folder = self.run.folder
-        write_png(folder / "previews" / f"epoch_{self.progress.epoch:04}.png", sheet)
-        write_png(
-            folder / "curves.png",
-            previews.curves(self.progress.history, self.progress.best_epoch or 1),
-        )
-        if self.board:
-            self.board.image("mattes", sheet, self.progress.epoch)
+            scalars = {name: row[name] for name in row if name != "epoch"}
+            self._board.scalars(scalars, progress.epoch)
+        if not (_is_preview(progress.epoch) or progress.finished):
+            return
+        images, targets = self._fixed
+        sheet = previews.matte_sheet(images, targets, self.model.predict_on_batch(images))
+        write_png(folder / "previews" / f"epoch_{progress.epoch:04}.png", sheet)
+        curves = previews.curves(progress.history, progress.best_epoch or 1)
+        write_png(folder / "curves.png", curves)
+        if self._board:
+            self._board.image("mattes", sheet, progress.epoch)
 
 
 class _Board:

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import network
 from files import UserError
 
 # It was trained by Caffe: blue, green, red from 0 to 255, less their means, not scaled.
@@ -32,17 +33,7 @@ def normalize(image):
     Returns:
         (N, H, W, 3): BGR less `MEAN_BGR`.
     """
-    swap = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
-    return keras.layers.Conv2D(
-        3,
-        1,
-        kernel_initializer=keras.initializers.Constant(swap.tolist()),
-        bias_initializer=keras.initializers.Constant([-mean for mean in MEAN_BGR]),
-        trainable=False,
-        # 0..255 does not fit the 8 bits of bfloat16: this layer keeps full precision.
-        dtype="float32",
-        name="normalize",
-    )(image)
+    return network.normalize(image, mean=MEAN_BGR, std=(1, 1, 1), order=(2, 1, 0))
 
 
 def block(x, number: int, dilation: int = 1):
@@ -75,7 +66,7 @@ def conv_weights(path: str = "") -> dict[str, np.ndarray]:
 
     Args:
         path: an .npz file with the keys that are returned; empty: `keras.applications`' weights,
-            which it downloads once (56 MB).
+            which it downloads once (59 MB).
 
     Returns:
         For each name in `LAYERS` float32 arrays `NAME/kernel`, (3, 3, inputs, filters), and

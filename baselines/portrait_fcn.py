@@ -8,7 +8,6 @@ person in the mean portrait, laid over the face.
 import logging
 
 import keras
-import numpy as np
 from keras import ops
 
 import vgg16
@@ -135,6 +134,8 @@ class FaceFrame(keras.layers.Layer):
 class PortraitFCNPlus(keras.Model):
     """A network with the inputs `image` and `face` that finds the faces of its pictures itself."""
 
+    _told = False  # that a picture has no face
+
     @property
     def input_shape(self) -> tuple:
         """The shape of the pictures, (None, H, W, 3)."""
@@ -152,12 +153,9 @@ class PortraitFCNPlus(keras.Model):
         return super().fit(WithFaces(x), *args, validation_data=validation, **kwargs)
 
     def predict_on_batch(self, x):
-        """The outputs for pictures (N, H, W, 3); says when there are pictures without a face."""
+        """The outputs for pictures (N, H, W, 3); says once that one of them has no face."""
         boxes, found = find_faces(x)
-        if not found.all():
-            log.warning(
-                "no face was found in %d of %d pictures: the frame is centred there",
-                np.count_nonzero(~found),
-                len(found),
-            )
+        if not found.all() and not self._told:
+            log.warning("no face was found in a picture: there the frame is centred (said once)")
+            self._told = True
         return super().predict_on_batch({"image": x, "face": boxes})

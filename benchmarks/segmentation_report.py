@@ -109,9 +109,10 @@ def plot(report: dict) -> np.ndarray:
             axes = panels[row, column]
             for number, model in enumerate(models):
                 _plot_model(axes, model, model["sets"][name]["mean"][key], colours(number))
-            axes.set(title=f"{name}: {METRICS[key].label}", ylabel="", xlabel="ms, one thread")
+            axes.set(title=f"{name}: {METRICS[key].label}", ylabel="")
             axes.margins(0.15)
             axes.grid(alpha=0.3)
+        axes.set(xlabel="ms, one thread")  # the lowest row's, which has the numbers
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), columns))
     canvas.draw()

@@ -56,15 +56,14 @@ def _over_and_over(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     """Time in seconds, from 0 on, and picture of a video's frames, without end."""
     begin = 0.0
     while True:
-        reader = VideoReader(path)
-        base, step = float(reader.time_base), float(1 / reader.rate)
-        first = last = None
-        for item in reader:
-            if isinstance(item, Frame):
-                first = item.pts if first is None else first
-                last = begin + (item.pts - first) * base
-                yield last, item.image
-        reader.close()
+        with contextlib.closing(VideoReader(path)) as reader:
+            base, step = float(reader.time_base), float(1 / reader.rate)
+            first = last = None
+            for item in reader:
+                if isinstance(item, Frame):
+                    first = item.pts if first is None else first
+                    last = begin + (item.pts - first) * base
+                    yield last, item.image
         if last is None:
             raise UserError(f"{path}: no frame of it can be decoded")
         begin = last + step

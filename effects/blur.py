@@ -36,9 +36,10 @@ def lens_blur(background: np.ndarray, alpha: np.ndarray, radius: float) -> np.nd
     scale = min(1.0, _MOST / radius)
     height, width = alpha.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    rim = 2 * round(_RIM * max(alpha.shape)) + 1
-    surely = 1 - cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim)))
-    weights = cv2.resize(surely, size, interpolation=cv2.INTER_AREA)
+    # On the smaller picture one more, for the cells that the edge runs through.
+    rim = 2 * (round(_RIM * scale * max(alpha.shape)) + (scale < 1)) + 1
+    small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    weights = 1 - cv2.dilate(small, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim)))
     colours = cv2.resize(background, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     weighted = cv2.merge([*cv2.split(colours * weights[..., None]), weights])
     # What discs do not reach takes the colour of a far wider surrounding.

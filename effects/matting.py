@@ -15,7 +15,7 @@ from scipy import sparse
 
 from effects import networks, placing
 from effects.guided_filter import guided_filter
-from preprocess import resize
+from preprocess import make_trimap, resize
 
 log = logging.getLogger(__name__)
 
@@ -147,22 +147,6 @@ def _solve(image: np.ndarray, trimap: np.ndarray, prior: np.ndarray) -> np.ndarr
     with contextlib.redirect_stdout(io.StringIO()):  # that its preconditioner needs another try
         alpha = pymatting.cg(system, given, M=pymatting.ichol(system))
     return alpha.clip(0, 1).reshape(known.shape).astype(np.float32)
-
-
-def make_trimap(alpha: np.ndarray, band: int) -> np.ndarray:
-    """1 surely person, 0 surely background, 0.5 where alpha is soft or `band` pixels from an edge.
-
-    Args:
-        alpha: float32 (H, W), 0..1.
-        band: in pixels, to either side.
-
-    Returns:
-        float64 (H, W).
-    """
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
-    inner = cv2.erode((alpha > 0.95).astype(np.uint8), disc)
-    outer = cv2.dilate((alpha > 0.05).astype(np.uint8), disc)
-    return np.where(inner == 1, 1.0, np.where(outer == 0, 0.0, 0.5))
 
 
 @functools.cache

@@ -129,6 +129,11 @@ def _lay_out() -> tuple:
     return picture, effects, strength, colour, behind, style, linear, result
 
 
+def _background(colour: str, picture: np.ndarray | None) -> backgrounds.BackgroundFunction:
+    """What `replace` puts behind people: the picture, where there is one, or else the colour."""
+    return backgrounds.load(colour) if picture is None else lambda time: picture
+
+
 def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]]:
     """What the page computes, as a function of its fields.
 
@@ -152,7 +157,7 @@ def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]
         painted = any(name.startswith("stylize") for name in effects)
         settings = Settings(
             strength=strength,
-            background=(lambda time: behind) if behind is not None else backgrounds.load(colour),
+            background=_background(colour, behind) if "replace" in effects else None,
             style=load_style(style) if painted and style else None,
             linear=linear,
             estimate=blur_fusion,

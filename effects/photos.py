@@ -78,14 +78,17 @@ def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
     """Writes uint8 (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in the format that the name says.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or the format does not hold as large a picture.
     """
     kind = WRITABLE[Path(path).suffix.lower()]
     if kind == "PNG":
         write_png(path, array)
         return
     with replacing(path) as temporary:
-        Image.fromarray(array).save(temporary, format=kind, quality=95)
+        try:
+            Image.fromarray(array).save(temporary, format=kind, quality=95)
+        except ValueError as error:  # WebP ends at 16383 pixels
+            raise UserError(f"cannot write {path}: {error}") from error
 
 
 def _check_target(source: str | os.PathLike, target: str | os.PathLike, effects: Effects) -> None:

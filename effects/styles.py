@@ -29,8 +29,9 @@ def load(style: str, threads: int = 1) -> PaintFunction:
 
     Args:
         style: a `.tflite` file of one style, which needs no Keras; weights that `stylize.py` has
-            trained, or the folder of its run, whose first style is taken; or a style of the shipped
-            network, or a mix such as "udnie:2,great_wave:1".
+            trained, or the folder of its run, whose first style is taken, or with `:STYLE` behind
+            it another; or a style of the shipped network. A style may be a mix, such as
+            "udnie:2,great_wave:1".
         threads: of a `.tflite` file.
 
     Raises:
@@ -42,9 +43,10 @@ def load(style: str, threads: int = 1) -> PaintFunction:
     start_keras()
     from style_transfer import apply
 
-    there = path.exists()
-    network, names = apply.load_network(path if there else _PAINTINGS)
-    painter = apply.Painter(network, apply.parse_mix("" if there else style, names))
+    trained, _, mix = (style, "", "") if path.exists() else style.partition(":")
+    own = Path(trained).exists()
+    network, names = apply.load_network(trained if own else _PAINTINGS)
+    painter = apply.Painter(network, apply.parse_mix(mix if own else style, names))
 
     def paint(picture: np.ndarray) -> np.ndarray:
         return resize(painter(shrink(picture, _SIDE)), picture.shape[:2])

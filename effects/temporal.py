@@ -70,8 +70,8 @@ def _sources(
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel of `grey`, where in `before` it was: x and y, float32 (h, w)."""
     height, width = grey.shape
-    # The flow's patches are of 8 pixels.
-    size = max(16, width // _FLOW_SCALE), max(16, height // _FLOW_SCALE)
+    # OpenCV's finest scale is a quarter, its patches are of 8 pixels: less ends the process.
+    size = max(32, width // _FLOW_SCALE), max(32, height // _FLOW_SCALE)
     small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (grey, before)]
     moved = cv2.resize(flow.calc(*small, None), (width, height))
     x = moved[..., 0] * np.float32(width / size[0]) + np.arange(width, dtype=np.float32)

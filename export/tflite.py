@@ -141,7 +141,7 @@ def _batches(pictures: np.ndarray, channels: int) -> Iterator[list[np.ndarray]]:
     """Batches of one float picture, which span 0..255.
 
     The bytes of a picture are the input of a uint8 model as they are only if a step is exactly 1.
-    Should no picture have a black and a white pixel, the first one gets them in its corners.
+    The first one gets a black and a white pixel in its corners, in case that none has them.
     """
     for index, picture in enumerate(pictures):
         batch = as_input(picture, channels)

@@ -98,12 +98,11 @@ class Painter:
         self._strength = np.float32(strength)
         self._colours = COLOURS[colours]
 
-    def __call__(self, photo: np.ndarray, target: Path | None = None) -> np.ndarray:
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
         """A painted picture.
 
         Args:
             photo: uint8 RGB (H, W, 3), of any size from 16 x 16.
-            target: not used; it makes a `PaintFunction` of this.
 
         Returns:
             uint8 RGB (H, W, 3).
@@ -130,12 +129,8 @@ def blend(photo: np.ndarray, painted: np.ndarray, strength: float) -> np.ndarray
     return np.rint(photo + np.float32(strength) * (painted - photo)).astype(np.uint8)
 
 
-PaintFunction = Callable[[np.ndarray, Path], np.ndarray]
-"""Paints uint8 (H, W, 3), of which the result, of the same shape, is going to a path."""
-
-
 def paint_photos(
-    paint: PaintFunction,
+    paint: Painter,
     inputs: Iterable[str | Path],
     output: str | Path,
     label: str,
@@ -147,7 +142,7 @@ def paint_photos(
     see `photographs`.
 
     Args:
-        paint: a `Painter`, or another method.
+        paint: as which style.
         inputs: picture files and folders.
         output: the folder to write into; made if missing.
         label: of the style, see `style_label`.
@@ -161,7 +156,7 @@ def paint_photos(
     """
 
     def work(photo: Path, target: Path) -> None:
-        write_png(target, paint(shrink(read_image(photo), size), target))
+        write_png(target, paint(shrink(read_image(photo), size)))
 
     return work_through(work, inputs, output, [label], "paint")
 

@@ -1,5 +1,6 @@
 """The photographs that the transform network learns on, as batches of random crops."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,18 +13,22 @@ from photographs import photographs_in
 from pictures import PictureError, read_image
 from preprocess import resize
 
+log = logging.getLogger(__name__)
+
 _ZOOM = 2.0
 _TRIES = 20
 _PLAIN = 3.0  # levels: standard deviation of a crop with nothing in it
 
 
 def find_photos(folders: Sequence[str]) -> list[Path]:
-    """The pictures in some folders, without the mattes of portraits.
+    """The pictures in some folders, or in their `training`, without the mattes of portraits.
 
     Raises:
         UserError: a folder is missing or has no pictures.
     """
-    return [photo for folder in folders for photo in photographs_in(folder)]
+    parts = [Path(folder) / "training" for folder in folders]
+    chosen = [part if part.is_dir() else part.parent for part in parts]
+    return [photo for folder in chosen for photo in photographs_in(folder)]
 
 
 def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
@@ -33,6 +38,7 @@ def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]
         The rest, and those held out; of too few photographs all are both.
     """
     if len(photos) < 2 * count:
+        log.warning("of so few photographs (%d) those that validate train, too", len(photos))
         return list(photos), list(photos)[:count]
     chosen = evenly(photos, count)
     return [photo for photo in photos if photo not in chosen], chosen

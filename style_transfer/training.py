@@ -1,9 +1,6 @@
 """Trains the transform network on photographs, in a run's folder (see `runs.py`)."""
 
-import logging
-import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,11 +13,10 @@ from pairs import warn_left_out
 from pictures import PictureError, read_image, write_png
 from previews import grid
 from recipe import Recipe, make_optimizer
+from run_keeper import RunKeeper, go_on
 from runs import Progress, Run
 from style_transfer.perceptual import TERMS
 from style_transfer.photos import PhotoCrops, batch, centre_crop
-
-log = logging.getLogger(__name__)
 
 VALIDATION_PHOTOS = 8
 COPYING_STEPS = 300
@@ -81,25 +77,20 @@ def train(
             written; nothing to resume.
     """
     photos = _read_crops(validation, crops.size)
-    if not (resume and run.has_state()):
-        _learn_to_copy(network, crops, recipe.lr)
-    trainer = PaintingTrainer(network, loss)
-    trainer.compile(make_optimizer(recipe, len(crops)), jit_compile=False)
-    trainer.optimizer.build(trainer.trainable_variables)
     with run.held():
-        progress = run.load_state(trainer) if resume else Progress()
-        if progress.epoch >= recipe.epochs:
-            raise UserError(f"{run.folder} is finished ({progress.finished}): raise --nb_epoch")
-        if progress.epoch:
-            log.info("resuming %s after epoch %d", run.folder, progress.epoch)
-        keeper = _Keeper(run, recipe, progress, crops, photos, names)
+        if not (resume and run.has_state()):
+            _learn_to_copy(network, crops, recipe.lr)
+        trainer = PaintingTrainer(network, loss)
+        trainer.compile(make_optimizer(recipe, len(crops)), jit_compile=False)
+        trainer.optimizer.build(trainer.trainable_variables)
+        progress = go_on(run, trainer, recipe, resume)
         trainer.fit(
             crops,
             validation_data=_Fixed(photos, len(names), crops.batch_size),
             epochs=recipe.epochs,
             initial_epoch=progress.epoch,
             shuffle=False,
-            callbacks=[*([keeper.averages] if keeper.averages else []), keeper],
+            callbacks=_Keeper(run, recipe, progress, crops, photos, names).callbacks,
             # A progress bar for a person, a line an epoch for a log file.
             verbose=1 if sys.stdout.isatty() else 2,
         )
@@ -150,11 +141,8 @@ class _Fixed(keras.utils.PyDataset):
         return (batch(self.photos[part], self.mix[part]),)
 
 
-class _Keeper(keras.callbacks.Callback):
-    """Keeps a run's folder up to date after each epoch, in the order that survives a kill.
-
-    The checkpoint is written first, then the state, and only then is the former best one removed.
-    """
+class _Keeper(RunKeeper):
+    """Tells `crops` which epoch it is, and draws the held-out photographs in every style."""
 
     def __init__(
         self,
@@ -165,60 +153,20 @@ class _Keeper(keras.callbacks.Callback):
         photos: Sequence[np.ndarray],
         names: Sequence[str],
     ):
-        super().__init__()
-        self.run = run
-        self.recipe = recipe
-        self.progress = progress
-        self.crops = crops
-        self.photos = photos
-        self.names = names
-        self.averages = keras.callbacks.SwapEMAWeights() if recipe.ema else None
-        self.started = 0.0
+        super().__init__(run, recipe, progress)
+        self._crops = crops
+        self._photos = photos
+        self._names = names
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.started = time.monotonic()
-        self.crops.epoch = epoch
+        super().on_epoch_begin(epoch, logs)
+        self._crops.epoch = epoch
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise UserError(
-                f"the loss is no longer a number (epoch {self.progress.epoch + 1}, batch "
-                f"{batch + 1}): lower --lr"
-            )
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        progress, former = self.progress, self.progress.best_epoch
-        progress.epoch = epoch + 1
-        seconds = time.monotonic() - self.started
-        row = {name: float(value) for name, value in logs.items()}
-        progress.history.append({"epoch": progress.epoch, "seconds": seconds, **row})
-        if self.averages:
-            self.averages.on_test_begin()
-        try:
-            self._save_best(row["val_loss"])
-            self._draw()
-        finally:
-            if self.averages:
-                self.averages.on_test_end()
-        if progress.epoch == self.recipe.epochs:
-            progress.finished = f"all {progress.epoch} epochs are done"
-        self.run.save_state(self.model, progress)
-        if former and former != progress.best_epoch:
-            self.run.remove_checkpoint(former)
-
-    def _save_best(self, val_loss: float) -> None:
-        progress = self.progress
-        if val_loss < progress.best_loss:
-            self.run.save_checkpoint(self.model, progress.epoch, val_loss)
-            progress.best_loss, progress.best_epoch = val_loss, progress.epoch
-
-    def _draw(self) -> None:
-        """The held-out photographs in every style."""
-        styles = len(self.names)
-        columns = [self.photos]
-        for mix in np.eye(styles):
-            inputs = batch(self.photos, np.tile(mix, (len(self.photos), 1)))
+    def draw(self) -> None:
+        columns = [self._photos]
+        for mix in np.eye(len(self._names)):
+            inputs = batch(self._photos, np.tile(mix, (len(self._photos), 1)))
             painted = np.asarray(self.model.predict_on_batch(inputs))
             columns.append(list(np.rint(painted).astype(np.uint8)))
-        sheet = grid(list(zip(*columns, strict=True)), ("photo", *self.names), repeat=2)
+        sheet = grid(list(zip(*columns, strict=True)), ("photo", *self._names), repeat=2)
         write_png(self.run.folder / "previews" / f"epoch_{self.progress.epoch:04}.png", sheet)

@@ -137,7 +137,8 @@ def test_the_network_finds_the_faces_of_its_pictures(caplog):
         mean = np.array(model.get_layer("face_frame").mean_shape)
         assert mean.any() and "a face was found in 1 of 2 training pictures" in caplog.text
         found = model.predict_on_batch(batches[0][0])
-        assert "no face was found in 1 of 2 pictures: the frame is centred there" in caplog.text
+        model.predict_on_batch(batches[0][0])
+        assert caplog.text.count("no face was found in a picture: there the frame is centred") == 1
     boxes = faces.find_faces(batches.images)[0]
     expected = model({"image": batches[0][0], "face": boxes}, training=False)
     assert found["output"] == pytest.approx(np.asarray(expected["output"]), abs=1e-6)

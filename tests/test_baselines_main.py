@@ -24,7 +24,7 @@ def test_vgg16_weights_that_are_not_there(here):
         *TRAIN.split(), "--model=cnn_resnet", "--vgg_weights=gone.npz"
     )
     assert status == 1
-    assert err == "error: there is no file of VGG16's weights gone.npz\n"
+    assert err == "error: --vgg_weights: there is no file gone.npz\n"
     assert not (here / "trained_models").exists()
 
 

@@ -133,6 +133,14 @@ def test_half_precision_weights_count_once():
     assert segmenters.count_macs(half) == segmenters.count_macs(single)
 
 
+def test_a_path_may_hold_an_equals_sign(tmp_path, red):
+    path = tmp_path / "lr=0.001" / "red.tflite"
+    path.parent.mkdir()
+    path.write_bytes(red)
+    for text, name in ((str(path), "red"), (f"mine={path}", "mine")):
+        assert segmenters.open_model(text, "0..1").name == name
+
+
 def test_what_is_no_segmenter(tmp_path, red):
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(red[:200])

@@ -9,7 +9,7 @@ import pytest
 from astronaut import matted_portrait
 from effects import matting
 from effects.compositing import blend
-from preprocess import resize
+from preprocess import make_trimap, resize
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_nothing_to_refine():
 def test_trimap():
     alpha = np.zeros((60, 60), np.float32)
     alpha[:, 30:] = 1
-    trimap = matting.make_trimap(alpha, 4)
+    trimap = make_trimap(alpha, 4)
     assert (trimap[:, :26] == 0).all() and (trimap[:, 34:] == 1).all()
     assert (trimap[:, 26:34] == 0.5).all()
 

@@ -112,5 +112,10 @@ def test_a_style_that_stylize_has_trained(tmp_path):
     paint = styles.load(str(tmp_path / "style.weights.h5"))
     small = paint(np.ascontiguousarray(PORTRAIT[:70, :90]))
     assert (small.dtype, small.shape) == (np.uint8, (70, 90, 3))
+    first, second = (styles.load(f"{tmp_path}{style}") for style in (":udnie", ":wave:2"))
+    assert np.array_equal(first(PORTRAIT[:70, :90]), small)
+    assert (second(PORTRAIT[:70, :90]) != small).any()
+    with pytest.raises(UserError, match="the styles are udnie, wave"):
+        styles.load(f"{tmp_path}:scream")
     with pytest.raises(UserError, match="too small"):
         paint(np.zeros((3, 4, 3), np.uint8))

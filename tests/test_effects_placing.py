@@ -1,5 +1,7 @@
 """Where the network looks: pictures of other shapes, small, several and absent people."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,12 @@ def test_two_windows_meet_without_a_seam():
     row = placing.look(network, image, windows)[50]
     assert row[:80] == pytest.approx(0.2, abs=1e-6) and row[120:] == pytest.approx(0.8, abs=1e-6)
     assert (np.diff(row) >= -1e-6).all() and np.diff(row).max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(4, 2000), (2000, 4)])
+def test_a_strip_has_a_few_windows(shape):
+    whole = placing.Window(0, 0, shape[1], shape[0])
+    windows = placing._tiles(whole, 0.75, shape)
+    assert len(windows) <= placing._MOST_TILES
+    assert windows[0].left == 0 and windows[-1].right == shape[1]
+    assert all(a.right > b.left for a, b in itertools.pairwise(windows))

@@ -79,3 +79,11 @@ def test_flicker_by_hand():
     alphas[1, :, 12:] = 1.0
     assert flicker(alphas, images) == pytest.approx(250)
     assert flicker(np.zeros((2, 20, 20)), images) == 0
+
+
+@pytest.mark.parametrize("shape", [(60, 320), (320, 60), (1, 500), (8, 8)])
+def test_flat_pictures(shape):
+    """OpenCV's flow would end the process."""
+    images = np.random.default_rng(0).integers(0, 255, (3, *shape, 3), np.uint8)
+    alphas = smoothed(images, np.ones((3, *shape), np.float32))
+    assert alphas.shape == (3, *shape) and np.isfinite(alphas).all()

@@ -132,3 +132,10 @@ def test_killed_in_between(tmp_path):
     assert ended.returncode == -signal.SIGKILL
     assert target.read_text() == "old"
     assert all(path.name.startswith(".") for path in tmp_path.iterdir() if path != target)
+
+
+def test_the_longest_name(tmp_path):
+    target = tmp_path / ("a" * 251 + ".txt")
+    with replacing(target) as path:
+        path.write_text("whole")
+    assert target.read_text() == "whole"

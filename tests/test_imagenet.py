@@ -110,6 +110,13 @@ def test_other_files(tmp_path, old_torch_file):
     path.write_bytes(b"".join(pickle.dumps(Evil(), protocol=2) for _ in range(4)))
     with pytest.raises(UserError, match=r"unexpected \w+\.system"):
         imagenet.read_weights(path)
+    for foreign in ([1, 2], {"a": 1}, {"epoch": 3, "state": {}}):
+        path.write_bytes(b"".join(pickle.dumps(each, protocol=2) for each in (0, 0, 0, foreign)))
+        with pytest.raises(UserError, match=r"evil.pth does not hold EfficientNet-Lite0's weights"):
+            imagenet.read_weights(path)
+    path.write_bytes(np.random.default_rng(0).bytes(1000))
+    with pytest.raises(UserError, match=r"evil.pth does not hold EfficientNet-Lite0's weights"):
+        imagenet.read_weights(path)
     model = lite_unet.build((64, 64))
     with pytest.raises(UserError, match="not the weights of EfficientNet-Lite0"):
         imagenet.load_into(model, imagenet.read_weights(old_torch_file({"one": np.float32([7])})))

@@ -116,6 +116,10 @@ def test_wrong_flags(arguments, message):
         ),
         ("--evaluate=True --data=data --weight_dir=gone.h5", "there is no weights file gone.h5"),
         ("--predict=gone.jpg", "there is no gone.jpg"),
+        (
+            "--train=True --data=data --model=refine_unet --vgg_weights=file",
+            "--vgg_weights is for portrait_fcn, .*, not for refine_unet",
+        ),
         ("--predict=file --weight_dir=empty", r"there is no EPOCH-VALLOSS.weights.h5 in empty"),
         ("--resume=True --checkpoint_path=gone", "no run to resume in gone: .*"),
         ("--train=True --data=data --convert=True --formats=int9", ".*no export format 'int9'.*"),

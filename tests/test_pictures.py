@@ -1,5 +1,7 @@
 """Every kind of file that real folders hold, made here and read back."""
 
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -163,3 +165,19 @@ def test_profiles_that_do_not_fit_are_passed_over(tmp_path, halves, mode):
     halves.convert(mode).save(tmp_path / "a.png", icc_profile=profile)
     expected = np.asarray(halves.convert(mode).convert("RGB"))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
+
+
+def test_a_rotated_picture_whose_exif_is_odd(tmp_path, halves):
+    """Cameras write what the standard has not: the resolution here is a text."""
+    head = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2)
+    rotated = struct.pack("<HHII", 0x0112, 3, 1, 6)
+    exif = head + rotated + struct.pack("<HHI4sI", 0x011A, 2, 3, b"72", 0)
+    halves.save(tmp_path / "a.jpg", exif=exif, quality=100)
+    turned = read_image(tmp_path / "a.jpg")
+    assert np.abs(turned.astype(int) - np.rot90(np.asarray(halves), -1)).mean() < 6
+
+
+def test_soft_mattes_of_floats_stay_soft(tmp_path):
+    levels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    cv2.imwrite(str(tmp_path / "a.tif"), np.dstack([levels] * 3))
+    assert read_matte(tmp_path / "a.tif") == pytest.approx(levels * 255, abs=1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 import previews
 
@@ -98,3 +99,22 @@ def test_curves():
     assert {(31, 119, 180), (255, 127, 14)} <= apart
     # A run of one epoch, and a history from before a column was added, are drawn as well.
     assert previews.curves([{"epoch": 1, "loss": 0.5}], best_epoch=1).shape == sheet.shape
+
+
+def test_long_titles_stay_within_their_column():
+    picture = np.zeros((20, 64, 3), np.uint8)
+    titles = ("the_great_wave_off_kanagawa", "b")
+    head = previews.grid([(picture, picture)], titles)[:20]
+    alone = previews.grid([(picture,)], titles[:1])[:20]
+    assert np.array_equal(head[:, : alone.shape[1] - 4], alone[:, :-4])
+    font = ImageFont.load_default(14)
+    assert previews.shortened("wave", 64, font) == "wave"
+    cut = previews.shortened(titles[0], 64, font)
+    assert titles[0].startswith(cut.removesuffix("...")) and font.getlength(cut) <= 64
+
+
+def test_a_single_epoch_is_seen():
+    losses = (0.6, 0.62), (0.62, 0.6)
+    rows = [{"epoch": 1, "loss": loss, "val_loss": val_loss} for loss, val_loss in losses]
+    one, other = (previews.curves([row], 1) for row in rows)
+    assert (one != other).any(axis=2).sum() > 40  # the points have changed places

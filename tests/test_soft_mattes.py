@@ -7,7 +7,8 @@ from skimage import data
 
 from astronaut import matted_portrait
 from metrics import gradient_error
-from soft_mattes import band_trimap, band_width, fill_specks, soft_matte
+from preprocess import make_trimap
+from soft_mattes import band_width, fill_specks, soft_matte
 
 SIZE = (600, 800)  # a diagonal of 1,000, hence a band of 5 pixels to either side
 
@@ -67,8 +68,8 @@ def test_without_an_outline_there_is_nothing_to_do(level):
 
 def test_trimap_by_hand():
     mask = np.uint8([[1, 1, 1, 1, 0, 0, 0, 0]] * 3)
-    assert band_trimap(mask, 1).tolist() == [[1, 1, 1, 0.5, 0.5, 0, 0, 0]] * 3
-    assert band_trimap(mask, 2).tolist() == [[1, 1, 0.5, 0.5, 0.5, 0.5, 0, 0]] * 3
+    assert make_trimap(mask, 1).tolist() == [[1, 1, 1, 0.5, 0.5, 0, 0, 0]] * 3
+    assert make_trimap(mask, 2).tolist() == [[1, 1, 0.5, 0.5, 0.5, 0.5, 0, 0]] * 3
 
 
 def test_specks_are_filled_and_larger_holes_are_kept():

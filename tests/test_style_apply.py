@@ -78,7 +78,7 @@ def test_files_are_named_after_photo_and_style(tmp_path):
     (tmp_path / "in" / "a.jpg").write_bytes((tmp_path / "in" / "a.png").read_bytes())
     (tmp_path / "in" / "c.jpg").write_bytes(b"broken")
     written = apply.paint_photos(
-        lambda photo, target: 255 - photo, [tmp_path / "in"], tmp_path / "out", "udnie", 16
+        lambda photo: 255 - photo, [tmp_path / "in"], tmp_path / "out", "udnie", 16
     )
     names = [path.name for path in written]
     assert names == ["a_udnie.png", "a.jpg_udnie.png", "a.png_udnie.png", "b_udnie.png"]
@@ -89,7 +89,7 @@ def test_files_are_named_after_photo_and_style(tmp_path):
 def test_mattes_and_own_paintings_are_not_painted(tmp_path):
     for name in ("a.png", "a_matte.png"):
         write_png(tmp_path / name, picture(24, 20))
-    arguments = (lambda photo, target: 255 - photo, [tmp_path], tmp_path, "great_wave", 0)
+    arguments = (lambda photo: 255 - photo, [tmp_path], tmp_path, "great_wave", 0)
     written = apply.paint_photos(*arguments)
     assert written == [tmp_path / "a_great_wave.png"]
     assert apply.paint_photos(*arguments) == written
@@ -99,7 +99,7 @@ def test_a_photo_is_never_overwritten(tmp_path):
     photos = [tmp_path / "a.png", tmp_path / "a_udnie.png"]
     for photo in photos:
         write_png(photo, picture(24, 20))
-    written = apply.paint_photos(lambda photo, target: 255 - photo, photos, tmp_path, "udnie", 0)
+    written = apply.paint_photos(lambda photo: 255 - photo, photos, tmp_path, "udnie", 0)
     assert [path.name for path in written] == ["a.png_udnie.png", "a_udnie_udnie.png"]
 
 
@@ -114,9 +114,9 @@ def test_a_panorama_does_not_stop_a_folder(network, tmp_path, caplog):
 
 def test_nothing_to_paint(tmp_path):
     with pytest.raises(UserError, match="holds no photographs"):
-        apply.paint_photos(lambda photo, target: photo, [tmp_path], tmp_path, "x", 0)
+        apply.paint_photos(lambda photo: photo, [tmp_path], tmp_path, "x", 0)
     with pytest.raises(UserError, match="no picture could be used"):
-        apply.paint_photos(lambda photo, target: photo, ["gone.jpg"], tmp_path, "x", 0)
+        apply.paint_photos(lambda photo: photo, ["gone.jpg"], tmp_path, "x", 0)
 
 
 def test_style_label():

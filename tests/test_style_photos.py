@@ -1,5 +1,7 @@
 """What the transform network is trained on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from style_networks import picture
@@ -79,3 +81,15 @@ def test_plain_crops_are_not_learned_from(tmp_path):
     write_png(path, photo[:64])
     with pytest.raises(UserError, match="all were of one colour"):
         crops[0]
+
+
+def test_portraits_are_those_that_train(tmp_path):
+    for name in "training/a.png", "testing/b.png":
+        write_png(tmp_path / name, picture(32, 32))
+    assert [path.name for path in find_photos([str(tmp_path)])] == ["a.png"]
+
+
+def test_too_few_photos_to_hold_any_out_are_told(caplog):
+    photos = [Path(f"{number}.jpg") for number in range(15)]
+    assert hold_out(photos, 8) == (photos, photos[:8])
+    assert "of so few photographs (15) those that validate train, too" in caplog.text

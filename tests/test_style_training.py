@@ -96,8 +96,30 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):
     progress = json.loads(str(state[1]["progress"]))
     assert progress["epoch"] == 3 and len(progress["history"]) == 3
     assert whole.count_params() == resumed.count_params()
-    with pytest.raises(UserError, match="is finished"):
+    with pytest.raises(
+        UserError, match=r"is finished \(all 3 epochs are done\): raise --nb_epoch$"
+    ):
         run_training(photos, run, 3, resume=True)
+
+
+def test_fewer_epochs_than_a_killed_run_has(photos, tmp_path):
+    run = Run.create(tmp_path / "runs", {})
+
+    class Killed(Exception):
+        pass
+
+    saved = Run.save_state
+
+    def kill(self, model, progress):
+        saved(self, model, progress)
+        if progress.epoch == 2:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Run, "save_state", kill)
+        run_training(photos, run, 5)
+    with pytest.raises(UserError, match=r"is finished \(2 epochs are done\): raise --nb_epoch$"):
+        run_training(photos, run, 1, resume=True)
 
 
 def test_a_loss_that_is_no_number_ends_it(photos, tmp_path):
@@ -106,6 +128,25 @@ def test_a_loss_that_is_no_number_ends_it(photos, tmp_path):
 
     with pytest.raises(UserError, match="no longer a number"):
         run_training(photos, Run.create(tmp_path / "runs", {}), 1, loss=broken)
+
+
+def test_a_validation_that_is_no_number_ends_it(photos, tmp_path):
+    def broken(photos, painted, mix):
+        white = keras.ops.mean(photos) > 254  # the photograph to validate alone
+        return tint(photos, painted, mix) | {"variation": keras.ops.where(white, np.nan, 0.0)}
+
+    white = tmp_path / "white.png"
+    write_png(white, np.full((32, 32, 3), 255, np.uint8))
+    run = Run.create(tmp_path / "runs", {})
+    with pytest.raises(UserError, match=r"no longer a number \(epoch 1, validation\)"):
+        run_training(photos, run, 1, loss=broken, validation=[white])
+
+
+def test_a_run_in_training_is_left_alone(photos, tmp_path, monkeypatch):
+    run = Run.create(tmp_path / "runs", {})
+    monkeypatch.delattr(training, "_learn_to_copy")  # nothing is computed first
+    with run.held(), pytest.raises(UserError, match="is in training"):
+        run_training(photos, run, 1)
 
 
 def test_only_the_best_checkpoint_is_kept(photos, tmp_path):

@@ -35,6 +35,9 @@ def test_help_needs_no_tensorflow(arguments, tmp_path):
     assert "absl" in done.stderr and "tensorflow" not in done.stderr and "keras" not in done.stderr
 
 
+GATYS = ("--method=gatys", "--style_image=a.png")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -44,9 +47,17 @@ def test_help_needs_no_tensorflow(arguments, tmp_path):
         (["--train=True", "--style_image=a.jpg"], 1, "--style_image=FILE --data=FOLDER"),
         (["--content=a.jpg"], 1, "there is no a.jpg"),
         (["--convert=True", "--weight_dir=gone"], 1, "there is no gone"),
+        (["--content=a.png", "--style_image=a.png"], 1, "in the styles that it has learned"),
+        (["--content=a.png", "--save_every=5"], 1, "--save_every is for --method=gatys"),
+        (["--resume=True", "--weight_dir=a.png"], 1, "a training starts from fresh weights"),
+        (["--convert=True", "--input_shape=100"], 1, "multiples of 32"),
+        ([*GATYS, "--content=a.png", "--style=udnie"], 1, "--style is of trained networks"),
+        ([*GATYS, "--content=a.mp4"], 1, "a.mp4: --method=gatys paints photographs"),
     ],
 )
 def test_what_a_user_can_get_wrong_is_one_line(arguments, status, message, tmp_path):
+    write_png(tmp_path / "a.png", picture(32, 32))
+    (tmp_path / "a.mp4").touch()
     done = run(*arguments, folder=tmp_path)
     assert done.returncode == status
     (line,) = done.stderr.strip().splitlines()
@@ -133,3 +144,58 @@ def test_gatys_leaves_pictures_on_the_way(tmp_path):
     out = tmp_path / "out"
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
     assert names == ["photo_wave_gatys.png", *(f"photo_wave_gatys/000{n}.png" for n in (2, 4))]
+
+
+INTERRUPTED = """
+import sys
+import cli, stylize
+from style_transfer import gatys
+
+STEPS = int(sys.argv[1])
+def minimize(loss, start, settings, after_step):
+    for step in range(1, STEPS + 1):
+        after_step(step, {}, start * 0 + step)
+    raise KeyboardInterrupt
+gatys._minimize_lbfgs = minimize
+flags = "--method=gatys --content=photo.png --style_image=wave.png --vgg_weights=vgg.npz"
+cli.parse_flags(["stylize.py", *flags.split()])
+sys.exit(cli.execute(stylize.dispatch, stylize.VERBS))
+"""
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_ctrl_c_in_gatys_leaves_the_picture_as_far_as_it_came(tmp_path, steps):
+    write_png(tmp_path / "photo.png", picture(40, 32, 1))
+    write_png(tmp_path / "wave.png", picture(40, 32, 2))
+    np.savez(tmp_path / "vgg.npz", **random_vgg())
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(steps)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert done.returncode == 130
+    error = done.stderr.splitlines()[-1]
+    target = tmp_path / "output" / "photo_wave_gatys.png"
+    if steps:
+        assert (
+            error == f"error: interrupted; {target.relative_to(tmp_path)} is as far as it had come"
+        )
+        assert (read_image(target) == steps).all()
+    else:
+        assert error == "error: interrupted" and not target.exists()
+
+
+def test_a_wrong_style_is_not_said_after_the_training(tmp_path):
+    write_png(tmp_path / "photos" / "a.png", picture(80, 70))
+    write_png(tmp_path / "wave.png", picture(64, 64, 8))
+    done = run(
+        *("--train=True", "--style_image=wave.png", "--data=photos", "--content=photos/a.png"),
+        *("--style=waves", "--vgg_weights=gone.npz"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: there is no style 'waves'; the styles are wave"
+    assert not (tmp_path / "trained_models").exists()
