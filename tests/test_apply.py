@@ -3,6 +3,7 @@
 In processes of its own, because its flags are called as main.py's.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -92,14 +93,16 @@ def test_a_folder(portrait, tmp_path):
 def test_a_video(portrait, tmp_path):
     frames = np.stack([read(portrait)[::2, ::2]] * 4)
     clip = tiny_clips.write(tmp_path / "clip.mp4", frames)
-    behind = tiny_clips.write(tmp_path / "behind.mp4", np.full((2, 64, 64, 3), 200, np.uint8))
+    walls = np.stack([np.full((64, 64, 3), level, np.uint8) for level in (80, 200)])
+    behind = tiny_clips.write(tmp_path / "behind.mp4", walls)
     status, out, _ = run(
         f"--input={clip}", "--effect=replace", f"--background={behind}", f"--output={tmp_path}"
     )
     assert (status, out) == (0, f"{tmp_path / 'clip_replace.mp4'}\n")
     pictures, times = tiny_clips.read(tmp_path / "clip_replace.mp4")
     assert times == [0, 0.04, 0.08, 0.12]
-    assert np.abs(pictures[:, :15, :15] - 200.0).max() < 12
+    levels = np.array([80, 200, 80, 200])  # it runs along, and over again
+    assert np.abs(pictures[:, :15, :15] - levels[:, None, None, None]).max() < 12
 
 
 def test_nobody_is_noted(tmp_path):
@@ -119,6 +122,7 @@ def test_nobody_is_noted(tmp_path):
         (["--input=PHOTO", "--effect=replace", "--background=."], "write a colour"),
         (["--input=PHOTO", "--effect=stylize_person"], "needs --style"),
         (["--input=PHOTO", "--strength=2"], "must be 0 to 1"),
+        (["--input=0", "--refine=closed_form"], "is for photos: videos take guided"),
         (["--input=PHOTO", "--model=resnet"], "there is no network"),
         (["--input=PHOTO", "--output=out.gif"], "written as one of"),
         (["--input=PHOTO", "--output=PHOTO"], "would overwrite what it is made of"),
@@ -152,6 +156,73 @@ def test_a_photo_needs_no_tensorflow(portrait, tmp_path):
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=300)
+
+
+FLAGS_SCRIPT = """
+import json, sys
+from absl.testing import flagsaver
+import apply, cli
+from effects import networks, photos, video
+
+def note(**given):
+    noted.update(given)
+
+networks.load = lambda *given: note(network=given)
+def of_photos(source, target, effects, network, refine):
+    note(refine=refine, settings=effects.settings)
+    return []
+photos.apply_to_photo = photos.apply_to_folder = of_photos
+def of_video(source, target, effects, network, smooth):
+    note(smooth=smooth, settings=effects.settings)
+    return video.Outcome(frames=1, broken=0, empty=0, complete=False)
+video.apply_to_video = of_video
+for line in sys.argv[1:]:
+    noted = {}
+    with flagsaver.flagsaver():
+        cli.parse_flags(["apply.py", *line.split()])
+        note(status=cli.execute(apply.dispatch, apply.VERBS))
+    settings = noted.pop("settings")
+    note(settings=(settings.strength, settings.linear, settings.estimate.__name__))
+    print(json.dumps(noted), file=sys.stderr)
+"""
+
+
+def test_flags_reach_what_they_are_of(tmp_path):
+    expected = {
+        "--input=a.jpg --strength=0.25 --linear=True --refine=closed_form": {
+            "network": ["lite_unet_big_288x224", "tflite", 1, ""],
+            "refine": "closed_form",
+            "settings": [0.25, True, "multilevel"],
+            "status": 0,
+        },
+        "--input=folder --engine=keras --threads=2 --refine=none": {
+            "network": ["lite_unet_big_288x224", "keras", 2, ""],
+            "refine": "none",
+            "settings": [0.5, False, "multilevel"],
+            "status": 0,
+        },
+        # Ctrl-C came: what is done is kept, and the status says it.
+        "--input=a.mp4 --smooth=False --model=x.tflite --input_range=0..1": {
+            "network": ["x.tflite", "tflite", 1, "0..1"],
+            "smooth": False,
+            "settings": [0.5, False, "blur_fusion"],
+            "status": 130,
+        },
+    }
+    for name in "a.jpg", "a.mp4":
+        (tmp_path / name).touch()
+    (tmp_path / "folder").mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", FLAGS_SCRIPT, *expected],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    assert found == list(expected.values())
 
 
 def test_without_flags_there_is_help():

@@ -116,6 +116,43 @@ def test_background_share_and_absence():
     np.testing.assert_array_equal(Augmentation(["background"])(images, mattes, 0)[0], images)
 
 
+def test_half_of_the_pictures_are_mirrored():
+    images, mattes = people(500, 16, 16)
+    flipped, _ = Augmentation(["flip_horizontal"])(images, mattes, 0)
+    changed = (flipped != images).any(axis=(1, 2, 3))
+    assert np.array_equal(flipped[changed], images[changed][:, :, ::-1])
+    # Binomial: 3 standard deviations.
+    assert changed.mean() == pytest.approx(0.5, abs=3 * (0.5 * 0.5 / 500) ** 0.5)
+
+
+def test_people_are_moved_to_all_sides_and_scaled_both_ways():
+    images, mattes = people(256)
+    _, moved = Augmentation(["affine"])(images, mattes, 3)
+    rows, columns = np.mgrid[:64, :48]
+
+    def middles(mattes, axis):
+        return (mattes * axis).sum(axis=(1, 2), dtype=float) / mattes.sum(axis=(1, 2), dtype=float)
+
+    for axis in rows, columns:
+        shifts = middles(moved, axis) - middles(mattes, axis)
+        assert shifts.min() < -2 and shifts.max() > 2
+    _, scaled = Augmentation(["rotate_scale"])(images, mattes, 3)
+    areas = scaled.sum(axis=(1, 2), dtype=float) / mattes[0].sum(dtype=float)
+    assert areas.min() < 0.8 and areas.max() > 1.3
+
+
+def test_strength_reaches_the_background(monkeypatch):
+    strengths = set()
+
+    def replace(image, matte, background, rng, strength):
+        strengths.add(strength)
+        return image
+
+    monkeypatch.setattr(augmentation, "replace_background", replace)
+    Augmentation(["background"], 0.5, scenery())(*people(), 0)
+    assert strengths == {0.5}
+
+
 def test_pictures_in_which_nobody_is_stay():
     images, mattes = people(32)
     mattes[::2] = 0

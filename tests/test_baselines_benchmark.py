@@ -39,6 +39,28 @@ def test_a_few_are_taken_evenly():
     assert baselines_bench._limit([1, 2], 3) == baselines_bench._limit([1, 2], 0) == [1, 2]
 
 
+def test_times_are_milliseconds(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(baselines_bench.time, "perf_counter", lambda: clock[0])
+
+    def matte_fn(image):
+        clock[0] += 0.25
+
+    assert baselines_bench._milliseconds(matte_fn, [None, None]) == 250
+
+
+def test_the_mean_is_over_the_pictures_of_all_sets(tmp_path):
+    for name, count in (("one", 1), ("three", 3)):
+        tiny_portraits.write(tmp_path / name / "testing", count, (64, 48), seed=count)
+    budget = baselines_bench.Budget([str(tmp_path / name) for name in ("one", "three")])
+    bench = baselines_bench.Bench(tmp_path / "out", budget)
+    bench.do("kmeans")
+    result = bench.result("kmeans")
+    one, three = (result["sets"][folder]["person_iou"] for folder in budget.data)
+    assert one != three
+    assert result["mean"]["person_iou"] == pytest.approx((one + 3 * three) / 4)
+
+
 def test_results_are_kept_and_not_mixed(tmp_path):
     for number, part in enumerate(("training", "testing")):
         tiny_portraits.write(tmp_path / "set" / part, 3, (64, 48), seed=number)

@@ -10,10 +10,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tiny_portraits
 
 import data_generator
 import workers as workers_module
-from data_generator import PortraitSequence
+from batches import make_batches
+from data_generator import PortraitSequence, load
+from pairs import find_pairs
 
 
 def shift(images, mattes, seed):
@@ -75,16 +78,82 @@ def test_order_changes_with_epoch_and_seed_only_if_shuffled():
     assert [held(batch) for batch in mixed] == first
 
 
+def test_every_batch_of_every_epoch_and_seed_is_augmented_in_its_own_way():
+    seeds = []
+
+    def note(images, mattes, seed):
+        seeds.append(seed)
+        return images, mattes
+
+    for seed in (0, 1):
+        batches = sequence(augmentation=note, seed=seed)
+        for batches.epoch in (0, 1):
+            assert len(list(batches)) == 5
+    assert len(set(seeds)) == len(seeds) == 2 * 2 * 5
+
+
+def test_bands_are_kept_in_the_nearest_of_256_levels():
+    _, targets = sequence(boundary=lambda matte: np.full(matte.shape, 0.999, np.float32))[0]
+    assert (targets["boundary_attention"] == 1).all()
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Of twelve drawn portraits."""
+    return find_pairs([tiny_portraits.write(tmp_path / "set", 12, (32, 24))], "training")
+
+
+def test_only_what_trains_is_augmented_and_taught(pairs):
+    training, validation = make_batches(
+        *(pairs[:4], pairs[4:8], (32, 24), 4),
+        lambda images, mattes, seed: (images // 2, mattes),
+        boundary=lambda matte: np.full(matte.shape, 0.2, np.float32),
+        teachers=lambda images, mattes: np.full_like(mattes, 102),
+    )
+    trained, validated = load(pairs[:4], (32, 24)), load(pairs[4:8], (32, 24))
+    images, targets = training[0]
+    order = [int(np.abs(trained.images // 2 - image).sum((1, 2, 3)).argmin()) for image in images]
+    assert sorted(order) == [0, 1, 2, 3]
+    assert np.array_equal(images, trained.images[order] // 2)
+    assert targets["output"] == pytest.approx(102 / 255)
+    assert targets["boundary_attention"] == pytest.approx(51 / 255)
+    images, targets = validation[0]
+    assert np.array_equal(images, validated.images)
+    assert targets["output"][..., 0] == pytest.approx(validated.mattes / 255)
+    assert targets["boundary_attention"] == pytest.approx(51 / 255)
+
+
+def test_what_trains_comes_in_an_order_of_seed_and_epoch(pairs):
+    def orders(seed):
+        training, validation = make_batches(pairs, pairs, (32, 24), 3, None, seed=seed)
+        epochs = []
+        for training.epoch in (0, 1):
+            epochs.append([images.sum() for images, _ in training])
+        return *epochs, [images.sum() for images, _ in validation]
+
+    first, second, validated = orders(0)
+    assert first != second and first != orders(1)[0]
+    assert orders(1)[2] == validated
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_change_nothing(workers):
-    options = {"augmentation": shift, "shuffle": True, "seed": 7}
-    alone, helped = sequence(**options), sequence(workers=workers, **options)
+    here = []
+
+    def noted(images, mattes, seed):
+        here.append(seed)  # of this process: what workers note is lost with them
+        return shift(images, mattes, seed)
+
+    options = {"shuffle": True, "seed": 7}
+    alone = sequence(augmentation=shift, **options)
+    helped = sequence(augmentation=noted, workers=workers, **options)
     asked = [(0, 0), (0, 1)] + [(epoch, index) for epoch in (0, 1, 5) for index in range(5)]
     for epoch, index in [*asked, (5, 2), (0, 4)]:  # in order, again, resumed, at random
         alone.epoch = helped.epoch = epoch
         assert same(alone[index], helped[index])
+    assert not here or not data_generator.AVAILABLE
     helped.close()
-    assert same(alone[1], helped[1])
+    assert same(alone[1], helped[1]) and here
 
 
 @pytest.mark.skipif(not data_generator.AVAILABLE, reason="no worker processes on this system")

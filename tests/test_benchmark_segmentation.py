@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import keras
@@ -17,6 +16,7 @@ from PIL import Image
 import models
 import segmenters
 from benchmarks import segmentation_report, side_by_side
+from case_sheet import FALSE, MISSED
 from effects import networks
 from evaluation import evaluate
 from export import tflite
@@ -159,13 +159,17 @@ def test_what_is_no_segmenter(tmp_path, red):
         segmenters.from_tflite(file, "classes", "0..1")
 
 
-def test_models_are_timed_in_turn():
-    order = []
+def test_models_are_timed_in_turn(monkeypatch):
+    """Each run after an untimed one, and compared round by round."""
+    order, clock = [], [0.0]
+    monkeypatch.setattr(side_by_side.time, "perf_counter", lambda: clock[0])
 
-    def fake(name: str, seconds: float):
+    def fake(name: str, *seconds: float):
+        runs = iter([each for second in seconds for each in (50.0, second)])
+
         def invoke():
             order.append(name)
-            time.sleep(seconds)
+            clock[0] += next(runs)
 
         interpreter = SimpleNamespace(
             invoke=invoke,
@@ -174,10 +178,11 @@ def test_models_are_timed_in_turn():
         )
         return SimpleNamespace(name=name, interpreter=interpreter)
 
-    fast, slow = side_by_side.latencies([fake("a", 0.002), fake("b", 0.02)], rounds=3)
+    first, second = side_by_side.latencies([fake("a", 1, 2, 4), fake("b", 3, 8, 4)], rounds=3)
     assert order == list("aabb") * 3
-    assert fast["relative"] == 1 < 2 < slow["relative"]
-    assert 20 <= slow["low"] <= slow["median"] <= slow["high"]
+    assert first == pytest.approx({"median": 2e3, "low": 1.5e3, "high": 3e3, "relative": 1})
+    # 3 / 1, 8 / 2, 4 / 4: their median is 3, where that of the medians would be 4 / 2.
+    assert second == pytest.approx({"median": 4e3, "low": 3.5e3, "high": 6e3, "relative": 3})
 
 
 def test_the_most_different_pictures_come_first(red, green, desk):
@@ -189,9 +194,29 @@ def test_the_most_different_pictures_come_first(red, green, desk):
     report = side_by_side.compare(opened, {"desk": pairs}, rounds=1)
     assert segmentation_report.most_different(report, 3) == [11, 10, 9]
     sheet = segmentation_report.differences(report, opened, {p.image: p for p in pairs}, 4)
-    assert sheet.ndim == 3 and len(np.unique(sheet)) > 3
+    # Four columns twice, 154 pixels wide: photograph, matte, red, and green, which misses some.
+    missed, false = ((sheet == colour).all(axis=2) for colour in (MISSED, FALSE))
+    assert set((np.flatnonzero(missed.any(axis=0)) - 4) // 154) == {3, 7} and not false.any()
     with pytest.raises(UserError, match="two models are called red"):
         side_by_side.compare([opened[0], opened[0]], {"desk": pairs}, rounds=1)
+
+
+def test_a_table_by_hand():
+    model = {
+        "name": "net",
+        "input_shape": (64, 48),
+        "bytes": 1_234_567,
+        "parameters": 7654,
+        "macs": 98_760_000,
+        "latency_ms": {"median": 2.0, "low": 1.5, "high": 3.0, "relative": 0.5},
+        "sets": {
+            "desk": {"pictures": 3, "mean": dict.fromkeys(segmentation_report.SHOWN, 0.01234)}
+        },
+    }
+    _, costs, _, _, scores = segmentation_report.table({"models": [model]}).splitlines()
+    assert costs.split() == ["net", "64x48", "1235", "7,654", "98.8", "2.00", "1.50..3.00", "0.50"]
+    # MAD in thousandths, the others as they are.
+    assert scores.split() == ["desk", "net", "3", "0.0123", "0.0123", "0.0123", "12.34", "0.0123"]
 
 
 def test_leads_are_told_with_their_standard_errors():

@@ -40,6 +40,16 @@ def test_the_person_does_not_bleed_out(radius):
     assert np.abs(blurred[alpha == 0].astype(int) - (0, 0, 200)).max() <= 1
 
 
+@pytest.mark.parametrize("radius", [4, 10])
+def test_nor_where_alpha_ends_too_early(radius):
+    """By two pixels, as alphas do: of the person there is a red line beside it."""
+    picture = np.full((300, 500, 3), (0, 0, 200), np.uint8)
+    alpha = np.zeros((300, 500), np.float32)
+    picture[98:, 198:302] = (250, 0, 0)
+    alpha[100:, 200:300] = 1
+    assert lens_blur(picture, alpha, radius)[..., 0].max() <= 1
+
+
 def test_large_discs_are_as_large_as_small_ones_are():
     """Discs of more than 10 pixels are made on a smaller picture: an edge must be as wide."""
     picture = np.zeros((60, 400, 3), np.float32)

@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tiny_clips
 
 from effects import backgrounds
-from effects.catalogue import NAMES, Settings, check, render
+from effects.catalogue import CHANGES, NAMES, Settings, check, render
 from effects.foreground import blur_fusion
 from files import UserError
 
@@ -98,9 +99,51 @@ def test_what_cannot_be_done(effects, settings, message):
         check(effects, settings)
 
 
-def test_every_effect_can_be_had_alone(picture):
-    for name in NAMES:
-        assert render(*picture, [name], SETTINGS).shape[0] == 40
+@pytest.mark.parametrize("name", NAMES)
+def test_every_effect_can_be_had_alone(name):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    alpha = np.zeros((40, 60), np.float32)
+    alpha[10:, 20:40] = 1
+    result = render(image, alpha, [name], SETTINGS)
+    shapes = {"alpha": (40, 60), "cutout": (40, 60, 4), "side_by_side": (40, 120, 3)}
+    assert (result.dtype, result.shape) == (np.uint8, shapes.get(name, (40, 60, 3)))
+    if name in CHANGES:
+        changed = (result != image).any(axis=2)
+        person = name == "stylize_person"
+        assert changed[alpha == person].mean() > 0.95 and not changed[alpha != person].any()
+
+
+def as_it_is(image, alpha):
+    """An estimate that leaves both layers what they are in the picture."""
+    return image, image
+
+
+def test_strength_is_how_far_a_background_is_blurred():
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    alpha = np.zeros((60, 80), np.float32)
+    alpha[20:, 30:50] = 1
+    none, little, much = (
+        render(image, alpha, ["blur"], Settings(strength=strength, estimate=as_it_is))[:, :20].std()
+        for strength in (0.0, 0.25, 1.0)
+    )
+    assert none == image[:, :20].std()
+    assert much < 0.7 * little < 0.7 * none
+
+
+@pytest.mark.parametrize(("linear", "level"), [(True, 188), (False, 128)])
+def test_layers_mix_in_linear_light_where_it_is_wanted(linear, level):
+    """Half of the light of white is sRGB's level 188."""
+    white, half = np.full((4, 4, 3), 255, np.uint8), np.full((4, 4), 0.5, np.float32)
+    settings = Settings(background=lambda time: (0, 0, 0), linear=linear, estimate=as_it_is)
+    assert np.abs(render(white, half, ["replace"], settings).astype(int) - level).max() <= 1
+
+
+def test_a_video_behind_runs_along_and_over_again(tmp_path):
+    pictures = np.stack([np.full((64, 64, 3), level, np.uint8) for level in (40, 120, 200)])
+    behind = backgrounds.load(str(tiny_clips.write(tmp_path / "behind.mp4", pictures)))
+    times = (0.0, 0.03, 0.05, 0.09, 0.13, 0.17, 0.21)  # 25 frames a second
+    found = [round(behind(time).mean() / 40) * 40 for time in times]
+    assert found == [40, 40, 120, 200, 40, 120, 200]
 
 
 @pytest.mark.parametrize(

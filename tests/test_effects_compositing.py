@@ -91,5 +91,7 @@ def test_backgrounds_cover_the_picture():
     picture[:, 15:25] = 200
     # Only the middle of a wide picture fits behind a square one.
     assert (fill(picture, (20, 20))[:, 4:16] == 200).all()
+    # And of a high one.
+    assert (fill(picture.swapaxes(0, 1), (20, 20))[4:16] == 200).all()
     assert fill(picture, (7, 31)).shape == (7, 31, 3)
     assert (fill((1, 2, 3), (4, 5)) == (1, 2, 3)).all()

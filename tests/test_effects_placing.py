@@ -51,8 +51,8 @@ def test_a_second_look_is_finer():
     image[..., 0] = matte * 255
     once = placing.coarse_alpha(RED, image)
     twice = matting.look_twice(RED, image)
-    truth = matte[::1, ::1]
-    assert np.abs(twice - truth).mean() < np.abs(once - truth).mean() / 2
+    assert once.shape == twice.shape == matte.shape
+    assert np.abs(twice - matte).mean() < np.abs(once - matte).mean() / 2
 
 
 def test_windows_have_the_networks_aspect_and_hold_the_people():

@@ -53,6 +53,27 @@ def test_flicker_goes(clip):
     assert np.abs(result - mattes).mean() < np.abs(alphas - mattes).mean() + 1.5 * cost
 
 
+@pytest.mark.parametrize("step", [(0, 8), (8, 0)], ids=["right", "down"])
+def test_flicker_goes_from_what_moves(clip, step):
+    """When the camera pans, as much of it goes as when it stands still."""
+    images, mattes = clip
+
+    def seen(step):
+        """The level of the middle of the disc."""
+        down, right = step
+        moves = [((down * t, right * t), (1.0, 0.7)[t % 2]) for t in range(6)]
+        moved = [np.roll(images[0], move, axis=(0, 1)) for move, _ in moves]
+        alphas = [np.roll(level * mattes[0], move, axis=(0, 1)) for move, level in moves]
+        return [
+            alpha[55 + y : 66 + y, 45 + x : 56 + x].mean()
+            for alpha, ((y, x), _) in zip(smoothed(moved, alphas), moves, strict=True)
+        ]
+
+    still = seen((0, 0))
+    assert np.abs(np.diff(still)).max() < 0.3 / 2
+    assert seen(step) == pytest.approx(still, abs=0.02)
+
+
 def test_a_cut_begins_anew(clip):
     images, mattes = clip
     smoother = Smoother()
@@ -69,6 +90,13 @@ def test_dt_ssd_by_hand():
     alphas[1, 0, 0] = 1.0  # comes and goes: each time a quarter of the pixels is off by 1
     assert dt_ssd(alphas, mattes) == pytest.approx(100 * 0.5)
     assert dt_ssd(mattes + 0.3, mattes) == pytest.approx(0)
+
+
+def test_flicker_counts_what_is_hardly_seen():
+    images, alphas = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.float32)
+    alphas[:, 0] = 0.01  # less than that is nobody
+    alphas[1, 1] = 0.1
+    assert flicker(alphas, images) == pytest.approx(100)
 
 
 def test_flicker_by_hand():

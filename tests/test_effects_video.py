@@ -133,10 +133,22 @@ def test_odd_sizes(pictures, tmp_path):
     assert tiny_clips.read(tmp_path / "out.mp4")[0].shape == (3, 94, 126, 3)
 
 
+def test_backgrounds_are_asked_for_at_the_times_of_the_frames(pictures, tmp_path):
+    times, asked = [0, 40, 100, 120, 900], []
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures[:5], times)
+    settings = Settings(background=lambda time: asked.append(time) or (0, 200, 0))
+    effects = Effects(["replace"], settings)
+    video.apply_to_video(source, tmp_path / "out.mp4", effects, WHITE_IS_PERSON)
+    assert asked == pytest.approx([time / 1000 for time in times])
+
+
 def test_a_webcam(pictures, tmp_path, monkeypatch):
+    """OpenCV gives BGR."""
+    orange = np.where(pictures[..., :1] == 255, np.uint8([250, 120, 30]), pictures)
+
     class Camera:
         def __init__(self, number):
-            self.frames = iter(pictures[..., ::-1])
+            self.frames = iter(orange[..., ::-1])
 
         def isOpened(self):
             return True
@@ -150,11 +162,12 @@ def test_a_webcam(pictures, tmp_path, monkeypatch):
 
     monkeypatch.setattr(video.cv2, "VideoCapture", Camera)
     target = tmp_path / "me.mp4"
-    outcome = video.record_webcam(0, target, Effects(["alpha"]), WHITE_IS_PERSON)
+    outcome = video.record_webcam(0, target, Effects(["replace"], GREEN), WHITE_IS_PERSON)
     assert outcome.frames == 20
     result, times = tiny_clips.read(target)
     assert times == sorted(set(times))
-    assert result[0, 60, 40].min() > 240 and result[0, 60, 110].max() < 10
+    assert np.abs(result[0, 50:70, 30:50] - (250.0, 120, 30)).mean() < 10
+    assert np.abs(result[0, 50:70, 80:110] - (0.0, 200, 0)).mean() < 10
 
 
 def test_what_cannot_be_done(pictures, tmp_path):
@@ -194,3 +207,40 @@ def test_who_left_is_not_remembered():
     assert matter.coarse(image).any()
     alpha[:] = 0
     assert not any(matter.coarse(image).any() for _ in range(3))
+
+
+def test_who_comes_in_is_seen_within_15_frames():
+    image = np.zeros((96, 256, 3), np.uint8)
+    image[20:90, 10:60] = 255
+    matter = video.VideoMatter(WHITE_IS_PERSON, smooth=False)
+    assert matter.coarse(image).any()
+    image[20:90, 190:240] = 255
+    alphas = [matter.coarse(image) for _ in range(15)]
+    assert alphas[-1][60, 30] > 0.9 and alphas[-1][60, 215] > 0.9
+
+
+def test_who_is_too_small_for_a_look_at_the_whole_is_not_lost():
+    def run(image):
+        red = (image[..., 0] > 200).astype(np.float32)
+        return red if red.mean() > 0.05 else np.zeros_like(red)
+
+    matter = video.VideoMatter(Network("needs size", (64, 48), run), smooth=False)
+    near, far = np.zeros((2, 360, 640, 3), np.uint8)
+    near[20:, 200:400, 0] = far[200:, 270:330, 0] = 255
+    assert matter.coarse(near).any()
+    # Every 15th frame is looked at as a whole, too.
+    assert all(matter.coarse(far)[300, 300] > 0.9 for _ in range(20))
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_flicker_is_taken_out_where_it_is_wanted(smooth, tmp_path):
+    """A person who fills the picture, but for a strip that is now more, now less of one."""
+    pictures = np.full((8, 128, 96, 3), 255, np.uint8)
+    pictures[0::2, :40], pictures[1::2, :40] = 104, 110
+    source = tiny_clips.write(tmp_path / "in.mkv", pictures, codec="ffv1")
+    shades = Network("shades", (128, 96), lambda image: (image[..., 0] / 20.0 - 5).clip(0, 1))
+    target, effects = tmp_path / "out.mp4", Effects(["alpha"])
+    video.apply_to_video(source, target, effects, shades, smooth=smooth)
+    seen = tiny_clips.read(target)[0][:, 10:30, 20:76].mean((1, 2, 3)) / 255
+    changes = np.abs(np.diff(seen[2:]))  # 0.2 and 0.5
+    assert (changes < 0.15).all() if smooth else (changes > 0.25).all()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -108,6 +109,33 @@ def test_table_is_aligned(datasets, tmp_path, capsys):
     assert len(lines) == 3 and "false" not in lines[0]
 
 
+def test_figures_in_the_table():
+    """Those that grow with the picture may be large; MAD and MSE are in thousandths."""
+    mean = dict.fromkeys(METRICS, 0.123456) | {"sad": 12.3456}
+    summary = {"pictures": 1, "blank": 0, "mean": mean, "false_person_share": None}
+    table = evaluation.format_table({"sets": {"desk": summary}, "all": summary})
+    cells = dict(zip(METRICS, table.splitlines()[2].split()[2:], strict=True))
+    large = {"mad": "123.46", "mse": "123.46", "sad": "12.35"}
+    assert cells == dict.fromkeys(METRICS, "0.1235") | large
+
+
+def test_a_matte_that_is_nowhere_half_is_of_nobody(tmp_path):
+    pair = make_pair(tmp_path, "dim", left(10), 0.4 * left(20))
+    report = evaluation.evaluate(red_is_alpha, {"set": [pair]}, tmp_path / "out")
+    assert (report["all"]["blank"], report["all"]["false_person_share"]) == (1, 0.25)
+
+
+def test_names_that_are_no_text_keep_their_bytes(tmp_path):
+    pair = make_pair(tmp_path, "all", left(20), left(20))
+    name = pair.image.with_name(os.fsdecode(b"caf\xe9.png"))
+    try:
+        pair.image.rename(name)
+    except OSError:
+        pytest.skip("this system's names are text")
+    evaluation.evaluate(red_is_alpha, {"set": [Pair(name, pair.matte)]}, tmp_path / "out")
+    assert b"caf\xe9.png" in (tmp_path / "out" / "evaluation.csv").read_bytes()
+
+
 def test_only_blank_pictures_have_no_case_to_show(datasets, tmp_path):
     report = evaluation.evaluate(red_is_alpha, {"street": datasets["street"][1:]}, tmp_path / "out")
     assert report["all"]["mean"] is None
@@ -143,6 +171,12 @@ def test_worst_and_best_cases(tmp_path, monkeypatch, count, worst, best):
     shown = {title: [case.name for case in cases] for title, cases in columns.items()}
     names = [f"{tmp_path.name}/{width:02}" for width in range(1, count + 1)]
     assert shown == {"worst": names[:worst], "best": names[::-1][:best]}
+    for case in columns["worst"] + columns["best"]:
+        width = int(case.name[-2:])
+        assert np.array_equal(case.matte, left(20)) and np.array_equal(case.alpha, left(width))
+        assert np.array_equal(case.image[..., 0], 255 * left(width))
+        assert case.figures.startswith(f"IoU {width / 20:.3f} ")
+        assert case.figures.endswith(f" MAD {(20 - width) / 40 * 1e3:.1f}e-3")
 
 
 def test_what_cannot_be_evaluated(datasets, tmp_path):

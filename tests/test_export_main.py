@@ -10,7 +10,7 @@ import tiny_portraits
 
 import main
 import models
-from export import FORMATS, load_samples, tflite
+from export import FORMATS, load_samples, tflite, verify
 from export.formats import RGBA_FORMATS, Tolerance, load_format
 
 
@@ -21,6 +21,39 @@ def test_android_has_the_formats_that_are_known_to_be_its():
 def test_formats_are_those_that_the_help_names():
     (names,) = re.findall(r"exported: (.*)\. Default", main.FLAGS["formats"].help)
     assert set(re.findall(r"\w+(?=[,;]| \(|$)", names)) == FORMATS.keys()
+
+
+def parity(max_error=0.0, mean_error=0.0, lost=0.0):
+    return verify.Parity(max_error, mean_error, 1.0, 0.9 - lost, 0.9, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "refused"),
+    [
+        ("float32", {"max_error": 0.9e-5}, {"max_error": 1.1e-5}),
+        ("mlpackage_float32", {"max_error": 0.9e-5}, {"max_error": 1.1e-5}),
+        ("mlmodel", {"max_error": 0.9e-5}, {"max_error": 1.1e-5}),
+        ("float16", {"max_error": 1.9e-3}, {"max_error": 2.1e-3}),
+        ("float16", {"lost": 4e-4}, {"lost": 6e-4}),
+        ("mlpackage_float16", {"max_error": 1 / 257}, {"max_error": 1 / 255}),
+        ("mlpackage_float16", {"lost": 4e-4}, {"lost": 6e-4}),
+        ("dynamic", {"max_error": 0.9, "mean_error": 0.019}, {"mean_error": 0.021}),
+        ("dynamic", {"lost": 1.9e-3}, {"lost": 2.1e-3}),
+        *(
+            (name, *limits)
+            for name in ("int8", "uint8", "mlpackage_int8", "mlpackage_palettized")
+            for limits in (
+                ({"max_error": 0.9, "mean_error": 0.019}, {"mean_error": 0.021}),
+                ({"lost": 4.9e-3}, {"lost": 5.1e-3}),
+            )
+        ),
+    ],
+)
+def test_how_far_a_file_may_be_off(name, kept, refused):
+    """As the table of docs/mobile.md says."""
+    tolerance = load_format(name).tolerance
+    assert verify.problem(parity(**kept), tolerance) is None
+    assert verify.problem(parity(**refused), tolerance)
 
 
 def test_no_picture_both_calibrates_and_checks(tmp_path):

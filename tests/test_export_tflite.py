@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import models
 from export import gpu_ops, tflite, tflite_graph, verify
+from export.formats import ExportError
 from network import MEAN, STD
 
 
@@ -25,8 +26,10 @@ def pictures():
 @pytest.fixture(scope="module")
 def files(trained, pictures):
     """The bytes of every kind, for RGB (3) and for RGBA (4)."""
+    # No black and no white: what a uint8 file takes are bytes all the same.
+    pale = pictures.clip(20, 235)
     return {
-        (kind, channels): tflite.convert(models.for_inference(trained, channels), kind, pictures)
+        (kind, channels): tflite.convert(models.for_inference(trained, channels), kind, pale)
         for kind in tflite.TOLERANCES
         for channels in (3, 4)
     }
@@ -140,6 +143,35 @@ def test_constants_lie_on_16_byte_boundaries(files, kind):
     ]
     assert len(offsets) > 5
     assert not any(offset % 16 for offset in offsets)
+
+
+def test_a_converter_that_leaves_floats_is_found_out(trained, files, pictures, monkeypatch):
+    monkeypatch.setattr(
+        tflite.tf.lite.TFLiteConverter, "convert", lambda converter: files["float32", 3]
+    )
+    with pytest.raises(ExportError, match="stays in float"):
+        tflite.convert(models.for_inference(trained), "int8", pictures)
+
+
+def test_latency_is_of_so_many_threads_and_runtimes_are_of_two_kernels(
+    files, tmp_path, monkeypatch
+):
+    opened = []
+
+    class Noted(Interpreter):
+        def __init__(self, *arguments, **options):
+            opened.append(options)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(tflite, "Interpreter", Noted)
+    path = _open(tmp_path, files["float32", 3])
+    assert tflite.latency(path, 2) > 0
+    tflite.runtimes(path)
+    threads, *kernels = opened
+    assert threads == {"num_threads": 2}
+    assert [each["experimental_op_resolver_type"].name for each in kernels] == [
+        *("BUILTIN", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
+    ]
 
 
 def test_full_integer_wants_pictures(trained):

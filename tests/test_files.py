@@ -1,5 +1,6 @@
 """A file appears whole or not at all, and whatever the disk objects to is the user's to read."""
 
+import os
 import resource
 import signal
 import subprocess
@@ -34,6 +35,18 @@ def test_earlier_file_stays_until_the_new_one_is_whole(tmp_path):
         assert target.read_text() == "old"
     assert target.read_text() == "new"
     assert names(tmp_path) == ["a.csv"]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    target, synced = tmp_path / "a.bin", []
+
+    def fsync(handle):
+        synced.append((os.fstat(handle).st_size, target.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(target) as path:
+        path.write_bytes(b"whole")
+    assert synced == [(5, False)]
 
 
 def test_folder_replaces_a_folder(tmp_path):

@@ -120,10 +120,16 @@ def test_other_weights_survive_the_round_trip(random_pair):
         assert float(each(*random_pair)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_named_weightings():
+def test_named_weightings(random_pair):
     assert losses.OUTPUT_WEIGHTS == {"output": 0.8, "boundary_attention": 0.2}
-    for name, weights in losses.MATTE_WEIGHTS.items():
-        both = losses.training_losses(name)
+    terms = losses.matte_terms(*random_pair)
+    focal, entropy, dice, squares = (np.mean(terms[name]) for name in losses.MATTE_TERMS)
+    half_each = (entropy + dice) / 2
+    for both, expected in (
+        (losses.training_losses(), half_each),
+        (losses.training_losses("bce_dice"), half_each),
+        (losses.training_losses("focal"), 0.7 * focal + 0.2 * (entropy + dice) + 0.1 * squares),
+    ):
         assert both.keys() == losses.OUTPUT_WEIGHTS.keys()
-        assert both["output"].weights == weights
-        assert weights.keys() <= losses.MATTE_TERMS.keys()
+        assert float(both["output"](*random_pair)) == pytest.approx(expected, rel=1e-5)
+        assert float(both["boundary_attention"](*random_pair)) == pytest.approx(entropy, rel=1e-5)

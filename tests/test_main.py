@@ -4,12 +4,15 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import command_line
+import numpy as np
 import pytest
 import tiny_portraits
 from absl.testing import flagsaver
 from conftest import ROOT
+from PIL import Image
 
 import cli
 import losses
@@ -17,6 +20,8 @@ import main
 import main_flags
 import models
 import recipe
+import training
+from effects.networks import shipped_files
 
 # As the first README of this project has them.
 TRAIN = (
@@ -188,3 +193,59 @@ def test_commands_of_the_first_readme(command, finetune, every):
         assert (flags.val_ratio, flags.checkpoint, flags.android) == (0.8, every, False)
         assert (flags.model, flags.model_size, flags.input_shape) == ("mattingnet", "big", "256")
         assert flags.weight_dir and flags.checkpoint_path
+
+
+@pytest.fixture
+def started(here, monkeypatch):
+    """Starts a training, which is not done; gives what was to be trained, how, and with what."""
+    given = []
+    monkeypatch.setattr(training, "train", lambda *arguments: given.append(arguments))
+
+    def start(*flags):
+        status, _, err = command_line.run(
+            *("--train=True", "--model=mattingnet", "--model_size=small", "--input_shape=32x32"),
+            *("--workers=0", "--data=data", "--checkpoint_path=runs", *flags),
+        )
+        assert status == 0, err
+        return given.pop()
+
+    return start
+
+
+def test_the_recipe_is_what_the_flags_say(started):
+    *_, found, _ = started(
+        *("--nb_epoch=3", "--loss=focal", "--boundary_weight=0.1", "--lr=0.02"),
+        *("--schedule=halving", "--ema=False", "--patience=7", "--checkpoint=2"),
+    )
+    assert found == recipe.Recipe(
+        epochs=3,
+        loss="focal",
+        boundary_weight=0.1,
+        lr=0.02,
+        schedule="halving",
+        ema=False,
+        patience=7,
+        checkpoint_every=2,
+    )
+
+
+def test_the_batches_are_what_the_flags_say(started):
+    Path("walls").mkdir()
+    Image.new("RGB", (40, 40), (1, 2, 3)).save("walls/wall.png")
+    teacher = shipped_files()["fast_scnn"]
+    _, trained, validated, *_ = started(
+        *("--augment=background,gamma", "--augment_strength=0.5", "--backgrounds=walls"),
+        *("--seed=9", "--batch_size=2", "--boundary_thickness=3,9"),
+        *(f"--teachers={teacher}", "--teacher_share=0.2"),
+    )
+    augmented = trained.augmentation
+    walls = [photo[0, 0].tolist() for photo in augmented.backgrounds]
+    found = augmented.names, augmented.strength, walls
+    assert found == (("background", "gamma"), 0.5, [[1, 2, 3]])
+    largest = max(len(images) for images, _ in trained)
+    assert (trained.seed, trained.teachers.share, largest) == (9, 0.2, 2)
+    # Of two bands the mean: 1, a half and 0, in 256 levels.
+    for batches in trained, validated:
+        _, targets = batches[0]
+        levels = np.unique(targets["boundary_attention"] * 255)
+        assert levels == pytest.approx([0, 128, 255])

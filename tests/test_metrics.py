@@ -145,6 +145,15 @@ def test_connectivity_error_by_hand():
     assert metrics.connectivity_error(alpha, matte) == pytest.approx(2e-3, rel=1e-6)
 
 
+@pytest.mark.parametrize(("level", "error"), [(0.15, 0.15e-3), (0.14, 0)])
+def test_connectivity_counts_from_the_tolerance_on(level, error):
+    matte = np.zeros((5, 9), np.float32)
+    matte[1:4, 1:5] = 1
+    alpha = matte.copy()
+    matte[2, 7] = level
+    assert metrics.connectivity_error(alpha, matte) == pytest.approx(error, rel=1e-6)
+
+
 def test_connectivity_that_is_lost_is_not_regained():
     matte = np.zeros((5, 9), np.float32)
     matte[1:4, 1:5] = 0.5

@@ -10,6 +10,7 @@ import pytest
 import tiny_portraits
 from conftest import ROOT
 from PIL import Image
+from skimage import data
 from tiny_portraits import standing
 
 import preparation
@@ -98,6 +99,20 @@ def test_whole_pictures_are_copied_with_soft_mattes(tmp_path):
     assert len(np.unique(after)) > 10
 
 
+def test_a_killed_copy_leaves_no_photograph(tmp_path, monkeypatch):
+    """Else the next run would take the half of it for all."""
+    made = tiny_portraits.write(tmp_path / "desk", 1, (120, 90))
+
+    def killed(source, target):
+        target.write_bytes(source.read_bytes()[:99])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preparation.shutil, "copyfile", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(find_pairs([made], "training"), tmp_path / "new", Preparation(), workers=1)
+    assert [path.name for path in (tmp_path / "new").rglob("0000*")] == ["0000_matte.png"]
+
+
 def test_a_stopped_run_is_finished_and_other_folders_are_left_alone(street, tmp_path):
     pairs, whole = find_pairs([street], "training"), tmp_path / "whole"
     prepare(pairs, whole, Preparation(crops=1), workers=1)
@@ -152,6 +167,30 @@ def test_mattes_are_not_photos_in_which_nobody_is(tmp_path):
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in (tmp_path / "Blank").iterdir()) == [
         *("0000.png", "0001.png", "wall.png"),
+    ]
+
+
+def test_photos_with_somebody_are_not_blank(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (336, 448), "teal").save(folder / "wall.png")
+    Image.fromarray(data.astronaut()[:448, 40:376]).save(folder / "me.png")
+    result = run(f"--blank={folder}", f"--output={tmp_path / 'Blank'}")
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in (tmp_path / "Blank").iterdir()] == ["wall.png"]
+
+
+def test_the_preparation_is_what_the_flags_say(street, tmp_path):
+    recipe = (f"--data={street}", "--crops=1", "--soft", "--seed=3", "--workers=1")
+    result = run(*recipe, f"--output={tmp_path / 'flags'}")
+    assert result.returncode == 0, result.stderr
+    pairs = find_pairs([street], "training")
+    prepare(pairs, tmp_path / "soft", Preparation(crops=1, soft=True, seed=3), workers=1)
+    prepare(pairs, tmp_path / "hard", Preparation(crops=1, seed=3), workers=1)
+    flags, soft, hard = (tree(tmp_path / name / "street") for name in ("flags", "soft", "hard"))
+    assert flags == soft and flags.keys() == hard.keys()
+    assert [name for name in flags if flags[name] != hard[name]] == [
+        name for name in flags if name.endswith("_matte.png")
     ]
 
 

@@ -117,6 +117,14 @@ def test_several_bands_fall_off_in_steps():
     assert np.unique(target) == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
+@pytest.mark.parametrize(("step", "seen"), [(8, False), (40, True)])
+def test_what_compression_leaves_is_no_outline(step, seen):
+    """But the edge of something that hardly shows is one."""
+    matte = np.zeros((64, 48), np.uint8)
+    matte[:, 24:] = step
+    assert preprocess.boundary_target(matte).any() == seen
+
+
 @pytest.mark.parametrize("level", [0, 255])
 def test_no_outline_no_band(level):
     matte = np.full((64, 48), level, np.uint8)

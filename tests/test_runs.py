@@ -1,7 +1,9 @@
 """A run's folder: its name and files, which checkpoint is found, and that the state is whole."""
 
+import csv
 import datetime
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -161,6 +163,41 @@ def test_state_of_another_network_or_damaged(run):
         with pytest.raises(UserError, match=r"^cannot resume from .*state\.npz: .+") as error:
             run.load_state(model)
         assert "\n" not in str(error.value)
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize(
+    ("writer", "method", "write"),
+    [
+        (Path, "write_text", lambda run: run.write_settings({"flags": {"lr": 0.2}})),
+        (Path, "write_bytes", lambda run: run.save_checkpoint(compiled(seed=1), 1, 0.5)),
+        (np, "savez", lambda run: run.save_state(compiled(seed=1), Progress(2))),
+        (csv.DictWriter, "writerow", lambda run: run.write_history([{"epoch": 1, "loss": 9}])),
+    ],
+    ids=["run.json", "checkpoint", "state", "history"],
+)
+def test_killed_while_it_writes_a_file_it_has_the_former_one(
+    run, monkeypatch, writer, method, write
+):
+    run.save_state(compiled(), Progress(1, 1, 0.5, history=[{"epoch": 1, "loss": 0.5}]))
+    run.save_checkpoint(compiled(), 1, 0.5)
+
+    def whole():
+        return {path.name: path.read_bytes() for path in run.folder.glob("[!.]*")}
+
+    def killed(target, *arguments, **options):
+        if isinstance(target, Path):
+            target.open("wb").close()
+        raise Killed
+
+    before = whole()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(writer, method, killed)
+        write(run)
+    assert len(before) == 4 and whole() == before
 
 
 def test_two_processes_do_not_train_in_one_folder(run):

@@ -14,6 +14,7 @@ from pictures import read_image, write_png
 from preprocess import shrink
 from style_transfer import apply, video
 from style_transfer.apply import Painter, parse_mix
+from style_transfer.colour import with_colours_of
 
 NAMES = ["udnie", "great_wave"]
 
@@ -25,7 +26,10 @@ def network():
 
 @pytest.mark.parametrize(
     ("text", "mix"),
-    [("", [1, 0]), ("great_wave", [0, 1]), ("udnie:3,great_wave:1", [0.75, 0.25])],
+    [
+        *(("", [1, 0]), ("great_wave", [0, 1]), ("udnie:3,great_wave:1", [0.75, 0.25])),
+        ("udnie,great_wave,udnie:2", [0.75, 0.25]),
+    ],
 )
 def test_parse_mix(text, mix):
     np.testing.assert_allclose(parse_mix(text, NAMES), mix)
@@ -67,9 +71,14 @@ def test_strength_blends_with_the_photo(network):
 
 
 def test_colours_of_the_photo(network):
-    photo = picture(32, 32)
-    matched = Painter(network, np.float32([0, 1]), colours="histogram")(photo)
+    photo, mix = picture(32, 32), np.float32([0, 1])
+    matched = Painter(network, mix, colours="histogram")(photo)
     np.testing.assert_allclose(matched.mean((0, 1)), photo.mean((0, 1)), atol=3)
+    painted = Painter(network, mix)(photo)
+    found = Painter(network, mix, colours="luminance")(photo)
+    assert np.abs(found.astype(int) - painted).max() > 5
+    # `painted` is rounded to whole levels already.
+    np.testing.assert_allclose(found, with_colours_of(painted, photo), atol=1.5)
 
 
 def test_files_are_named_after_photo_and_style(tmp_path):

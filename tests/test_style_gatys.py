@@ -8,7 +8,7 @@ from style_networks import picture, random_vgg
 
 import vgg16
 from pictures import TooSmallError
-from style_transfer import gatys
+from style_transfer import colour, gatys
 from style_transfer.vgg import extractor
 
 
@@ -98,6 +98,46 @@ def test_luminance_keeps_the_photos_colours():
     assert inside.mean() > 0.5 and np.abs(difference).max() > 3
     # The same change of all three channels leaves both differences of colours; rounding is 1.
     np.testing.assert_allclose(difference - difference.mean(1, keepdims=True), 0, atol=1)
+
+
+def paint(photo, painting, **settings):
+    return gatys.paint(photo, painting, random_vgg(), gatys.Settings(iterations=1, **settings))
+
+
+def test_noise_is_the_seed_s():
+    photo, painting = picture(32, 32, 1), picture(32, 32, 2)
+    one, again, other = (paint(photo, painting, start="noise", seed=s) for s in (1, 1, 2))
+    assert np.array_equal(one, again) and (one != other).any()
+
+
+def test_histogram_gives_the_painting_the_photos_colours_first():
+    photo, painting = picture(32, 32, 1), picture(32, 32, 2) // 2
+    expected = paint(photo, colour.match_colours(painting, photo))
+    assert np.array_equal(paint(photo, painting, colours="histogram"), expected)
+    assert (paint(photo, painting) != expected).any()
+
+
+def test_luminance_does_not_depend_on_how_bright_the_painting_is():
+    photo, painting = picture(32, 32, 1), np.float32(picture(32, 32, 2))
+    one, darker = (paint(photo, each, colours="luminance") for each in (painting, painting / 2))
+    assert np.abs(one.astype(int) - darker).max() <= 1
+
+
+def test_style_counts_for_each_pixel(monkeypatch):
+    """So that one weight does for small and large photographs."""
+    factors = []
+
+    class Stop(Exception):
+        pass
+
+    def loss(photo, painting, weights, content_weight, style_weight):
+        factors.append((content_weight, style_weight))
+        raise Stop
+
+    monkeypatch.setattr(gatys, "GatysLoss", loss)
+    with pytest.raises(Stop):
+        paint(picture(32, 40), picture(32, 32), content_weight=2.0, style_weight=3.0)
+    assert factors == [(2.0, 3.0 * 32 * 40)]
 
 
 def test_a_photo_that_vgg16_would_halve_to_nothing():

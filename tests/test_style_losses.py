@@ -49,6 +49,20 @@ def test_terms_vanish_where_their_targets_are_met():
     assert float(met["content"]) > 0
 
 
+def test_terms_count_as_the_weights_say():
+    photos, painted = (picture(32, 32, seed)[None].astype(np.float32) for seed in (1, 2))
+
+    def terms(*weights):
+        weights = perceptual.Weights(*weights)
+        loss = perceptual.PerceptualLoss([picture(32, 32, 3)], random_vgg(), weights)
+        found = loss(photos, painted, np.float32([[1]]))
+        return np.array([float(found[name]) for name in ("content", "style", "variation")])
+
+    plain = terms(1, 1, 1)
+    assert (plain > 0).all()
+    np.testing.assert_allclose(terms(2, 3, 5), plain * (2, 3, 5), rtol=1e-5)
+
+
 def test_a_style_of_two_is_halfway_between_their_correlations():
     paintings = [picture(32, 32, 1), np.full((32, 32, 3), 80, np.uint8)]
     one = perceptual.PerceptualLoss(paintings, random_vgg(), perceptual.Weights(0, 1, 0))

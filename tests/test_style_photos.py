@@ -52,6 +52,15 @@ def test_batches_depend_on_seed_epoch_and_number_only(folder):
     assert one[0][0]["image"].shape == (3, 32, 32, 3) and len(one) == 4
 
 
+def test_crops_lie_anywhere_and_half_of_them_are_mirrored(folder):
+    """Brightness rises to the right in the photograph."""
+    (images,) = (batch["image"] for batch in PhotoCrops([folder / "0.png"], 16, 64, 1, 1)[0])
+    assert len({image.tobytes() for image in images}) > 50
+    rising = images[:, :, 8:].mean((1, 2, 3)) > images[:, :, :8].mean((1, 2, 3))
+    # Binomial: 3 standard deviations of 64 draws, and noise that is stronger than the ramp.
+    assert 0.25 < rising.mean() < 0.75
+
+
 def test_styles_take_turns(folder):
     crops = PhotoCrops(find_photos([str(folder)]), 32, 3, 4, 2)
     turns = np.concatenate([crops[index][0]["mix"] for index in range(4)])

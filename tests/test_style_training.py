@@ -78,7 +78,9 @@ def test_photos_to_validate_that_cannot_be_read(photos, tmp_path, monkeypatch, c
     run = Run.create(tmp_path / "runs", settings())
     run_training(photos, run, 1, validation=[broken, photos[0]])
     assert "photographs left out of the validation (1)" in caplog.text
-    assert read_image(run.folder / "previews" / "epoch_0001.png").size
+    sheet = read_image(run.folder / "previews" / "epoch_0001.png")
+    assert np.array_equal(sheet[24:56, 4:36], picture(32, 32, 0))
+    assert len(np.unique(sheet[24:56, 3 * 36 + 4 :])) == 1  # beside it there is no other
     monkeypatch.delattr(training, "_learn_to_copy")  # it is found out before that
     with pytest.raises(UserError, match=r"no photograph to validate can be read: .*broken\.heic"):
         run_training(photos, Run.create(tmp_path / "runs", {}), 1, validation=[broken])
@@ -93,9 +95,10 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):
     for name in state[0].files:
         if name != "progress":
             np.testing.assert_allclose(state[0][name], state[1][name], rtol=1e-3, atol=1e-5)
+    for ours, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
     progress = json.loads(str(state[1]["progress"]))
     assert progress["epoch"] == 3 and len(progress["history"]) == 3
-    assert whole.count_params() == resumed.count_params()
     with pytest.raises(
         UserError, match=r"is finished \(all 3 epochs are done\): raise --nb_epoch$"
     ):
@@ -163,3 +166,16 @@ def test_every_style_is_validated():
     fixed = training._Fixed(two, styles=5, batch_size=2)
     mixes = np.concatenate([fixed[index][0]["mix"] for index in range(len(fixed))])
     assert np.array_equal(mixes, np.eye(5))
+
+
+def test_fresh_weights_learn_to_copy_before_they_paint(photos, tmp_path, monkeypatch):
+    class Copied(Exception):
+        pass
+
+    def copy(network, crops, lr):
+        assert lr == 2e-3
+        raise Copied
+
+    monkeypatch.setattr(training, "_learn_to_copy", copy)
+    with pytest.raises(Copied):
+        run_training(photos, Run.create(tmp_path / "runs", {}), 1)

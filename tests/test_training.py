@@ -1,6 +1,7 @@
 """A run of four epochs of a tiny network: what it leaves, and that a stopped one ends the same."""
 
 import csv
+import functools
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from batch_norm import BatchNormalization
 from data_generator import PortraitSequence
 from files import UserError
 from network import normalize
+from preprocess import boundary_target
 from recipe import Recipe
 from training import compile_model, predict_batch, train
 
@@ -41,8 +43,9 @@ def brighten(images, mattes, seed):
 
 def sequences(sequence=PortraitSequence):
     images, mattes = draw(16, SIZE)
-    trained = sequence(images[:12], mattes[:12], 2, augmentation=brighten, shuffle=True)
-    return trained, PortraitSequence(images[12:], mattes[12:], 2)
+    options = {"batch_size": 2, "boundary": functools.partial(boundary_target, thickness=(3, 7))}
+    trained = sequence(images[:12], mattes[:12], augmentation=brighten, shuffle=True, **options)
+    return trained, PortraitSequence(images[12:], mattes[12:], **options)
 
 
 def start(folder, recipe=RECIPE, model=None):
@@ -130,6 +133,9 @@ def test_pictures_and_logs(unbroken):
     with Image.open(run.folder / "previews" / names[-1]) as sheet:
         # Four rows of six pictures, two rows beside each other.
         assert sheet.size == (12 * (32 + 4) + 4, 2 * (32 + 4) + 4 + 24)
+        # The fourth is the boundary that is learned: here the mean of two bands.
+        boundary = np.asarray(sheet)[24:56, 3 * 36 + 4 : 4 * 36]
+    assert np.unique(boundary).tolist() == [0, 128, 255]
     assert (run.folder / "curves.png").is_file()
     events = [
         (event.step, value.tag)
@@ -140,6 +146,25 @@ def test_pictures_and_logs(unbroken):
     for tag in "training/loss", "training/lr", "validation/loss", "validation/output_mad", "mattes":
         assert [step for step, name in events if name == tag] == [1, 2, 3, 4], tag
     assert not list(run.folder.rglob(".*"))  # no temporary file is left
+
+
+def test_previews_become_rare():
+    drawn = [epoch for epoch in range(1, 401) if training._is_preview(epoch)]
+    assert drawn == [1, 2, 3, 4, 5, *range(10, 101, 10), 200, 300, 400]
+
+
+def test_the_recipe_s_loss_is_what_is_trained():
+    for name, weights in losses.MATTE_WEIGHTS.items():
+        model = build()
+        compile_model(model, Recipe(epochs=1, loss=name), 1)
+        assert model.loss["output"].weights == weights
+
+
+def test_a_folder_in_training_is_left_alone(tmp_path):
+    run = runs.Run.create(tmp_path, {})
+    with runs.Run(run.folder).held(), pytest.raises(UserError, match="is in training"):
+        train(build(), *sequences(), run, RECIPE)
+    assert sorted(path.name for path in run.folder.iterdir()) == ["run.json"]
 
 
 @pytest.fixture
