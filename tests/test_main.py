@@ -249,3 +249,29 @@ def test_the_batches_are_what_the_flags_say(started):
         _, targets = batches[0]
         levels = np.unique(targets["boundary_attention"] * 255)
         assert levels == pytest.approx([0, 128, 255])
+
+
+@pytest.mark.parametrize(
+    ("flags", "rate"),
+    [
+        ({"model": "mattingnet"}, 0.003),
+        ({"model": "mattingnet", "weight_dir": ROOT / "trained_models" / "mattingnet_big"}, 0.001),
+        ({"model": "refine_unet"}, 0.001),
+        ({"model": "cnn_resnet"}, 0.0001),
+        ({"model": "cnn_resnet", "vgg_weights": "none"}, 0.001),
+        ({"model": "cnn_resnet", "lr": 0.5}, 0.5),
+    ],
+)
+def test_the_default_rate(here, flags, rate):
+    with flagsaver.flagsaver():
+        cli.parse_flags(["main.py", *(f"--{name}={value}" for name, value in flags.items())])
+        assert main_flags.learning_rate() == rate
+
+
+def test_weights_by_their_older_name_tell_their_network(here):
+    """`X.h5`, where there is `X.weights.h5`."""
+    shipped = ROOT / "trained_models" / "fast_scnn" / "fast_scnn.h5"
+    with flagsaver.flagsaver():
+        cli.parse_flags(["main.py", f"--weight_dir={shipped}"])
+        main_flags.follow_weights(trains=False)
+        assert main_flags.FLAGS.model == "fast_scnn"
