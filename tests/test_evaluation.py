@@ -95,7 +95,8 @@ def test_files_say_the_same(datasets, tmp_path):
 
 def test_table_is_aligned(datasets, tmp_path, capsys):
     evaluation.evaluate(red_is_alpha, datasets, tmp_path)
-    lines = capsys.readouterr().out.splitlines()
+    *lines, files = capsys.readouterr().out.splitlines()
+    assert files == f"in {tmp_path}: evaluation.json, evaluation.csv, worst_best.png"
     assert [line.split()[:2] for line in lines[2:]] == [
         ["desk", "2"],
         ["street", "3"],
@@ -105,7 +106,7 @@ def test_table_is_aligned(datasets, tmp_path, capsys):
     assert lines[2].split()[2] == "0.6250" and lines[2].split()[-1] == "-"
     assert lines[3].split()[-2:] == ["2", "12.50"]
     evaluation.evaluate(red_is_alpha, {"desk": datasets["desk"]}, tmp_path)
-    lines = capsys.readouterr().out.splitlines()
+    *lines, _ = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and "false" not in lines[0]
 
 

@@ -45,7 +45,7 @@ def run_training(photos, run, epochs, resume=False, loss=tint, validation=None):
     keras.utils.set_random_seed(0)
     network = transform_net.build(size="small", styles=2)
     crops = PhotoCrops(photos, 32, 2, 3, 2)
-    recipe = Recipe(epochs=epochs, lr=2e-3, schedule="constant", ema=False)
+    recipe = Recipe(epochs=epochs, lr=2e-3, schedule="constant", ema=False, patience=0)
     best = training.train(
         network, loss, crops, validation or photos[:2], STYLES, run, recipe, resume
     )
