@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import command_line
 import pytest
 import tiny_portraits
 
+import export
 import main
 import models
 from export import FORMATS, load_samples, tflite, verify
@@ -113,3 +115,25 @@ def test_a_wrong_format_is_one_line(tmp_path):
     )
     assert status == 1
     assert [line[:39] for line in err.splitlines()] == ["error: there is no export format 'float"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "flags", "folder"),
+    [
+        ("run/0001-0.1000.weights.h5", [], "run/export"),
+        ("run/0001-0.1000.weights.h5", ["--output=there"], "there"),
+        ("fresh.weights.h5", [], "output"),
+    ],
+)
+def test_where_files_go(tmp_path, monkeypatch, weights, flags, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    models.build("mattingnet", (32, 32), "small").save_weights(weights)
+    into = []
+    monkeypatch.setattr(export, "convert_all", lambda model, output, **rest: into.append(output))
+    status, _, err = command_line.run(
+        *("--convert=True", f"--weight_dir={weights}", "--model=mattingnet", "--model_size=small"),
+        *("--input_shape=32x32", *flags),
+    )
+    assert status == 0, err
+    assert into == [Path(folder)]
