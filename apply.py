@@ -85,14 +85,14 @@ def _serve() -> None:
 
 
 def _apply() -> None:
+    import photographs
     from effects import photos, video
-    from effects.video_files import SUFFIXES
 
     source = Path(FLAGS.input)
     webcam = FLAGS.input.isdecimal() and not source.exists()
     if not webcam and not source.exists():
         raise UserError(f"there is no {source}")
-    is_video = webcam or source.suffix.lower() in SUFFIXES
+    is_video = webcam or photographs.is_video(source)
     if is_video and FLAGS.refine != "guided":
         raise UserError(f"--refine={FLAGS.refine} is for photos: videos take guided")
     effects, network = _effects(is_video), _network()

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from previews import drawable
+
 MISSED = (222, 45, 38)
 FALSE = (33, 102, 235)
 
@@ -102,9 +104,7 @@ def _draw_caption(draw: ImageDraw.ImageDraw, left: int, top: int, width: int, ca
     font = ImageFont.load_default(15)
     figures_width = font.getlength(case.figures)
     draw.text((left + width - figures_width, top + 8), case.figures, _INK, font)
-    # File names may hold bytes that are no text; Pillow refuses to draw those.
-    name = case.name.encode("utf-8", "replace").decode("utf-8")
-    shown = name
+    name = shown = drawable(case.name)
     while font.getlength(shown) > width - figures_width - 20 and len(name) > 4:
         name = name[1:]
         shown = "..." + name

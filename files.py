@@ -12,6 +12,11 @@ class UserError(Exception):
     """Something that a user can put right: shown as one line, exit status 1, no stack trace."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error of a library says, without the lines that follow; at least its kind."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -> None:
     """Raises UserError: `target` is one of the files that it is to be made of."""
     if Path(target).resolve() in [Path(source).resolve() for source in sources]:

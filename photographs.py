@@ -16,6 +16,11 @@ VIDEO_SUFFIXES = {
 }
 
 
+def is_video(path: str | Path) -> bool:
+    """Whether a file is a video, by its name."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
 def work_through(
     work: Callable[..., None],
     inputs: Iterable[str | Path],
@@ -75,7 +80,7 @@ def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) ->
         found = [source]
         if source.is_dir():
             found = photographs_in(source, kinds)  # first: it tells of a folder it may not read
-            clips = [each for each in source.iterdir() if each.suffix.lower() in VIDEO_SUFFIXES]
+            clips = [each for each in source.iterdir() if is_video(each)]
             warn_left_out(sorted(clips), "videos in a folder are left out ({count}): {names}")
         for photo in found:
             photos.setdefault(photo.resolve(), photo)

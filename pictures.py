@@ -192,6 +192,7 @@ def _decode_tiff(data: bytes) -> np.ndarray | None:
     return array if array is None or array.ndim == 2 else array[..., 2::-1]
 
 
+# `ImageOps.exif_transpose` writes the EXIF anew, too, and fails where a tag in it is odd.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -134,10 +134,14 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
+def drawable(name: str) -> str:
+    """A file name, which may hold bytes that are no text: Pillow refuses to draw those."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 def shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
     """A text that is drawn on at most `width` pixels, its end cut off where it would not fit."""
-    # File names may hold bytes that are no text; Pillow refuses to draw those.
-    text = shown = text.encode("utf-8", "replace").decode("utf-8")
+    text = shown = drawable(text)
     while font.getlength(shown) > width and text:
         text = text[:-1]
         shown = f"{text}..."

@@ -156,7 +156,7 @@ def _check() -> None:
 
 
 def _check_gatys() -> None:
-    from photographs import VIDEO_SUFFIXES
+    from photographs import is_video
 
     if FLAGS.train or FLAGS.resume or FLAGS.convert:
         raise UserError("--method=gatys has no network: nothing to train or convert")
@@ -166,7 +166,7 @@ def _check_gatys() -> None:
         if FLAGS[name].present:
             raise UserError(f"--{name} is of trained networks: --method=gatys has none")
     for path in map(Path, FLAGS.content):
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        if is_video(path) and path.is_file():
             raise UserError(f"{path}: --method=gatys paints photographs, --method=fast videos, too")
 
 
@@ -241,8 +241,9 @@ def _paintings() -> tuple[list[str], list]:
 
 
 def _paint(network, mix, style: str) -> None:
+    from photographs import is_video
     from style_transfer.apply import Painter, paint_photos, style_label
-    from style_transfer.video import is_video, paint_video, video_targets
+    from style_transfer.video import paint_video, video_targets
 
     painter = Painter(network, mix, FLAGS.strength, FLAGS.colours)
     label = style_label(style)

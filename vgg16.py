@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 import network
-from files import UserError
+from files import UserError, first_line
 
 # It was trained by Caffe: blue, green, red from 0 to 255, less their means, not scaled.
 MEAN_BGR = (103.939, 116.779, 123.68)
@@ -137,15 +137,14 @@ def _from_file(path: Path) -> dict[str, np.ndarray]:
             return dict(arrays)
     # zipfile, zlib and NumPy each have their own for a file that is damaged or of another kind.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be read as an .npz file: {reason}") from error
+        raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
 
 
 def _from_keras() -> dict[str, np.ndarray]:
     try:
         model = keras.applications.VGG16(include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception where the download fails
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"VGG16's weights cannot be downloaded ({reason}): give a file, --vgg_weights=PATH"
         ) from error

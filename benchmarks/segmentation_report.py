@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from case_sheet import Case, error_overlay
 from metrics import METRICS
 from pairs import Pair, read_pair
-from previews import INK, PAPER, grid
+from previews import INK, PAPER, drawable, grid
 from segmenters import Segmenter
 
 SHOWN = ("person_iou", "mean_iou", "boundary_iou", "mad", "gradient_error")
@@ -183,9 +183,7 @@ def _panel(picture: np.ndarray, caption: str) -> np.ndarray:
     scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else 1)
     cell = Image.new("RGB", (_CELL[1], _CELL[0] + _CAPTION), PAPER)
     cell.paste(Image.fromarray(scaled), ((_CELL[1] - size[0]) // 2, _CAPTION))
-    # Names may hold bytes that are no text; Pillow refuses to draw those.
-    text = caption.encode("utf-8", "replace").decode("utf-8")
-    ImageDraw.Draw(cell).text((2, 2), text, INK, ImageFont.load_default(12))
+    ImageDraw.Draw(cell).text((2, 2), drawable(caption), INK, ImageFont.load_default(12))
     return np.asarray(cell)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageColor
 
-from effects.video_files import SUFFIXES, Frame, VideoReader
+from effects.video_files import Frame, VideoReader
 from files import UserError
+from photographs import is_video
 from pictures import read_image
 
 BackgroundFunction = Callable[[float], np.ndarray]
@@ -25,7 +26,7 @@ def load(text: str) -> BackgroundFunction:
         UserError: none of these.
     """
     path = Path(text)
-    if path.suffix.lower() in SUFFIXES:
+    if is_video(path):
         return _Clip(path)
     if not path.is_file():
         with contextlib.suppress(ValueError):

@@ -11,10 +11,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from files import UserError
-from photographs import VIDEO_SUFFIXES
 from preprocess import resize
 
-SUFFIXES = VIDEO_SUFFIXES
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TRANSPARENT = (".mov", ".webm")
 

@@ -25,7 +25,7 @@ from coremltools.optimize import coreml as compression
 
 from export import mil_interpreter, nn_interpreter, prelu_pass
 from export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
-from files import UserError, replacing
+from files import UserError, first_line, replacing
 
 INPUT, ALPHA, MATTE = "image", "alpha", "matte"
 
@@ -77,8 +77,7 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
         try:
             converted = _compressed(_converted(model, kind), kind)
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ExportError(f"coremltools: {reason}") from error
+            raise ExportError(f"coremltools: {first_line(error)}") from error
         return _finished(converted, model)
 
 

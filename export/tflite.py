@@ -29,7 +29,7 @@ from export import gpu_ops, half, rewrites, tflite_file, tflite_graph
 from export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
 from export.tflite_file import INPUT, OUTPUT, SIGNATURE
 from export.verify import as_input
-from files import UserError
+from files import UserError, first_line
 from quiet import stderr_kept_back
 
 # Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
@@ -89,7 +89,7 @@ def convert(
         with _quiet():
             converted = converter.convert()
     except (ConverterError, RuntimeError, ValueError) as error:
-        raise ExportError(f"TFLite's converter: {_first_line(error)}") from error
+        raise ExportError(f"TFLite's converter: {first_line(error)[:200]}") from error
     written = tflite_graph.parse(converted)
     if rewrites.rewrite(written):
         converted = tflite_file.pack(written)
@@ -165,7 +165,7 @@ def _runtime(path: Path, kernels: OpResolverType) -> Runtime:
             interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner(SIGNATURE)
     except (RuntimeError, ValueError) as error:
-        raise ExportError(f"LiteRT does not load it: {_first_line(error)}") from error
+        raise ExportError(f"LiteRT does not load it: {first_line(error)[:200]}") from error
     taken = runner.get_input_details()[INPUT]
     given = runner.get_output_details()[OUTPUT]
 
@@ -201,10 +201,6 @@ def inspect(path: Path, source: Source) -> Inspection:
     parameters = source.model.count_params()
     violations = gpu_ops.check(model, parameters, _layer_names(source.model))
     return Inspection(tflite_graph.read(model).counts(), violations)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]
 
 
 def _layer_names(model: keras.Model) -> set[str]:

@@ -7,15 +7,10 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from effects.video_files import SUFFIXES, WRITABLE, Frame, VideoReader
+from effects.video_files import WRITABLE, Frame, VideoReader
 from effects.video_stream import write_video
 from photographs import result_paths
 from preprocess import shrink
-
-
-def is_video(path: str | Path) -> bool:
-    """Whether a file is a video, by its name."""
-    return Path(path).suffix.lower() in SUFFIXES
 
 
 def video_targets(sources: Sequence[str | Path], output: str | Path, label: str) -> list[Path]:

@@ -4,29 +4,22 @@ In processes of its own, because its flags are called as main.py's.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import tiny_clips
+from conftest import ROOT
 from PIL import Image
 from skimage import data
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*arguments) -> tuple[int, str, str]:
     """Runs `python apply.py ARGUMENTS`: exit status, stdout, stderr."""
-    ended = subprocess.run(
-        [sys.executable, ROOT / "apply.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=300,
-    )
+    ended = processes.python(ROOT / "apply.py", *arguments)
     return ended.returncode, ended.stdout, ended.stderr
 
 
@@ -212,14 +205,7 @@ def test_flags_reach_what_they_are_of(tmp_path):
     for name in "a.jpg", "a.mp4":
         (tmp_path / name).touch()
     (tmp_path / "folder").mkdir()
-    ended = subprocess.run(
-        [sys.executable, "-c", FLAGS_SCRIPT, *expected],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=300,
-    )
+    ended = processes.python("-c", FLAGS_SCRIPT, *expected, folder=tmp_path)
     assert ended.returncode == 0, ended.stderr
     found = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
     assert found == list(expected.values())

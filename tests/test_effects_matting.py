@@ -63,7 +63,7 @@ def test_what_is_soft_is_unknown():
     alpha = np.zeros((40, 60), np.float32)
     alpha[:, 40:] = 1
     alpha[:, 20:40] = np.repeat((0.1, 0.4, 0.6, 0.9), 5)
-    trimap = matting.make_trimap(alpha, 2)
+    trimap = make_trimap(alpha, 2)
     assert (trimap[:, 18:42] == 0.5).all()
     assert (trimap[:, :18] == 0).all() and (trimap[:, 42:] == 1).all()
 

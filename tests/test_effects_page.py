@@ -37,9 +37,8 @@ def test_the_function(picture):
     result, _ = answer(picture, ["replace"], 0.5, "#00ff00", behind, "", False)
     assert result[5, 5].tolist() == [9, 9, 9]
     assert answer(None, ["blur"], 0.5, "#00ff00", None, "", False) == (None, "")
-    result, _ = answer(
-        picture, ["alpha"], 0.5, "", None, "", False
-    )  # a colour that is not asked for
+    # A colour that is not asked for.
+    result, _ = answer(picture, ["alpha"], 0.5, "", None, "", False)
     assert result.any()
     with pytest.raises(UserError, match="needs --style"):
         answer(picture, ["stylize_person"], 0.5, "#00ff00", None, "", False)

@@ -10,6 +10,7 @@ from style_networks import picture, random_network
 
 from effects.video_files import VideoReader
 from files import UserError
+from photographs import is_video
 from pictures import read_image, write_png
 from preprocess import shrink
 from style_transfer import apply, video
@@ -151,7 +152,7 @@ def test_load_network_explains_what_is_missing(tmp_path, network):
 def test_a_video_keeps_its_times_and_audio(tmp_path):
     source = _clip(tmp_path / "clip.mp4", frames=6)
     (target,) = video.video_targets([source], tmp_path / "out", "udnie")
-    assert target.name == "clip_udnie.mp4" and video.is_video(source)
+    assert target.name == "clip_udnie.mp4" and is_video(source)
     assert video.paint_video(lambda frame: 255 - frame, source, target, 32) == (6, True)
     before, after = VideoReader(source), VideoReader(target)
     assert after.audio.codec_context.name == before.audio.codec_context.name == "aac"

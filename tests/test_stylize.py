@@ -1,30 +1,21 @@
 """stylize.py's command line, in a process of its own: its flags are called as main.py's."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
+from conftest import ROOT
 from style_networks import picture, random_vgg
 
 from effects.styles import shipped_names
 from pictures import read_image, write_png
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 def run(*arguments, folder):
-    return subprocess.run(
-        [sys.executable, ROOT / "stylize.py", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=300,
-    )
+    return processes.python(ROOT / "stylize.py", *arguments, folder=folder)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], []])
@@ -81,14 +72,7 @@ def test_ctrl_c_in_a_video_ends_it_all(tmp_path):
         "assert cli.execute(stylize.dispatch, stylize.VERBS) == 130\n"
         "assert painted == ['one.mp4']\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=300,
-    )
+    done = processes.python("-c", script, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"output/one_{shipped_names()[0]}.mp4: 5 frames\n"
 
@@ -169,14 +153,7 @@ def test_ctrl_c_in_gatys_leaves_the_picture_as_far_as_it_came(tmp_path, steps):
     write_png(tmp_path / "photo.png", picture(40, 32, 1))
     write_png(tmp_path / "wave.png", picture(40, 32, 2))
     np.savez(tmp_path / "vgg.npz", **random_vgg())
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(steps)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=300,
-    )
+    done = processes.python("-c", INTERRUPTED, steps, folder=tmp_path)
     assert done.returncode == 130
     error = done.stderr.splitlines()[-1]
     target = tmp_path / "output" / "photo_wave_gatys.png"
