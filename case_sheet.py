@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from previews import drawable
+from previews import PAPER, drawable, fitted
 
 MISSED = (222, 45, 38)
 FALSE = (33, 102, 235)
@@ -19,7 +19,6 @@ _HEAD = 74
 _CAPTION = 30
 _INK = (25, 25, 25)
 _PALE_INK = (110, 110, 110)
-_PAPER = (238, 238, 238)  # not white: mattes are
 
 
 class Case(NamedTuple):
@@ -73,7 +72,7 @@ def draw_cases(columns: dict[str, list[Case]]) -> np.ndarray:
             _MARGIN + len(columns) * (column_width + _MARGIN),
             _HEAD + rows * (_CAPTION + cell[1]) + _MARGIN,
         ),
-        _PAPER,
+        PAPER,
     )
     draw = ImageDraw.Draw(sheet)
     for number, (title, column) in enumerate(columns.items()):
@@ -82,10 +81,10 @@ def draw_cases(columns: dict[str, list[Case]]) -> np.ndarray:
         for row, case in enumerate(column):
             top = _HEAD + row * (_CAPTION + cell[1])
             _draw_caption(draw, left, top, column_width, case)
-            pictures = (case.image, _grey(case.matte), _grey(case.alpha), error_overlay(case))
+            pictures = (case.image, case.matte, case.alpha, error_overlay(case))
             for place, picture in enumerate(pictures):
                 corner = (left + place * (cell[0] + _GAP), top + _CAPTION)
-                _paste(sheet, picture, corner, cell)
+                sheet.paste(Image.fromarray(fitted(picture, cell[::-1])), corner)
     return np.asarray(sheet)
 
 
@@ -109,19 +108,3 @@ def _draw_caption(draw: ImageDraw.ImageDraw, left: int, top: int, width: int, ca
         name = name[1:]
         shown = "..." + name
     draw.text((left, top + 8), shown, _INK, font)
-
-
-def _paste(
-    sheet: Image.Image, picture: np.ndarray, corner: tuple[int, int], cell: tuple[int, int]
-) -> None:
-    height, width = picture.shape[:2]
-    scale = min(cell[0] / width, cell[1] / height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = Image.fromarray(cv2.resize(picture, size, interpolation=way))
-    sheet.paste(scaled, (corner[0] + (cell[0] - size[0]) // 2, corner[1]))
-
-
-def _grey(alpha: np.ndarray) -> np.ndarray:
-    levels = np.rint(alpha * 255).astype(np.uint8)
-    return np.repeat(levels[..., None], 3, axis=2)

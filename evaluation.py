@@ -14,6 +14,7 @@ from metrics import METRICS, THRESHOLD, all_metrics, false_person_share
 from pairs import Pair, read_pair, read_pairs
 from pictures import write_png
 from prediction import MatteFunction, checked_alpha
+from tables import aligned, figure
 
 _CASES = 6
 
@@ -98,24 +99,11 @@ def format_table(report: dict) -> str:
     table = [[top for top, _ in lines], [bottom for _, bottom in lines]]
     for name, summary in sets.items():
         mean = summary["mean"] or {}
-        cells = [_cell(mean.get(key), metric.scale) for key, metric in METRICS.items()]
+        cells = [figure(mean.get(key), metric.scale) for key, metric in METRICS.items()]
         if blank:
-            cells += [str(summary["blank"]), _cell(summary["false_person_share"], 100)]
+            cells += [str(summary["blank"]), figure(summary["false_person_share"], 100)]
         table.append([name, str(summary["pictures"]), *cells])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in table
-    )
-
-
-def _cell(value: float | None, scale: float) -> str:
-    if value is None:
-        return "-"
-    return f"{value * scale:.4f}" if scale == 1 and value < 10 else f"{value * scale:.2f}"
+    return "\n".join(aligned(table))
 
 
 def _score_set(

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from preprocess import resize
+
 PAPER = (238, 238, 238)  # not white: mattes are
 INK = (40, 40, 40)
 GREEN = (0, 177, 64)  # what is cut out is easiest to judge before the green of a film studio
@@ -146,6 +148,25 @@ def shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
         text = text[:-1]
         shown = f"{text}..."
     return shown
+
+
+def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture, or a matte, scaled to fit into a cell and never stretched, at the cell's top.
+
+    Args:
+        picture: as those of `grid`.
+        size: height and width of the cell.
+
+    Returns:
+        uint8 (height, width, 3) RGB.
+    """
+    picture, (height, width) = _bytes(picture), size
+    scale = min(height / picture.shape[0], width / picture.shape[1])
+    inner = [max(1, round(side * scale)) for side in picture.shape[:2]]
+    left = (width - inner[1]) // 2
+    cell = np.full((height, width, 3), PAPER, np.uint8)
+    cell[: inner[0], left : left + inner[1]] = resize(picture, inner)
+    return cell
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:

@@ -15,13 +15,13 @@ import training
 import vgg16
 from augmentation import DEFAULT, Augmentation
 from batches import make_batches
-from benchmarks.baselines_sheet import draw
 from evaluation import score
 from files import UserError, replacing
 from pairs import Pair, evenly, find_pairs, read_pair
 from pictures import list_images, read_image, write_png
 from prediction import MatteFunction, model_matte_fn
 from preprocess import parse_input_shape
+from previews import fitted, grid
 from recipe import Recipe
 from runs import Run
 from sample_data import sample_backgrounds
@@ -29,6 +29,7 @@ from sample_data import sample_backgrounds
 # What VGG16 learned on ImageNet is spoilt by the steps that a start by chance needs.
 LEARNING_RATES = {True: 1e-4, False: 1e-3}
 SHOWN = 6
+_CELL = (200, 150)  # height and width of a picture of the sheet
 # The four scores of Long et al. (1411.4038), as reports on these networks give them, then ours.
 COLUMNS = {
     "pixel_accuracy": "pixel acc.",
@@ -133,7 +134,10 @@ class Bench:
         for name in results:
             with np.load(self.output / name / "alphas.npz") as alphas:
                 columns[name] = [alphas[each] for each in alphas.files]
-        write_png(self.output / "portraits.png", draw(columns))
+        rows = [
+            [fitted(each, _CELL) for each in row] for row in zip(*columns.values(), strict=True)
+        ]
+        write_png(self.output / "portraits.png", grid(rows, tuple(columns)))
         return table
 
     def _check_budget(self, settings: dict, where: Path) -> None:

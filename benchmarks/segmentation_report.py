@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from case_sheet import Case, error_overlay
 from metrics import METRICS
 from pairs import Pair, read_pair
-from previews import INK, PAPER, drawable, grid
+from previews import INK, PAPER, drawable, fitted, grid
 from segmenters import Segmenter
+from tables import aligned, figure
 
 SHOWN = ("person_iou", "mean_iou", "boundary_iou", "mad", "gradient_error")
 _PLOTTED = ("person_iou", "boundary_iou")
@@ -48,11 +48,11 @@ def table(report: dict) -> str:
         for model in report["models"]:
             summary = model["sets"][name]
             mean = summary["mean"] or {}
-            cells = [_cell(mean.get(key), METRICS[key].scale) for key in SHOWN]
+            cells = [figure(mean.get(key), METRICS[key].scale) for key in SHOWN]
             scores.append((name, model["name"], str(summary["pictures"]), *cells))
-    lines = [*_aligned(costs, 1), "", *_aligned(scores, 2)]
+    lines = [*aligned(costs, 1), "", *aligned(scores, 2)]
     if len(report["models"]) > 1:
-        lines += ["", *_aligned(_leads(report), 2)]
+        lines += ["", *aligned(_leads(report), 2)]
     return "\n".join(lines)
 
 
@@ -175,31 +175,7 @@ def most_different(report: dict, count: int) -> list[int]:
 
 def _panel(picture: np.ndarray, caption: str) -> np.ndarray:
     """A picture fitted into a cell, unstretched, with a caption above."""
-    if picture.ndim == 2:
-        picture = np.repeat(picture[..., None], 3, axis=2)
-    height, width = picture.shape[:2]
-    scale = min(_CELL[0] / height, _CELL[1] / width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else 1)
     cell = Image.new("RGB", (_CELL[1], _CELL[0] + _CAPTION), PAPER)
-    cell.paste(Image.fromarray(scaled), ((_CELL[1] - size[0]) // 2, _CAPTION))
+    cell.paste(Image.fromarray(fitted(picture, _CELL)), (0, _CAPTION))
     ImageDraw.Draw(cell).text((2, 2), drawable(caption), INK, ImageFont.load_default(12))
     return np.asarray(cell)
-
-
-def _cell(value: float | None, scale: float) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if scale == 1 and value < 10 else f"{value * scale:.2f}"
-
-
-def _aligned(rows: list[tuple[str, ...]], words: int) -> list[str]:
-    """Lines of columns: the first `words` flush left, figures flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]

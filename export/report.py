@@ -14,6 +14,7 @@ from export.formats import Violation
 from export.verify import Parity
 from preprocess import resize
 from previews import INK, PAPER
+from tables import aligned
 
 _PANELS = ("photo", "Keras", "file", "difference")
 _HEIGHT = 192  # of a panel
@@ -123,12 +124,8 @@ def table(results: Sequence[Result]) -> str:
                 result.gpu,
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
     refusals = [f"{r.file} was not kept: {r.refused}" for r in results if r.refused]
-    return "\n".join([*lines, *refusals])
+    return "\n".join([*aligned(rows), *refusals])
 
 
 def machine() -> dict[str, str | int]:

@@ -72,14 +72,14 @@ def test_results_are_kept_and_not_mixed(tmp_path):
     assert "| kmeans |" in table and "fast_scnn" not in table
     assert (tmp_path / "out" / "table.md").read_text() == table
     assert bench.result("kmeans")["mean"]["person_iou"] > 0.5
-    # Photo, matte and one network, three portraits of 64 x 48 scaled to 150 x 200.
-    assert np.asarray(Image.open(tmp_path / "out" / "portraits.png")).shape == (648, 474, 3)
+    # Photo, matte and one network beside each other, three portraits in cells of 150 x 200.
+    assert np.asarray(Image.open(tmp_path / "out" / "portraits.png")).shape == (640, 466, 3)
     write_png(tmp_path / "photos" / "one.png", np.full((40, 30, 3), 7, np.uint8))
     shown = replace(budget, portraits=str(tmp_path / "photos"))
     mine = baselines_bench.Bench(tmp_path / "mine", shown)
     mine.do("kmeans")
     mine.show(("kmeans",))
-    assert np.asarray(Image.open(tmp_path / "mine" / "portraits.png")).shape == (236, 318, 3)
+    assert np.asarray(Image.open(tmp_path / "mine" / "portraits.png")).shape == (232, 312, 3)
     for changed in (replace(budget, epochs=3), shown):
         other = baselines_bench.Bench(tmp_path / "out", changed)
         with pytest.raises(UserError, match=r"result\.json is of another budget, "):

@@ -36,6 +36,18 @@ def test_grid_of_pictures_and_mattes():
     assert (head[:, :4] == previews.PAPER).all() and (head != previews.PAPER).any()
 
 
+@pytest.mark.parametrize(
+    ("size", "place"),
+    [((40, 20), np.s_[:10, 1:6]), ((8, 32), np.s_[:2, :8]), ((5, 4), np.s_[:10, :])],
+)
+def test_a_fitted_picture_is_whole_and_in_shape(size, place):
+    cell = previews.fitted(np.ones(size), (10, 8))
+    white = np.zeros((10, 8), bool)
+    white[place] = True
+    assert np.array_equal((cell == 255).all(axis=2), white)
+    assert (cell[~white] == previews.PAPER).all()
+
+
 def test_rows_stand_side_by_side():
     rows = [(plain(i), plain(100 + i)) for i in range(5)]
     found = cells(previews.grid(rows, ("a", "b"), repeat=3), (10, 8), 6)
