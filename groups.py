@@ -4,6 +4,7 @@ Most portraits show one person; a network that has seen no others takes of a gro
 of people in other pictures teach as well as new pictures do (Ghiasi et al., 2012.07177).
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -69,7 +70,10 @@ def write(
     )
     if len({origin(pair) for pair in people}) < 3:
         raise UserError("groups need pictures of at least three people")
-    claim(output, pairs, {"groups": count, "seed": seed, "backgrounds": len(backgrounds)})
+    scenery = hashlib.sha256()
+    for background in backgrounds:
+        scenery.update(np.ascontiguousarray(background))
+    claim(output, pairs, {"groups": count, "seed": seed, "backgrounds": scenery.hexdigest()})
     written, unreadable = [], []
     order = np.random.default_rng(seed).permutation(len(people))
     with tqdm(total=count, desc="composing", unit=" pictures", disable=None) as bar:

@@ -46,7 +46,7 @@ def dispatch() -> None:
 
         run = Run.latest(main_flags.checkpoint_path())
         cli.take_settings(run.settings()["flags"], main_flags.FREE_ON_RESUME, run.folder)
-    main_flags.settle_input_shape()
+    main_flags.settle_input_shape(trains)
     main_flags.check_network()
     reads = trains or FLAGS.evaluate or FLAGS.compress or FLAGS.preview_data
     data = _data_folders() if reads else []
@@ -264,9 +264,9 @@ def _trained(weights: Path | None):
         models.start(model, pictures, selfie_weights=FLAGS.selfie_weights, exactly=True)
         return model, Path(FLAGS.selfie_weights)
     if weights is None:
-        name = main_flags.network_name()
-        shipped = Path(__file__).parent / "trained_models" / name / f"{name}.weights.h5"
+        shipped = main_flags.shipped_weights()
         if not FLAGS.weight_dir and not shipped.is_file():
+            name = main_flags.network_name()
             raise UserError(f"no weights of {name}: train it, or give --weight_dir=FILE")
         weights = weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
     models.load_weights(model, weights)

@@ -52,8 +52,9 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "input_shape",
     "",
-    "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH. Default: that of --weight_dir's run, but "
-    "not where it is trained on; else 256, and 256x256 for selfie_net.",
+    "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH. Default: that of --weight_dir's run, or "
+    "of the weights that we ship, but not where they are trained on; else 256, and 256x256 for "
+    "selfie_net.",
 )
 flags.DEFINE_string(
     "weight_dir",
@@ -279,11 +280,27 @@ def follow_weights(trains: bool) -> None:
     cli.take_settings(found, list(found), weights.parent)
 
 
-def settle_input_shape() -> None:
-    """Gives --input_shape the network's default where neither a flag nor a run has said any."""
-    from preprocess import default_input_shape
+def shipped_weights() -> Path:
+    """The weights of the network that we ship, which may not be there."""
+    name = network_name()
+    return Path(__file__).parent / "trained_models" / name / f"{name}.weights.h5"
 
-    FLAGS.input_shape = FLAGS.input_shape or default_input_shape(FLAGS.model)
+
+def settle_input_shape(trains: bool) -> None:
+    """Gives --input_shape the network's default where neither a flag nor a run has said any.
+
+    Args:
+        trains: the network is trained; else the weights that we ship, if it is they that are used,
+            have their own.
+    """
+    from preprocess import default_input_shape
+    from runs import network_of
+
+    if FLAGS.input_shape:
+        return
+    FLAGS.input_shape = default_input_shape(FLAGS.model)
+    if not (trains or FLAGS.weight_dir or FLAGS.preview_data) and shipped_weights().is_file():
+        FLAGS.input_shape = network_of(shipped_weights())["input_shape"]
 
 
 def epochs() -> int:

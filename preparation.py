@@ -83,7 +83,8 @@ def prepare(
     written = [path for each in done if isinstance(each, list) for path in each]
     if not written:
         release(output)
-        raise UserError("no picture could be prepared; crops need people seen from head to foot")
+        advice = "; crops need people seen from head to foot" if preparation.crops else ""
+        raise UserError(f"no picture could be prepared{advice}")
     return written
 
 
@@ -153,6 +154,8 @@ def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | s
         The photographs, the reason why it cannot be used, or None where nothing can be cropped.
     """
     set_name, _, stem = pair.name.rpartition("/")
+    if pair.matte is None and not set_name.startswith("Blank"):
+        set_name = f"Blank_{set_name}"  # a link to the folder was called so
     folder = output / set_name / "training"
     try:
         image, matte = read_pair(pair)

@@ -103,6 +103,8 @@ def _wanted_pairs() -> list:
     print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {FLAGS.exclude}")
     unknown = sorted(excluded - {pair.name for pair in pairs})
     warn_left_out(unknown, "names in " + FLAGS.exclude + " of no picture ({count}): {names}")
+    if not kept:
+        raise UserError(f"{FLAGS.exclude} excludes every picture of {', '.join(FLAGS.data)}")
     return kept
 
 

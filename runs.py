@@ -27,6 +27,8 @@ from preprocess import default_input_shape
 
 RUN_NAME = re.compile(r"\d{8}(-\d+)?")
 CHECKPOINT_NAME = re.compile(r"(\d+)-(\d+\.\d+)\.weights\.h5")
+# The inputs that shipped weights were trained for, where these are not their network's default.
+_SHIPPED_SHAPES = {"lite_unet_big.weights.h5": "288x224", "lite_unet_small.weights.h5": "256x224"}
 
 
 @dataclass
@@ -265,7 +267,8 @@ def network_of(weights: str | Path) -> dict[str, str]:
     """Which network weights are of: `model`, `model_size` and `input_shape`, as flags have them.
 
     `run.json` beside a checkpoint says it; else the folder may be called after the network, as in
-    `trained_models/`, and the input is the network's default. Empty where neither is so.
+    `trained_models/`, and the input is that of the weights that we ship, or the network's default.
+    Empty where neither is so.
     """
     import models
 
@@ -274,7 +277,8 @@ def network_of(weights: str | Path) -> dict[str, str]:
         found = Run(folder).settings().get("flags", {})
     else:
         name, size = models.split_name(folder.name)
-        found = {"model": name, "model_size": size, "input_shape": default_input_shape(name)}
+        shape = _SHIPPED_SHAPES.get(Path(weights).name) or default_input_shape(name)
+        found = {"model": name, "model_size": size, "input_shape": shape}
     if found.get("model") not in models.MODELS:
         return {}
     return {key: found[key] for key in ("model", "model_size", "input_shape")}

@@ -29,9 +29,12 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
 flags.DEFINE_list("backgrounds", [], "Folders of backgrounds. None: those of the sample.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
-flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.")
-flags.DEFINE_integer("pictures", 512, "The most pictures to read.")
+flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", 1)
+flags.DEFINE_integer("pictures", 512, "The most pictures to read.", 1)
 flags.DEFINE_list("workers", ["0", "1", "2"], "Numbers of worker processes.")
+flags.register_validator(
+    "workers", lambda counts: all(map(str.isdecimal, counts)), "write numbers, such as 0,2"
+)
 
 GEOMETRY = ("flip_horizontal", "rotate_scale", "affine", "perspective")
 

@@ -26,14 +26,20 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("photo", None, "A photograph.", required=True)
 flags.DEFINE_string("painting", None, "The painting that --style was trained on.", required=True)
 flags.DEFINE_string("style", "", "The network's style.")
-flags.DEFINE_string("weight_dir", "trained_models/style/paintings", "The network.")
+flags.DEFINE_string("weight_dir", "", "The network. Default: the built-in.")
 flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz); none: keras.applications'.")
 flags.DEFINE_list("sizes", ["256", "512", "1024"], "Longer sides for the first table.")
-flags.DEFINE_integer("size", 256, "Longer side for the other two.")
-flags.DEFINE_integer("style_size", 384, "Longer side of the painting, as in training.")
-flags.DEFINE_integer("limit", 200, "The most steps of Gatys' optimiser.")
+flags.register_validator(
+    "sizes",
+    lambda sizes: all(each.isdecimal() and int(each) > 0 for each in sizes),
+    "write pixels, such as 256",
+)
+flags.DEFINE_integer("size", 256, "Longer side for the other two.", 1)
+flags.DEFINE_integer("style_size", 384, "Longer side of the painting, as in training.", 1)
+flags.DEFINE_integer("limit", 200, "The most steps of Gatys' optimiser.", 1)
 flags.DEFINE_string("sheet", "", "Write photo, fast and Gatys' pictures side by side to this PNG.")
 
+SHIPPED = Path(__file__).resolve().parent.parent / "trained_models" / "style" / "paintings"
 REPEATS = 5
 FRAMES = 8
 NOISES = (1, 2, 4, 8)
@@ -113,7 +119,7 @@ def main() -> None:
     from style_transfer.apply import Painter, load_network, parse_mix
     from style_transfer.perceptual import fit_painting
 
-    network, names = load_network(FLAGS.weight_dir)
+    network, names = load_network(FLAGS.weight_dir or SHIPPED)
     painter = Painter(network, parse_mix(FLAGS.style, names))
     time_sizes(painter, photo)
     photo = shrink(photo, FLAGS.size)

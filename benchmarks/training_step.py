@@ -30,10 +30,10 @@ from sample_data import ensure_sample, sample_backgrounds
 FLAGS = flags.FLAGS
 flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
-flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.")
-flags.DEFINE_integer("batches", 12, "Batches in an epoch.")
-flags.DEFINE_integer("repeats", 3, "Epochs of each kind that are counted, in turn.")
-flags.DEFINE_integer("workers", 2, "Worker processes of the loader.")
+flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", 1)
+flags.DEFINE_integer("batches", 12, "Batches in an epoch.", 1)
+flags.DEFINE_integer("repeats", 3, "Epochs of each kind that are counted, in turn.", 1)
+flags.DEFINE_integer("workers", 2, "Worker processes of the loader.", 0)
 flags.DEFINE_list("networks", ["fast_scnn", "mattingnet_small", "mattingnet_big"], "What to time.")
 
 

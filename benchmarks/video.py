@@ -12,6 +12,7 @@ yours instead.
 
 import itertools
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -40,10 +41,15 @@ from preprocess import resize
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", networks.DEFAULT, "As apply.py's.")
 flags.DEFINE_list("engines", ["tflite", "keras"], "What to time.")
-flags.DEFINE_integer("threads", 1, "Of TFLite.")
+flags.DEFINE_integer("threads", 1, "Of TFLite.", 1)
 flags.DEFINE_list("sizes", ["640x360", "1280x720"], "WIDTHxHEIGHT of the videos.")
+flags.register_validator(
+    "sizes",
+    lambda sizes: all(re.fullmatch(r"[1-9]\d*x[1-9]\d*", each) for each in sizes),
+    "write WIDTHxHEIGHT, such as 640x360",
+)
 flags.DEFINE_string("effect", "replace", "Which effect.")
-flags.DEFINE_integer("frames", 90, "Of each video.")
+flags.DEFINE_integer("frames", 90, "Of each video.", 1)
 flags.DEFINE_string("clip", "", "A video file of yours.")
 flags.DEFINE_boolean("flicker", False, "Measure flicker instead of speed.")
 flags.DEFINE_float("minutes", 0, "Measure memory on a video of this length instead.")

@@ -2,8 +2,7 @@
 
 A network that was trained on portraits of 3/4 finds little in a landscape that is squeezed to 3/4,
 or where people are small. Here it looks twice: first at the whole picture, then at windows around
-those whom it saw. On people set into landscapes this raises the person IoU from 0.65 to 0.80 (the
-table in docs/effects.md).
+those whom it saw. What this brings is in the table of docs/effects.md.
 """
 
 import math
@@ -19,7 +18,7 @@ from preprocess import resize, shrunk
 GRID = 640
 """Pixels of the longer side of the grid on which alphas are put together."""
 
-_PAD = (123.68, 116.779, 103.939)  # the networks' mean colour
+_PAD = (123.68, 116.779, 103.939)  # ImageNet's mean colour
 _THRESHOLD = 0.5  # alpha from which a pixel is a person's
 _PLACED = 0.6  # alpha from which it counts for where to look: ghosts in a background have less
 _SQUEEZE = 1.4  # a picture further than this from the network's aspect is not squeezed, but padded

@@ -1,5 +1,6 @@
 """Reads and writes videos as streams of frames with PyAV (FFmpeg): times, rotation, audio."""
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from av.video.reformatter import ColorRange, Colorspace
 from files import UserError
 from preprocess import resize
 
+log = logging.getLogger(__name__)
+
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TRANSPARENT = (".mov", ".webm")
 
 _AUDIO_RATE = 48_000
 _NOT_IN_MOV = ("opus", "flac")  # FFmpeg counts them in, and refuses them when it begins the file
 _SMPTE_170M = 6  # the matrix of BT.601 by another number, which PyAV has no name for
+_HDR = (16, 18)  # transfer functions: SMPTE 2084 (HDR10, Dolby Vision), ARIB STD-B67 (HLG)
 _MOST_ASPECT = 4  # of a pixel; what says more is damaged
 _HD = 720  # rows from which untagged videos are in the colours of BT.709, as players assume
 
@@ -86,6 +90,8 @@ class VideoReader:
         self._path = path
         self._video = self._container.streams.video[0]
         self._video.thread_type = "AUTO"
+        if self._video.codec_context.color_trc in _HDR:
+            log.warning("%s is HDR video, which is read as if it were not: colours are flat", path)
         self.time_base: Fraction = self._video.time_base
         self.rate = self._video.average_rate or self._video.guessed_rate or Fraction(30)
         self.audio = next(iter(self._container.streams.audio), None)

@@ -39,6 +39,16 @@ def test_a_few_are_taken_evenly():
     assert baselines_bench._limit([1, 2], 3) == baselines_bench._limit([1, 2], 0) == [1, 2]
 
 
+def test_a_budget_of_pictures(tmp_path):
+    for name, count in ("training", 6), ("testing", 5):
+        tiny_portraits.write(tmp_path / "set" / name, count, (32, 32))
+    budget = baselines_bench.Budget([str(tmp_path / "set")], pictures=4, test_pictures=2)
+    bench = baselines_bench.Bench(tmp_path / "out", budget)
+    assert [len(pairs) for pairs in bench.testing.values()] == [2]
+    training, validation = bench._sequences((32, 32))
+    assert len(training.images) + len(validation.images) == 4
+
+
 def test_times_are_milliseconds(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(baselines_bench.time, "perf_counter", lambda: clock[0])

@@ -267,6 +267,7 @@ def test_command_line_without_tensorflow(green, desk, tmp_path):
     assert [entry["name"] for entry in report["models"]] == ["green", "same"]
     means = [entry["sets"]["desk"]["mean"] for entry in report["models"]]
     assert means == 2 * [pytest.approx(expected["sets"]["desk"]["mean"], abs=1e-6)]
+    assert report["rounds"] == 2
     assert "desk      green" in result.stdout
     assert "same" in result.stdout.partition("less green")[2]
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from unittest import mock
 
 import command_line
 import pytest
@@ -11,8 +12,9 @@ import tiny_portraits
 
 import export
 import main
+import main_flags
 import models
-from export import FORMATS, load_samples, tflite, verify
+from export import FORMATS, compress, load_samples, tflite, verify
 from export.formats import RGBA_FORMATS, Tolerance, load_format
 
 
@@ -115,6 +117,29 @@ def test_a_wrong_format_is_one_line(tmp_path):
     )
     assert status == 1
     assert [line[:39] for line in err.splitlines()] == ["error: there is no export format 'float"]
+
+
+def test_compressing_has_the_flags(tmp_path, monkeypatch):
+    weights, calls = tmp_path / "fresh.weights.h5", []
+    models.build("mattingnet", (32, 32), "small").save_weights(weights)
+    monkeypatch.setattr(
+        compress, "compress", lambda *args, **options: calls.append((args, options))
+    )
+    monkeypatch.setattr(main_flags, "batches", lambda data: (mock.MagicMock(), "validation"))
+    status, _, err = command_line.run(
+        *("--compress=cluster", "--clusters=9", "--sparsity=0.7", "--nb_epoch=3", "--lr=0.5"),
+        *("--android=True", "--formats=float16", "--allow_cpu_ops=True", "--tflite_name=mine"),
+        *(f"--weight_dir={weights}", "--model=mattingnet", "--model_size=small"),
+        *("--input_shape=32x32", f"--output={tmp_path}"),
+    )
+    assert status == 0, err
+    ((_, _, _, validation, plan), options), *more = calls
+    assert plan == compress.Plan("cluster", 3, 0.5, 0.7, 9) and validation == "validation"
+    assert not more and options.pop("samples").pictures.shape[1:] == (32, 32, 3)
+    assert options == {
+        **{"output": tmp_path, "name": "mine", "android": True, "formats": ["float16"]},
+        "allow_cpu_ops": True,
+    }
 
 
 @pytest.mark.parametrize(

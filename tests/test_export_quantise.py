@@ -133,3 +133,13 @@ def test_files(sequence, pictures, tmp_path, monkeypatch, android):
     assert all(file["gpu"]["verdict"] == "yes" for file in report["files"])
     for mine, its in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(its, mine)
+
+
+def test_with_rgba_it_gives_what_it_gives_with_rgb(rounding, pictures):
+    rgb = pictures.astype(np.float32)
+    rgba = np.concatenate([rgb, 255 - rgb[..., :1]], axis=3)
+    alphas = [
+        quantise.with_channels(rounding, each.shape[3])(each, training=False).numpy()
+        for each in (rgb, rgba)
+    ]
+    np.testing.assert_allclose(*alphas, atol=1e-5)

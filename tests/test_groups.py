@@ -8,6 +8,7 @@ from test_prepare_data import run, tree
 import groups
 from files import UserError
 from pairs import Pair, find_pairs, place, read_pair
+from pictures import read_image
 
 WALL = np.full((90, 160, 3), (0, 0, 255), np.uint8)
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -76,6 +77,14 @@ def test_who_is_seen_to_the_feet_does_not_float():
         assert lowest >= groups.HEIGHT * (1 - 0.12) - 6
 
 
+def test_people_are_in_another_light_than_the_picture_behind_them():
+    levels = []
+    for seed in range(10):
+        picture, _ = groups.compose([bust(RED), bust(GREEN)], WALL, np.random.default_rng(seed))
+        levels.append(np.median(picture[..., 1][seen(picture, 1)]))
+    assert min(levels) < 245 and max(levels) == 255
+
+
 @pytest.fixture
 def photos(tmp_path):
     folder = tmp_path / "photos"
@@ -102,6 +111,34 @@ def test_written_the_same_in_one_go_and_in_two(street, tmp_path):
     assert tree(tmp_path / "b") != before
     with pytest.raises(UserError, match="holds other data"):
         groups.write(pairs, [WALL], tmp_path / "a", 6, seed=3)
+    with pytest.raises(UserError, match="holds other data"):
+        groups.write(pairs, [WALL + 1], tmp_path / "a", 5, seed=3)
+
+
+def test_groups_are_of_neighbours_in_the_order_of_the_split(street, tmp_path, monkeypatch):
+    """So that hardly any group that trains shows somebody who validates."""
+    pairs, chosen, next_ones = find_pairs([street], "training"), [], groups._next_ones
+
+    def watched(*arguments):
+        chosen.append(list(next_ones(*arguments)))
+        return chosen[-1]
+
+    monkeypatch.setattr(groups, "_next_ones", watched)
+    groups.write(pairs, [WALL], tmp_path / "new", 6, seed=1)
+    order = sorted(pairs, key=place)
+    for group in chosen:
+        first = order.index(group[0])
+        assert group == [order[(first + step) % 6] for step in range(len(group))]
+    assert {len(group) for group in chosen} == {2, 3}
+
+
+def test_every_background_and_the_seed_count(street, tmp_path):
+    pairs = find_pairs([street], "training")
+    walls = [np.full((90, 160, 3), level, np.uint8) for level in (0, 255)]
+    one, other = (groups.write(pairs, walls, tmp_path / f"{seed}", 6, seed) for seed in (0, 1))
+    assert {bool(read_image(path)[0, 0, 0] > 127) for path in one} == {False, True}
+    before, after = ({path.name: path.read_bytes() for path in paths} for paths in (one, other))
+    assert before.keys() == after.keys() and all(before[name] != after[name] for name in before)
 
 
 def test_two_pictures_of_one_name_are_refused(street, tmp_path):

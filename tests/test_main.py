@@ -22,6 +22,8 @@ import models
 import recipe
 import training
 from effects.networks import shipped_files
+from preprocess import parse_input_shape
+from runs import network_of
 
 # As the first README of this project has them.
 TRAIN = (
@@ -179,6 +181,35 @@ def test_choices_are_those_of_the_modules():
     assert choices("schedule") == set(recipe.SCHEDULES)
 
 
+@pytest.mark.parametrize("card", sorted((ROOT / "trained_models").glob("*/README.md")))
+def test_shipped_networks_are_used_at_the_size_that_their_card_names(card):
+    trained = tuple(map(int, re.findall(r"(\d+)x(\d+)", card.read_text().splitlines()[0])[0]))
+    name, size = models.split_name(card.parent.name)
+    with flagsaver.flagsaver(model=name, model_size=size, input_shape=""):
+        main_flags.settle_input_shape(trains=False)
+        assert parse_input_shape(main.FLAGS.input_shape) == trained
+    weights = card.with_name(f"{card.parent.name}.weights.h5")
+    assert parse_input_shape(network_of(weights)["input_shape"]) == trained
+
+
+@pytest.mark.parametrize(
+    ("flags", "shape"),
+    [
+        ({}, "288x224"),
+        ({"input_shape": "256"}, "256"),
+        ({"weight_dir": "mine.weights.h5"}, "256"),
+        ({"preview_data": "sheet.png"}, "256"),
+    ],
+)
+def test_only_shipped_weights_bring_their_size(flags, shape):
+    with flagsaver.flagsaver(model="lite_unet", **flags):
+        main_flags.settle_input_shape(trains=False)
+        assert main.FLAGS.input_shape == shape
+    with flagsaver.flagsaver(model="lite_unet"):
+        main_flags.settle_input_shape(trains=True)
+        assert main.FLAGS.input_shape == "256"
+
+
 @pytest.mark.parametrize(
     ("command", "finetune", "every"), [(TRAIN, False, 31), (FINETUNE, True, 100)]
 )
@@ -186,7 +217,7 @@ def test_commands_of_the_first_readme(command, finetune, every):
     _, _, *arguments = shlex.split(command)
     with flagsaver.flagsaver():
         assert cli.parse_flags(["main.py", *arguments]) == ["main.py"]
-        main_flags.settle_input_shape()
+        main_flags.settle_input_shape(trains=True)
         flags = main.FLAGS
         assert (flags.train, flags.finetune, flags.convert) == (True, finetune, False)
         assert (flags.nb_epoch, flags.batch_size, flags.lr) == (10000, 32, 0.0001)

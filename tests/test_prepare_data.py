@@ -73,6 +73,27 @@ def test_crops_depend_on_seed_and_name_only(street, tmp_path):
     assert first.keys() == third.keys() and first != third
 
 
+def test_a_crop_and_its_matte_are_of_one_place_and_the_colours_stay(tmp_path):
+    matte = standing(left=150)
+    photo = np.zeros((*matte.shape, 3), np.uint8)
+    photo[..., 0] = matte  # somebody red before black
+    (tmp_path / "red").mkdir()
+    Image.fromarray(photo).save(tmp_path / "red" / "1.png")
+    Image.fromarray(matte).save(tmp_path / "red" / "1_matte.png")
+    pairs = find_pairs([tmp_path / "red"], "training")
+    for path in prepare(pairs, tmp_path / "new", Preparation(crops=3), workers=1):
+        image, part = read_pair(Pair(path, path.with_name(f"{path.stem}_matte.png")))
+        assert np.abs(image[..., 0].astype(int) - part).mean() < 8  # of JPEG
+        assert image[..., 2].mean() < 8 < part.mean()
+
+
+def test_other_pictures_do_not_go_into_a_prepared_folder(street, tmp_path):
+    pairs = find_pairs([street], "training")
+    prepare(pairs[:3], tmp_path / "new", Preparation(), workers=1)
+    with pytest.raises(UserError, match="holds other data"):
+        prepare(pairs[3:], tmp_path / "new", Preparation(), workers=1)
+
+
 def test_a_crop_stays_on_the_side_of_its_picture(street, tmp_path):
     pairs = find_pairs([street], "training")
     prepare(pairs, tmp_path / "new", Preparation(crops=2), workers=1)
@@ -111,6 +132,14 @@ def test_a_killed_copy_leaves_no_photograph(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(find_pairs([made], "training"), tmp_path / "new", Preparation(), workers=1)
     assert [path.name for path in (tmp_path / "new").rglob("0000*")] == ["0000_matte.png"]
+
+
+def test_a_blank_folder_behind_a_link_stays_blank(tmp_path):
+    walls = tiny_portraits.write(tmp_path / "walls", 2, (60, 45))
+    (tmp_path / "Blank_link").symlink_to(walls)
+    prepare(find_pairs([tmp_path / "Blank_link"], "training"), tmp_path / "new", Preparation(), 1)
+    (made,) = (path for path in (tmp_path / "new").iterdir() if path.is_dir())
+    assert [pair.matte for pair in find_pairs([made], "training")] == [None, None]
 
 
 def test_a_stopped_run_is_finished_and_other_folders_are_left_alone(street, tmp_path):
@@ -196,6 +225,7 @@ def test_the_preparation_is_what_the_flags_say(street, tmp_path):
 
 def test_command_line(street, tmp_path):
     (tmp_path / "bad.txt").write_text("street/00001\nstreet/00004\n")
+    (tmp_path / "all.txt").write_text("".join(f"street/0000{number}\n" for number in range(6)))
     new = tmp_path / "new"
     result = run(f"--data={street}", f"--output={new}", f"--exclude={tmp_path / 'bad.txt'}")
     assert result.returncode == 0, result.stderr
@@ -211,6 +241,10 @@ def test_command_line(street, tmp_path):
         (
             (f"--output={tmp_path / 'x'}", f"--data={street}", "--suspects", "--groups=2"),
             "--suspects is a step by itself: do --groups in another command",
+        ),
+        (
+            (f"--output={tmp_path / 'x'}", f"--data={street}", f"--exclude={tmp_path}/all.txt"),
+            "all.txt excludes every picture of",
         ),
     ):
         result = run(*arguments)

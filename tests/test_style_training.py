@@ -1,6 +1,7 @@
 """Training the transform network: what a run leaves behind, and going on after an interruption."""
 
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from style_networks import picture
 from files import UserError
 from pictures import read_image, write_png
 from recipe import Recipe
-from runs import Run
+from runs import Progress, Run
 from style_transfer import training, transform_net
 from style_transfer.apply import load_network
 from style_transfer.photos import PhotoCrops, find_photos
@@ -179,3 +180,37 @@ def test_fresh_weights_learn_to_copy_before_they_paint(photos, tmp_path, monkeyp
     monkeypatch.setattr(training, "_learn_to_copy", copy)
     with pytest.raises(Copied):
         run_training(photos, Run.create(tmp_path / "runs", {}), 1)
+
+
+def keeper(run, crops, photos, epoch=0):
+    recipe = Recipe(epochs=9, ema=False)
+    return training._Keeper(run, recipe, Progress(epoch=epoch), crops, photos, STYLES)
+
+
+def test_each_epoch_has_crops_of_its_own(photos, tmp_path):
+    crops = PhotoCrops(photos, 32, 2, 3, 2)
+    keeper(Run(tmp_path), crops, []).on_epoch_begin(4)
+    assert crops.epoch == 4
+
+
+def test_previews_have_the_styles_in_the_order_of_their_names(tmp_path):
+    def paint(inputs):
+        return np.tile((inputs["mix"] @ TARGETS)[:, None, None], (1, 32, 32, 1))
+
+    draws = keeper(Run(tmp_path), None, [picture(32, 32)], epoch=3)
+    draws.set_model(SimpleNamespace(predict_on_batch=paint))
+    draws.draw()
+    sheet = read_image(tmp_path / "previews" / "epoch_0003.png")
+    for place, colour in enumerate(TARGETS, 1):
+        assert (sheet[24:56, 36 * place + 4 : 36 * place + 36] == colour).all()
+
+
+def test_what_is_copied_are_the_photographs(photos):
+    batches = []
+    network = SimpleNamespace(
+        compile=lambda *arguments, **options: None,
+        train_on_batch=lambda inputs, targets: batches.append((inputs["image"], targets)),
+    )
+    training._learn_to_copy(network, PhotoCrops(photos, 32, 2, 3, 2), 1e-3)
+    assert len(batches) == 2 and (batches[0][1] != batches[1][1]).any()
+    assert all(np.array_equal(image, target) for image, target in batches)

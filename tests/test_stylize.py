@@ -177,3 +177,99 @@ def test_a_wrong_style_is_not_said_after_the_training(tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: there is no style 'waves'; the styles are wave"
     assert not (tmp_path / "trained_models").exists()
+
+
+def flags_reach(check, *arguments, folder):
+    """Runs `dispatch` with all that would load TensorFlow replaced by mocks, then `check`."""
+    script = f"""
+import sys
+from unittest import mock
+import numpy as np
+picture = np.zeros((30, 40, 3), np.uint8)
+names = "apply gatys perceptual phones photos training transform_net video".split()
+for name in ("keras", "vgg16", "sample_data", *(f"style_transfer.{{name}}" for name in names)):
+    sys.modules[name] = mock.MagicMock()
+import keras, vgg16, sample_data
+from style_transfer import apply, gatys, perceptual, phones, photos, training, transform_net, video
+keras.__version__ = "3"
+sample_data.sample_portrait.return_value = [picture]
+apply.load_network.return_value, apply.parse_mix.return_value = ("network", ["one"]), "mix"
+apply.style_label.return_value, apply.blend.return_value = "wave", picture
+photos.hold_out.return_value = ["learned"], ["held out"]
+video.video_targets.return_value, video.paint_video.return_value = ["b_wave.mp4"], (5, True)
+phones.export_style.return_value = {{"files": []}}
+import cli, stylize
+stylize.start_keras = lambda: None
+cli.parse_flags(["stylize.py", *sys.argv[1:]])
+assert cli.execute(stylize.dispatch, stylize.VERBS) == 0
+{check}
+"""
+    write_png(folder / "a.png", picture(30, 40))
+    (folder / "b.mp4").touch()
+    done = processes.python("-c", script, *arguments, folder=folder)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_paints_and_exports_has_the_flags(tmp_path):
+    flags_reach(
+        """
+apply.load_network.assert_called_with("a.png")
+apply.parse_mix.assert_called_with("udnie:2,one", ["one"])
+apply.Painter.assert_called_with("network", "mix", 0.25, "luminance")
+painter = apply.Painter.return_value
+apply.paint_photos.assert_called_with(painter, ["a.png"], "out", "wave", 99)
+video.paint_video.assert_called_with(painter, "b.mp4", "b_wave.mp4", 99)
+transform_net.fix_style.assert_called_with("network", "mix", (64, 96))
+(model, *where, pictures), _ = phones.export_style.call_args
+assert where == ["out", "wave"] and pictures[0].shape == (64, 96, 3)
+""",
+        *("--content=a.png,b.mp4", "--weight_dir=a.png", "--style=udnie:2,one", "--size=99"),
+        *("--strength=0.25", "--colours=luminance", "--output=out", "--convert=True"),
+        "--input_shape=64x96",
+        folder=tmp_path,
+    )
+
+
+def test_what_trains_has_the_flags(tmp_path):
+    flags_reach(
+        """
+keras.utils.set_random_seed.assert_called_with(7)
+vgg16.conv_weights.assert_called_with("vgg.npz")
+transform_net.build.assert_called_with(size="big", styles=1)
+assert perceptual.fit_painting.call_args.args[1] == 48
+perceptual.Weights.assert_called_with(content=3.0, style=8.0, variation=5.0)
+photos.find_photos.assert_called_with(["x", "y"])
+photos.PhotoCrops.assert_called_with(["learned"], 96, 3, 6, 1, 7)
+_, _, _, held_out, names, run, recipe, resume = training.train.call_args.args
+assert held_out == ["held out"] and names == ["a"] and not resume
+assert run.folder.parent.name == "runs"
+assert (recipe.epochs, recipe.lr, recipe.patience) == (9, 0.5, 0)
+""",
+        *("--train=True", "--style_image=a.png", "--data=x,y", "--vgg_weights=vgg.npz"),
+        *(
+            "--crop=96",
+            "--model_size=big",
+            "--style_size=48",
+            "--content_weight=3",
+            "--tv_weight=5",
+        ),
+        *("--lr=0.5", "--nb_epoch=9", "--steps=6", "--batch_size=3", "--seed=7"),
+        "--checkpoint_path=runs",
+        folder=tmp_path,
+    )
+
+
+def test_gatys_has_the_flags(tmp_path):
+    flags_reach(
+        """
+gatys.Settings.assert_called_with(content_weight=1.0, style_weight=4.0, iterations=5,
+    optimizer="adam", start="noise", colours="histogram", seed=7)
+photo, painting, weights, settings, _ = gatys.paint.call_args.args
+assert photo.shape == (15, 20, 3) and perceptual.fit_painting.call_args.args[1] == 48
+assert apply.blend.call_args.args[1:] == (gatys.paint.return_value, 0.5)
+""",
+        *(*GATYS, "--content=a.png", "--style_weight=4", "--iterations=5", "--optimizer=adam"),
+        *("--start=noise", "--colours=histogram", "--seed=7", "--size=20", "--strength=0.5"),
+        "--style_size=48",
+        folder=tmp_path,
+    )

@@ -4,10 +4,13 @@ import csv
 import math
 
 import numpy as np
+import processes
 import pytest
+import tiny_portraits
 from PIL import Image
 
 import suspects
+from case_sheet import FALSE, MISSED
 from files import UserError
 from pairs import Pair
 
@@ -84,3 +87,53 @@ def test_photographs_in_which_nobody_is(tmp_path):
     assert [(path.stem, share) for path, share in found] == [("nobody", 0), ("hardly", 1 / 40)]
     with pytest.raises(UserError, match="gives NaN"):
         suspects.find_empty(lambda image: np.full(image.shape[:2], np.nan), paths, 1 / 40)
+
+
+def test_a_sheet_shows_in_red_what_the_model_lacks_of_the_label(pairs):
+    ranked = suspects.rank(red_is_alpha, pairs)
+    sheets = [suspects.draw_sheet(red_is_alpha, [each]) for each in ranked[1:]]
+    (wide, good), false = (
+        [(sheet == colour).all(axis=2).sum() for sheet in sheets] for colour in (MISSED, FALSE)
+    )
+    assert wide > good + 1000  # a strip; in the sheet of the other there is the legend
+    assert false[0] == false[1]
+
+
+def test_the_second_sheet_counts_on(pairs, monkeypatch):
+    ranked = suspects.rank(red_is_alpha, pairs)
+    monkeypatch.setattr(
+        suspects, "draw_cases", lambda columns: [case.name for (case,) in columns.values()]
+    )
+    names = ["25. desk/turned", "26. desk/wide", "27. desk/good"]
+    assert suspects.draw_sheet(red_is_alpha, ranked, 25) == names
+
+
+COMMAND = """
+import sys
+from types import SimpleNamespace
+
+opened = []
+def open_model(*arguments):
+    opened.append(arguments)
+    return SimpleNamespace(matte_fn=lambda image: image[..., 0].astype("float32") / 255)
+sys.modules["segmenters"] = SimpleNamespace(open_model=open_model)
+import cli, prepare_data
+prepare_data._A_SHEET, prepare_data.write_png = 2, lambda path, sheet: path.touch()
+cli.parse_flags(["prepare_data.py", *sys.argv[1:]])
+assert cli.execute(prepare_data.dispatch, prepare_data.VERBS) == 0
+assert opened == [("fast_scnn=RUN", "-1..1", (64, 96))]
+"""
+
+
+def test_command_line(tmp_path):
+    for name, count in ("desk", 5), ("people", 1):
+        tiny_portraits.write(tmp_path / name, count, (80, 60))
+    done = processes.python(
+        *("-c", COMMAND, "--data=desk,people", "--suspects", "--count=3", "--output=new"),
+        *("--model=fast_scnn=RUN", "--input_range=-1..1", "--input_shape=64x96"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    sheets = {f"suspects_{name}.png" for name in ("desk_1", "desk_2", "people_1")}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"suspects.csv", *sheets}
+    assert len((tmp_path / "new" / "suspects.csv").read_text().splitlines()) == 1 + 6
