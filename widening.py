@@ -1,6 +1,6 @@
 """Starts a wide network from a narrow one, so that it gives the same and has more to learn with.
 
-Net2Net (Chen, Goodfellow and Shlens, 1511.05641), with new channels of chance in place of copies:
+Net2Net (Chen, Goodfellow and Shlens, 1511.05641), with random new channels in place of copies:
 what is computed from old channels takes nothing from new ones at first. So may layers be new that
 add nothing at first.
 """

@@ -17,7 +17,7 @@ from baselines.heads import two_maps, upscore
 log = logging.getLogger(__name__)
 
 # The authors take over VGG16's classifier, 4096 wide. The weights without it leave these layers to
-# chance, and 119 M parameters that start by chance learn nothing from a thousand portraits.
+# chance, and 119 M parameters that start at random learn nothing from a thousand portraits.
 _WIDTH = 512
 # Brings the means of pool4 (50) and pool3 (340) near that of scores, as the authors' one-step
 # FCN-8s does; else the first steps of training are those of its shallow layers only.

@@ -26,7 +26,7 @@ from recipe import Recipe
 from runs import Run
 from sample_data import sample_backgrounds
 
-# What VGG16 learned on ImageNet is spoilt by the steps that a start by chance needs.
+# What VGG16 learned on ImageNet is spoilt by the steps that a random start needs.
 LEARNING_RATES = {True: 1e-4, False: 1e-3}
 SHOWN = 6
 _CELL = (200, 150)  # height and width of a picture of the sheet

@@ -40,7 +40,7 @@ def pictures(model):
 
 @pytest.fixture(scope="module", params=PARAMETERS)
 def fresh(request):
-    """The name of a network, and the network with weights by chance, biases and scores too."""
+    """The name of a network, and the network with random weights, biases and scores too."""
     keras.utils.set_random_seed(0)
     model = models.build(request.param, SHAPE)
     random = np.random.default_rng(0)

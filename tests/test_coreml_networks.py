@@ -13,7 +13,7 @@ KINDS = ("mlpackage_float32", "mlmodel")
 
 @pytest.fixture(autouse=True)
 def _the_same_weights():
-    """Of some weights of chance all alphas are 0."""
+    """With some random weights all alphas are 0."""
     keras.utils.set_random_seed(0)
 
 
