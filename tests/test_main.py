@@ -185,7 +185,8 @@ def test_choices_are_those_of_the_modules():
 def test_shipped_networks_are_used_at_the_size_that_their_card_names(card):
     trained = tuple(map(int, re.findall(r"(\d+)x(\d+)", card.read_text().splitlines()[0])[0]))
     name, size = models.split_name(card.parent.name)
-    with flagsaver.flagsaver(model=name, model_size=size, input_shape=""):
+    with flagsaver.flagsaver():
+        cli.parse_flags(["main.py", f"--model={name}", f"--model_size={size}"])
         main_flags.settle_input_shape(trains=False)
         assert parse_input_shape(main.FLAGS.input_shape) == trained
     weights = card.with_name(f"{card.parent.name}.weights.h5")
@@ -193,21 +194,20 @@ def test_shipped_networks_are_used_at_the_size_that_their_card_names(card):
 
 
 @pytest.mark.parametrize(
-    ("flags", "shape"),
+    ("flag", "trains", "shape"),
     [
-        ({}, "288x224"),
-        ({"input_shape": "256"}, "256"),
-        ({"weight_dir": "mine.weights.h5"}, "256"),
-        ({"preview_data": "sheet.png"}, "256"),
+        ("--evaluate", False, "288x224"),
+        ("--input_shape=256", False, "256"),
+        ("--weight_dir=mine.weights.h5", False, "256"),
+        ("--preview_data=sheet.png", False, "256"),
+        ("--train", True, "256"),
     ],
 )
-def test_only_shipped_weights_bring_their_size(flags, shape):
-    with flagsaver.flagsaver(model="lite_unet", **flags):
-        main_flags.settle_input_shape(trains=False)
+def test_only_shipped_weights_bring_their_size(flag, trains, shape):
+    with flagsaver.flagsaver():
+        cli.parse_flags(["main.py", "--model=lite_unet", flag])
+        main_flags.settle_input_shape(trains)
         assert main.FLAGS.input_shape == shape
-    with flagsaver.flagsaver(model="lite_unet"):
-        main_flags.settle_input_shape(trains=True)
-        assert main.FLAGS.input_shape == "256"
 
 
 @pytest.mark.parametrize(
