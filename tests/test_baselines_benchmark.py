@@ -109,5 +109,6 @@ def test_a_network_that_was_interrupted_goes_on(tmp_path):
     first = json.loads(result.read_text())
     result.unlink()  # as if it was killed while it was scored
     bench.do("fast_scnn")
-    assert json.loads(result.read_text())["mean"] == first["mean"]
+    # But for the order in which two runs of a network sum up.
+    assert json.loads(result.read_text())["mean"] == pytest.approx(first["mean"], rel=1e-6)
     assert (run.parent / "history.csv").read_text() == history

@@ -2,6 +2,7 @@
 
 import json
 
+import coremltools as ct
 import keras
 import numpy as np
 import pytest
@@ -69,6 +70,9 @@ def test_all_formats(model, tmp_path, monkeypatch):
     # 424,111 weights of 4 and of 2 bytes.
     assert files["mix_float32.tflite"]["bytes"] == pytest.approx(4 * 424111, rel=0.1)
     assert files["mix_float16.tflite"]["bytes"] == pytest.approx(2 * 424111, rel=0.1)
+    description = ct.utils.load_spec(str(tmp_path / "mix.mlpackage")).description
+    for feature in (*description.input, *description.output):
+        assert feature.type.imageType.colorSpace == feature.type.imageType.RGB
 
 
 def test_the_shipped_styles_stay_within_float16():
