@@ -44,7 +44,7 @@ def grid(
         for place, picture in enumerate(row):
             column = (index % repeat) * len(titles) + place
             corner = (_GAP + column * (width + _GAP), _HEAD + (index // repeat) * (height + _GAP))
-            sheet.paste(Image.fromarray(_bytes(picture)), corner)
+            sheet.paste(Image.fromarray(as_rgb(picture)), corner)
     return np.asarray(sheet)
 
 
@@ -160,7 +160,7 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
         uint8 (height, width, 3) RGB.
     """
-    picture, (height, width) = _bytes(picture), size
+    picture, (height, width) = as_rgb(picture), size
     scale = min(height / picture.shape[0], width / picture.shape[1])
     inner = [max(1, round(side * scale)) for side in picture.shape[:2]]
     left = (width - inner[1]) // 2
@@ -169,7 +169,8 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cell
 
 
-def _bytes(picture: np.ndarray) -> np.ndarray:
+def as_rgb(picture: np.ndarray) -> np.ndarray:
+    """A picture, or a matte, as those of `grid`, as uint8 (H, W, 3) RGB."""
     if picture.dtype != np.uint8:
         picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture

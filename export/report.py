@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from export.formats import Violation
 from export.verify import Parity
 from preprocess import resize
-from previews import INK, PAPER
+from previews import INK, PAPER, as_rgb
 from tables import aligned
 
 _PANELS = ("photo", "Keras", "file", "difference")
@@ -175,12 +175,5 @@ def sheet(cases: Sequence[Case]) -> np.ndarray:
         draw.text((_GAP, top + 3), caption, INK, font)
         for place, panel in enumerate((case.picture, case.keras_alpha, case.alpha, shown)):
             corner = (_GAP + place * (size[0] + _GAP), top + _CAPTION)
-            sheet.paste(Image.fromarray(_panel(panel, size)), corner)
+            sheet.paste(Image.fromarray(resize(as_rgb(panel), size[::-1])), corner)
     return np.asarray(sheet)
-
-
-def _panel(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if picture.dtype != np.uint8:
-        levels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
-        picture = np.repeat(levels[..., np.newaxis], 3, axis=2)
-    return resize(picture, size[::-1])
