@@ -20,6 +20,7 @@ from absl import flags
 
 import cli
 import main_flags
+import main_parts
 from files import UserError
 from main_flags import VERBS
 from quiet import start_keras
@@ -81,7 +82,7 @@ def _preview_data(data: list[str]) -> None:
     from pictures import write_png
     from previews import sequence_sheet
 
-    training, _ = main_flags.batches(data)
+    training, _ = main_parts.batches(data)
     try:
         write_png(FLAGS.preview_data, sequence_sheet(training, 24))
     finally:
@@ -99,21 +100,20 @@ def _train(data: list[str], run) -> Path:
 
     import models
     from batch_norm import keep_statistics
-    from recipe import Recipe
     from runs import weights_file
     from training import train
 
     resuming = run is not None
     fresh = not (resuming and run.has_state())
-    start = main_flags.start_weights() if fresh else None
+    start = main_parts.start_weights() if fresh else None
     if fresh and FLAGS.weight_dir and not start:
         print(f"there is no {FLAGS.weight_dir}: starting from fresh weights")
     keras.utils.set_random_seed(FLAGS.seed)
     # The loader forks its workers: before the network gives TensorFlow's threads work.
-    training, validation = main_flags.batches(data)
+    training, validation = main_parts.batches(data)
     if FLAGS.mixed_precision != "none":  # not for teachers, which the loader has
         keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
-    model = main_flags.model()
+    model = main_parts.model()
     if start:
         models.load_weights(model, start)
         print(f"starting from {start}")
@@ -136,18 +136,8 @@ def _train(data: list[str], run) -> Path:
         f"{model.name} at {FLAGS.input_shape}: {counts[0]} pictures train, {counts[1]} validate; "
         f"run folder {run.folder}"
     )
-    recipe = Recipe(
-        epochs=main_flags.epochs(),
-        loss=FLAGS.loss,
-        boundary_weight=FLAGS.boundary_weight,
-        lr=main_flags.learning_rate(),
-        schedule=FLAGS.schedule,
-        ema=FLAGS.ema,
-        patience=FLAGS.patience,
-        checkpoint_every=FLAGS.checkpoint,
-    )
     try:
-        best = train(model, training, validation, run, recipe, resuming)
+        best = train(model, training, validation, run, main_parts.recipe(), resuming)
     except KeyboardInterrupt:
         command = f"main.py --resume=True --checkpoint_path={run.folder}"
         raise KeyboardInterrupt(f"{command} goes on with the training") from None
@@ -184,7 +174,7 @@ def _open_run(run, training: int, validation: int):
     from runs import Run
 
     # The default of --lr depends on --finetune, which a run that is resumed does not know of.
-    flags = cli.run_flags(main_flags, VERBS) | {"lr": main_flags.learning_rate()}
+    flags = cli.run_flags(main_flags, VERBS) | {"lr": main_parts.learning_rate()}
     counts = {"training_pictures": training, "validation_pictures": validation}
     if run:
         settings = run.settings()
@@ -227,8 +217,8 @@ def _use(weights: Path | None, data: list[str], testing: dict) -> None:
     from prediction import model_matte_fn, predict
     from training import predict_batch
 
-    # Before the network works, unless it has just trained: see `_train`.
-    sequences = main_flags.batches(data) if FLAGS.compress else ()
+    # Before the network works, unless it has just trained: see `_train`. It is its own teacher.
+    sequences = main_parts.batches(data, taught=False) if FLAGS.compress else ()
     if FLAGS.model == "kmeans":
         from baselines.kmeans import matte as matte_fn
     else:
@@ -257,7 +247,7 @@ def _trained(weights: Path | None):
     import models
     from runs import weights_file
 
-    model = main_flags.model()
+    model = main_parts.model()
     if weights is None and FLAGS.selfie_weights and not FLAGS.weight_dir:
         # What it gives does not depend on the pictures of which it has its statistics.
         pictures = np.zeros((1, *model.input_shape[1:]), np.uint8)

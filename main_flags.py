@@ -1,4 +1,4 @@
-"""The flags of main.py, and what they stand for."""
+"""The flags of main.py: what they are, what goes together, and what those not given follow."""
 
 from pathlib import Path
 
@@ -227,6 +227,8 @@ def check() -> None:
 
     if FLAGS.input_shape:
         parse_input_shape(FLAGS.input_shape)
+    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
+        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
     if FLAGS.finetune and not FLAGS.weight_dir:
         raise UserError("--finetune=True needs the weights to start from: --weight_dir=FILE")
     if FLAGS.convert or FLAGS.compress:
@@ -301,100 +303,3 @@ def settle_input_shape(trains: bool) -> None:
     FLAGS.input_shape = default_input_shape(FLAGS.model)
     if not (trains or FLAGS.weight_dir or FLAGS.preview_data) and shipped_weights().is_file():
         FLAGS.input_shape = network_of(shipped_weights())["input_shape"]
-
-
-def epochs() -> int:
-    """The most epochs of a training."""
-    return FLAGS.nb_epoch or (100 if FLAGS.data else 24)
-
-
-def learning_rate() -> float:
-    """The highest learning rate of a training."""
-    if FLAGS.lr is not None:
-        return FLAGS.lr
-    import models
-
-    begins = start_weights() is None
-    if FLAGS.model in models.VGG16_NETWORKS and not (begins and FLAGS.vgg_weights == "none"):
-        return 0.0001  # more spoils what they have of ImageNet
-    # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866, 0.227.
-    return 0.003 if FLAGS.model == "mattingnet" and begins else 0.001
-
-
-def start_weights() -> Path | None:
-    """The weights that training starts from; None: it starts from scratch.
-
-    Raises:
-        UserError: they are not there, and --finetune needs them.
-    """
-    if not FLAGS.weight_dir:
-        return None
-    from runs import weights_file
-
-    start = weights_file(FLAGS.weight_dir)
-    if start.is_file():
-        return start
-    if FLAGS.finetune:
-        raise UserError(f"there is no weights file {start}")
-    return None
-
-
-def batch_size() -> int:
-    """The most pictures in a batch."""
-    return FLAGS.batch_size or (32 if FLAGS.data else 8)
-
-
-def batches(data: list[str]):
-    """The training and validation batches of the folders `data` (`batches.make_batches`)."""
-    import functools
-
-    import data_generator
-    import preprocess
-    from augmentation import Augmentation, parse
-    from background import load_backgrounds
-    from batches import make_batches
-    from sample_data import sample_backgrounds
-
-    size = preprocess.parse_input_shape(FLAGS.input_shape)
-    names = parse(FLAGS.augment)
-    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
-        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
-    thickness = tuple(int(text) for text in FLAGS.boundary_thickness)
-    train, validate = data_generator.split(
-        data_generator.find_pairs(data, "training"), FLAGS.val_ratio
-    )
-    if not validate:
-        raise UserError(f"{', '.join(data)}: two pictures are needed, to train and to validate")
-    backgrounds = ()
-    if "background" in names:
-        backgrounds = (
-            load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()
-        )
-    return make_batches(
-        train,
-        validate,
-        size,
-        batch_size(),
-        Augmentation(names, FLAGS.augment_strength, backgrounds),
-        boundary=functools.partial(preprocess.boundary_target, thickness=thickness),
-        teachers=teachers(),
-        seed=FLAGS.seed,
-        workers=FLAGS.workers,
-    )
-
-
-def teachers():
-    """The `teachers.Teachers`; None: there are none."""
-    if not FLAGS.teachers:
-        return None
-    from teachers import Teachers
-
-    return Teachers(FLAGS.teachers, FLAGS.teacher_share, FLAGS.input_range)
-
-
-def model():
-    """The network, with fresh weights."""
-    import models
-    from preprocess import parse_input_shape
-
-    return models.build(FLAGS.model, parse_input_shape(FLAGS.input_shape), FLAGS.model_size)

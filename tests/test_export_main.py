@@ -12,7 +12,7 @@ import tiny_portraits
 
 import export
 import main
-import main_flags
+import main_parts
 import models
 from export import FORMATS, compress, load_samples, tflite, verify
 from export.formats import RGBA_FORMATS, Tolerance, load_format
@@ -125,7 +125,8 @@ def test_compressing_has_the_flags(tmp_path, monkeypatch):
     monkeypatch.setattr(
         compress, "compress", lambda *args, **options: calls.append((args, options))
     )
-    monkeypatch.setattr(main_flags, "batches", lambda data: (mock.MagicMock(), "validation"))
+    batches = mock.Mock(return_value=(mock.MagicMock(), "validation"))
+    monkeypatch.setattr(main_parts, "batches", batches)
     status, _, err = command_line.run(
         *("--compress=cluster", "--clusters=9", "--sparsity=0.7", "--nb_epoch=3", "--lr=0.5"),
         *("--android=True", "--formats=float16", "--allow_cpu_ops=True", "--tflite_name=mine"),
@@ -133,6 +134,7 @@ def test_compressing_has_the_flags(tmp_path, monkeypatch):
         *("--input_shape=32x32", f"--output={tmp_path}"),
     )
     assert status == 0, err
+    batches.assert_called_once_with(mock.ANY, taught=False)  # the network is its own teacher
     ((_, _, _, validation, plan), options), *more = calls
     assert plan == compress.Plan("cluster", 3, 0.5, 0.7, 9) and validation == "validation"
     assert not more and options.pop("samples").pictures.shape[1:] == (32, 32, 3)

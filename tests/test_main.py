@@ -18,6 +18,7 @@ import cli
 import losses
 import main
 import main_flags
+import main_parts
 import models
 import recipe
 import training
@@ -296,7 +297,7 @@ def test_the_batches_are_what_the_flags_say(started):
 def test_the_default_rate(here, flags, rate):
     with flagsaver.flagsaver():
         cli.parse_flags(["main.py", *(f"--{name}={value}" for name, value in flags.items())])
-        assert main_flags.learning_rate() == rate
+        assert main_parts.learning_rate() == rate
 
 
 def test_weights_by_their_older_name_tell_their_network(here):
