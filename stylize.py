@@ -243,7 +243,7 @@ def _paintings() -> tuple[list[str], list]:
 def _paint(network, mix, style: str) -> None:
     from photographs import is_video
     from style_transfer.apply import Painter, paint_photos, style_label
-    from style_transfer.video import paint_video, video_targets
+    from style_transfer.video import paint_videos
 
     painter = Painter(network, mix, FLAGS.strength, FLAGS.colours)
     label = style_label(style)
@@ -252,11 +252,9 @@ def _paint(network, mix, style: str) -> None:
         for path in paint_photos(painter, photos, FLAGS.output, label, FLAGS.size):
             print(path)
     videos = [path for path in FLAGS.content if is_video(path)]
-    for path, target in zip(videos, video_targets(videos, FLAGS.output, label), strict=True):
-        frames, complete = paint_video(painter, path, target, FLAGS.size)
-        print(f"{target}: {frames} frames")
-        if not complete:
-            raise KeyboardInterrupt
+    if videos:
+        for target, frames in paint_videos(painter, videos, FLAGS.output, label, FLAGS.size):
+            print(f"{target}: {frames} frames")
 
 
 def _paint_by_gatys() -> None:

@@ -1,6 +1,5 @@
 """Reads and writes videos as streams of frames with PyAV (FFmpeg): times, rotation, audio."""
 
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from effects.hdr import HLG, PQ, ToSdr
 from files import UserError
 from preprocess import resize
-
-log = logging.getLogger(__name__)
 
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TRANSPARENT = (".mov", ".webm")
@@ -22,9 +20,12 @@ TRANSPARENT = (".mov", ".webm")
 _AUDIO_RATE = 48_000
 _NOT_IN_MOV = ("opus", "flac")  # FFmpeg counts them in, and refuses them when it begins the file
 _SMPTE_170M = 6  # the matrix of BT.601 by another number, which PyAV has no name for
-_HDR = (16, 18)  # transfer functions: SMPTE 2084 (HDR10, Dolby Vision), ARIB STD-B67 (HLG)
 _MOST_ASPECT = 4  # of a pixel; what says more is damaged
 _HD = 720  # rows from which untagged videos are in the colours of BT.709, as players assume
+
+
+class VideoError(UserError):
+    """A video file that cannot be used; the message names the file and the reason."""
 
 
 @dataclass
@@ -42,21 +43,27 @@ class Frame:
     duration: int = 0
 
 
-def upright(frame: av.VideoFrame, aspect: Fraction | None = None) -> np.ndarray:
-    """A decoded frame as uint8 RGB (H, W, 3), in its own colour space, turned as it says.
-
-    Args:
-        frame: to convert.
-        aspect: width by height of its pixels, which become square: none are given up for it.
-    """
+def rgb(frame: av.VideoFrame) -> np.ndarray:
+    """A decoded frame as uint8 RGB (H, W, 3), by the matrix of its colour space."""
     space = Colorspace.ITU601 if frame.colorspace == _SMPTE_170M else frame.colorspace
     if space not in list(Colorspace):
         space = Colorspace.ITU709 if frame.height >= _HD else Colorspace.ITU601
-    image = frame.to_ndarray(format="rgb24", src_colorspace=space)
+    return frame.to_ndarray(format="rgb24", src_colorspace=space)
+
+
+def upright(image: np.ndarray, rotation: float, aspect: Fraction | None = None) -> np.ndarray:
+    """A frame as it is to be seen.
+
+    Args:
+        image: (H, W, 3).
+        rotation: by how many degrees it is to be turned, anticlockwise.
+        aspect: width by height of its pixels, which become square: none are given up for it.
+    """
+    height, width = image.shape[:2]
     if aspect and aspect != 1 and 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
         wider, higher = max(aspect, Fraction(1)), max(1 / aspect, Fraction(1))
-        image = resize(image, (round(frame.height * higher), round(frame.width * wider)))
-    turns = round(frame.rotation / 90) % 4
+        image = resize(image, (round(height * higher), round(width * wider)))
+    turns = round(rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
@@ -65,7 +72,8 @@ class VideoReader:
 
     Iterating gives a `Frame` for each picture, and each packet of audio as it lies in the file.
     Damaged frames are passed over. Times count from the start of the file: recordings of television
-    begin hours after 0. All frames get the size of the first; pixels are square.
+    begin hours after 0. All frames get the size of the first; pixels are square. HDR (HLG, HDR10)
+    becomes BT.709, see `effects.hdr`.
 
     Attributes:
         time_base: seconds of a unit of `Frame.pts`.
@@ -75,7 +83,7 @@ class VideoReader:
         broken: how many frames could not be decoded so far.
 
     Raises:
-        UserError: no such file, or not a video.
+        VideoError: no such file, or not a video.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -83,15 +91,15 @@ class VideoReader:
             self._container = av.open(str(path))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"{path}: not a video that can be read ({reason})") from error
+            raise VideoError(f"{path}: not a video that can be read ({reason})") from error
         if not self._container.streams.video:
             self._container.close()
-            raise UserError(f"{path}: there is no video in it")
+            raise VideoError(f"{path}: there is no video in it")
         self._path = path
         self._video = self._container.streams.video[0]
         self._video.thread_type = "AUTO"
-        if self._video.codec_context.color_trc in _HDR:
-            log.warning("%s is HDR video, which is read as if it were not: colours are flat", path)
+        transfer = self._video.codec_context.color_trc
+        self._rgb = ToSdr(transfer) if transfer in (HLG, PQ) else rgb
         self.time_base: Fraction = self._video.time_base
         self.rate = self._video.average_rate or self._video.guessed_rate or Fraction(30)
         self.audio = next(iter(self._container.streams.audio), None)
@@ -144,7 +152,7 @@ class VideoReader:
                 if last is not None and (pts is None or pts <= last):
                     pts = last + 1
                 last = pts or 0
-                image = upright(frame, self._video.sample_aspect_ratio)
+                image = upright(self._rgb(frame), frame.rotation, self._video.sample_aspect_ratio)
                 shape = shape or image.shape[:2]
                 yield Frame(resize(image, shape), last, frame.duration or 0)
 

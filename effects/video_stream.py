@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 
 import av
 
-from effects.video_files import Frame, VideoReader, VideoWriter
-from files import UserError, replacing
+from effects.video_files import Frame, VideoError, VideoReader, VideoWriter
+from files import replacing
 
 
 def write_video(
@@ -31,7 +31,8 @@ def write_video(
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before the first frame; no file is left.
-        UserError: there is no frame, or the target cannot be written.
+        VideoError: there is no frame.
+        UserError: the target cannot be written.
     """
     frames, complete = 0, True
     with replacing(target) as temporary:
@@ -55,6 +56,6 @@ def write_video(
                 raise
             complete = False
         if writer is None:
-            raise UserError(f"{target} is not made: no frame can be decoded")
+            raise VideoError(f"{target} is not made: no frame can be decoded")
         writer.close()
     return frames, complete

@@ -7,8 +7,10 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from effects.video_files import WRITABLE, Frame, VideoReader
+from effects.video_files import WRITABLE, Frame, VideoError, VideoReader
 from effects.video_stream import write_video
+from files import UserError
+from pairs import warn_left_out
 from photographs import result_paths
 from preprocess import shrink
 
@@ -22,6 +24,39 @@ def video_targets(sources: Sequence[str | Path], output: str | Path, label: str)
         return suffix if suffix in WRITABLE else ".mp4"
 
     return [path for (path,) in result_paths(list(map(Path, sources)), output, [label], suffix_of)]
+
+
+def paint_videos(
+    paint: Callable[[np.ndarray], np.ndarray],
+    sources: Sequence[str | Path],
+    output: str | Path,
+    label: str,
+    size: int,
+) -> Iterator[tuple[Path, int]]:
+    """Paints videos one after another, as they are asked for, see `paint_video`.
+
+    Those that cannot be read are left out: they are named and counted in one warning at the end.
+
+    Yields:
+        A file that is written, and the number of its frames.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; a file that had been begun has been given, if it has any frame.
+        UserError: none of them can be read, or the target not be written.
+    """
+    left_out: list[str] = []
+    for source, target in zip(sources, video_targets(sources, output, label), strict=True):
+        try:
+            frames, complete = paint_video(paint, source, target, size)
+        except VideoError as error:
+            left_out.append(str(error))
+            continue
+        yield target, frames
+        if not complete:
+            raise KeyboardInterrupt
+    if len(left_out) == len(sources):
+        raise UserError("no video could be used: " + "; ".join(left_out[:5]))
+    warn_left_out(left_out, "videos left out ({count}): {names}")
 
 
 def paint_video(
@@ -45,7 +80,8 @@ def paint_video(
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before the first frame.
-        UserError: the video cannot be read, the target not be written, or no frame is left.
+        VideoError: the video cannot be read, or no frame of it.
+        UserError: the target cannot be written.
     """
     reader = VideoReader(source)
 

@@ -32,18 +32,6 @@ def test_colours_stay(tmp_path, tag, rows):
     assert np.abs(again.image.astype(int) - colour).max() <= 6
 
 
-@pytest.mark.parametrize("transfer", [1, 16, 18])
-def test_hdr_is_warned_of(tmp_path, transfer, caplog):
-    with av.open(str(tmp_path / "in.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
-        stream.codec_context.color_trc = transfer
-        container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
-        container.mux(stream.encode())
-    VideoReader(tmp_path / "in.mp4")
-    assert ("HDR" in caplog.text) == (transfer > 1)
-
-
 @pytest.mark.parametrize("name, codec", [("out.webm", "vp9"), ("out.mov", "prores")])
 def test_transparent_videos(tmp_path, name, codec):
     rgba = np.zeros((64, 64, 4), np.uint8)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import av
 import numpy as np
@@ -191,11 +192,24 @@ def test_ctrl_c_in_a_video(tmp_path, painted):
     assert sum(hasattr(item, "image") for item in VideoReader(target)) == painted
 
 
-def test_a_broken_video_leaves_nothing(tmp_path):
-    (tmp_path / "bad.mp4").write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"bad.mp4: not a video"):
-        video.paint_video(lambda frame: frame, tmp_path / "bad.mp4", tmp_path / "out.mp4", 0)
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.mp4"]
+def test_videos_that_cannot_be_read_are_left_out(tmp_path, caplog):
+    bad, good, output = tmp_path / "bad.mp4", tmp_path / "good.mp4", tmp_path / "out"
+    bad.write_bytes(b"nothing")
+    _clip(good, frames=2)
+    with pytest.raises(UserError, match=r"no video could be used: .*bad.mp4: not a video"):
+        list(video.paint_videos(lambda frame: frame, [bad], output, "udnie", 0))
+    assert not output.exists()
+    painted = list(video.paint_videos(lambda frame: frame, [bad, good], output, "udnie", 0))
+    assert painted == [(output / "good_udnie.mp4", 2)] == [(path, 2) for path in output.iterdir()]
+    assert re.search(r"videos left out \(1\): \S*bad.mp4: not a video", caplog.text)
+
+
+def test_where_nothing_can_be_written_no_further_video_is_painted(tmp_path):
+    clip = _clip(tmp_path / "clip.mp4", frames=2)
+    (tmp_path / "out").touch()
+    painting = video.paint_videos(lambda frame: frame, [clip, clip], tmp_path / "out", "udnie", 0)
+    with pytest.raises(UserError, match=r"cannot write .*out is a file"):
+        next(painting)
 
 
 def _clip(path, frames):

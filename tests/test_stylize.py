@@ -196,7 +196,7 @@ sample_data.sample_portrait.return_value = [picture]
 apply.load_network.return_value, apply.parse_mix.return_value = ("network", ["one"]), "mix"
 apply.style_label.return_value, apply.blend.return_value = "wave", picture
 photos.hold_out.return_value = ["learned"], ["held out"]
-video.video_targets.return_value, video.paint_video.return_value = ["b_wave.mp4"], (5, True)
+video.paint_videos.return_value = [("b_wave.mp4", 5)]
 phones.export_style.return_value = {{"files": []}}
 import cli, stylize
 stylize.start_keras = lambda: None
@@ -218,7 +218,7 @@ apply.parse_mix.assert_called_with("udnie:2,one", ["one"])
 apply.Painter.assert_called_with("network", "mix", 0.25, "luminance")
 painter = apply.Painter.return_value
 apply.paint_photos.assert_called_with(painter, ["a.png"], "out", "wave", 99)
-video.paint_video.assert_called_with(painter, "b.mp4", "b_wave.mp4", 99)
+video.paint_videos.assert_called_with(painter, ["b.mp4"], "out", "wave", 99)
 transform_net.fix_style.assert_called_with("network", "mix", (64, 96))
 (model, *where, pictures), _ = phones.export_style.call_args
 assert where == ["out", "wave"] and pictures[0].shape == (64, 96, 3)
