@@ -64,6 +64,20 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
     return 0
 
 
+def check_companions(companions: dict[str, Sequence[str]]) -> None:
+    """Refuses flags that would do nothing.
+
+    Args:
+        companions: a flag's name, and the flags of which it needs one.
+
+    Raises:
+        UserError: one is given, and none of what it is for.
+    """
+    for name, others in companions.items():
+        if FLAGS[name].present and not any(FLAGS[other].value for other in others):
+            raise UserError(f"--{name} is for " + " and ".join(f"--{other}" for other in others))
+
+
 def run_flags(module: ModuleType, verbs: Sequence[str]) -> dict:
     """The values of a module's flags but the verbs, which a run keeps for when it is resumed."""
     ours = FLAGS.get_flags_for_module(module)

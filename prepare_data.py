@@ -63,12 +63,22 @@ flags.DEFINE_integer("seed", 0, "Seed of crops and groups.", 0)
 flags.DEFINE_integer("workers", 2, "Processes.", 1)
 
 VERBS = ("crops", "groups", "soft", "exclude", "suspects", "blank")
+COMPANIONS = {
+    "backgrounds": ["groups"],
+    "count": ["suspects"],
+    "person_share": ["blank"],
+    "model": ["suspects", "blank"],
+    "input_range": ["suspects", "blank"],
+    "input_shape": ["suspects", "blank"],
+    "seed": ["crops", "groups"],
+}
 
 
 def dispatch() -> None:
     """Does what the flags say."""
     if not FLAGS.output:
         raise UserError("--output=DIR: give a new folder to write into")
+    cli.check_companions(COMPANIONS)
     output = Path(FLAGS.output)
     steps = [name for name in VERBS if FLAGS[name].value and name != "exclude"]
     for alone in ("blank", "suspects", "groups"):
@@ -152,6 +162,8 @@ def _suspects(pairs: list, output: Path) -> None:
     ranked = suspects.rank(matte_fn, pairs)
     suspects.write_ranking(ranked, output / "suspects.csv")
     print(output / "suspects.csv")
+    for earlier in output.glob("suspects_*.png"):
+        earlier.unlink()
     sets = dict.fromkeys(pair.name.rpartition("/")[0] for pair, _ in ranked)
     for name in sets:
         worst = [each for each in ranked if each[0].name.rpartition("/")[0] == name][: FLAGS.count]

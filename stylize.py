@@ -99,8 +99,17 @@ flags.DEFINE_integer(
 # --convert alone.
 flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
 
-GATYS_FLAGS = ("iterations", "optimizer", "start", "save_every")
 VERBS = ("train", "resume", "content", "convert")
+GATYS_FLAGS = ("iterations", "optimizer", "start", "save_every")
+_TRAINS, _PAINTS = ("train", "resume"), ("content",)
+COMPANIONS = {
+    **dict.fromkeys(("data", "model_size", "tv_weight", "crop", "nb_epoch", "steps"), _TRAINS),
+    **dict.fromkeys(("batch_size", "lr", "checkpoint_path"), _TRAINS),
+    **dict.fromkeys(("strength", "colours", "size"), _PAINTS),
+    "style": (*_PAINTS, "convert"),
+    "input_shape": ("convert",),
+}
+LEARNING_FLAGS = ("style_size", "content_weight", "style_weight")
 # Flags that a resumed training may change; the rest is fixed when it is started.
 FREE_ON_RESUME = (
     *("nb_epoch", "checkpoint_path", "data", "vgg_weights", "style_image"),
@@ -133,10 +142,13 @@ def dispatch() -> None:
 def _check() -> None:
     """Finds what is wrong with the flags before TensorFlow is loaded."""
     trains = FLAGS.train or FLAGS.resume
+    cli.check_companions(COMPANIONS)
     if FLAGS.method == "gatys":
         _check_gatys()
     elif ignored := [name for name in GATYS_FLAGS if FLAGS[name].present]:
         raise UserError(f"--{ignored[0]} is for --method=gatys")
+    elif not trains and (ignored := [name for name in LEARNING_FLAGS if FLAGS[name].present]):
+        raise UserError(f"--{ignored[0]} is for --train, --resume and --method=gatys")
     elif FLAGS.style_image and not trains:
         raise UserError(
             "--style_image is for --train=True and --method=gatys: a trained network paints in "

@@ -243,6 +243,10 @@ def test_command_line(street, tmp_path):
             "--suspects is a step by itself: do --groups in another command",
         ),
         (
+            (f"--output={tmp_path / 'x'}", f"--data={street}", "--soft", "--model=selfie_net_big"),
+            "--model is for --suspects and --blank",
+        ),
+        (
             (f"--output={tmp_path / 'x'}", f"--data={street}", f"--exclude={tmp_path}/all.txt"),
             "all.txt excludes every picture of",
         ),

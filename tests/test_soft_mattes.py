@@ -84,6 +84,21 @@ def test_specks_are_filled_and_larger_holes_are_kept():
     np.testing.assert_array_equal(filled[:, 140:], mask[:, 140:])
 
 
+def test_specks_that_touch_at_their_corners_are_two():
+    mask = np.ones((200, 200), np.uint8)
+    mask[:, 150:] = 0
+    mask[10:13, 10:14] = mask[13:16, 14:18] = 0
+    np.testing.assert_array_equal(fill_specks(mask)[:, :150], 1)
+
+
+@pytest.mark.parametrize(("level", "same_as"), [(128, 255), (127, 0)])
+def test_what_is_half_or_more_is_the_person(level, same_as):
+    photo = cv2.resize(data.cat(), SIZE[::-1])
+    first, second = (binary(ramp()) for _ in range(2))
+    first[200:300, 100:300], second[200:300, 100:300] = level, same_as
+    np.testing.assert_array_equal(soft_matte(photo, first), soft_matte(photo, second))
+
+
 @pytest.mark.parametrize("backdrop", [data.coffee, data.rocket])
 def test_closer_to_the_true_hair_than_a_mask_however_smoothed(backdrop):
     _, colours, alpha = matted_portrait()

@@ -128,6 +128,9 @@ assert opened == [("fast_scnn=RUN", "-1..1", (64, 96))]
 def test_command_line(tmp_path):
     for name, count in ("desk", 5), ("people", 1):
         tiny_portraits.write(tmp_path / name, count, (80, 60))
+    (tmp_path / "new").mkdir()
+    for name in "suspects_desk_3.png", "bad.txt":  # of a run before, and the user's
+        (tmp_path / "new" / name).touch()
     done = processes.python(
         *("-c", COMMAND, "--data=desk,people", "--suspects", "--count=3", "--output=new"),
         *("--model=fast_scnn=RUN", "--input_range=-1..1", "--input_shape=64x96"),
@@ -135,5 +138,7 @@ def test_command_line(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     sheets = {f"suspects_{name}.png" for name in ("desk_1", "desk_2", "people_1")}
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"suspects.csv", *sheets}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        *("suspects.csv", "bad.txt", *sheets)
+    }
     assert len((tmp_path / "new" / "suspects.csv").read_text().splitlines()) == 1 + 6
