@@ -15,8 +15,9 @@ from pathlib import Path
 
 from absl import flags
 
-import cli
-from files import UserError, refuse_overwriting
+from portrait import cli
+from portrait.errors import UserError
+from portrait.io.files import refuse_overwriting
 
 FLAGS = flags.FLAGS
 VERBS = ("input", "serve")
@@ -60,7 +61,6 @@ flags.DEFINE_string(
     "",
     "0..1, -1..1 or 0..255: pixels that a .tflite file takes whose metadata does not say.",
 )
-flags.DEFINE_enum("engine", "tflite", ("tflite", "keras"), "What runs a network by name.")
 flags.DEFINE_integer(
     "threads", 1, "Of TFLite. Videos use other cores for decoding and encoding.", 1
 )
@@ -73,20 +73,20 @@ def dispatch() -> None:
 
 
 def _network():
-    from effects import networks
+    from portrait.inference import network
 
-    return networks.load(FLAGS.model, FLAGS.engine, FLAGS.threads, FLAGS.input_range)
+    return network.load(FLAGS.model, input_range=FLAGS.input_range, threads=FLAGS.threads)
 
 
 def _serve() -> None:
-    from effects.page import serve
+    from portrait.effects.page import serve
 
     serve(_network(), FLAGS.port)
 
 
 def _apply() -> None:
-    import photographs
-    from effects import photos, video
+    from portrait.effects import photos, video
+    from portrait.io import photos as photographs
 
     source = Path(FLAGS.input)
     webcam = FLAGS.input.isdecimal() and not source.exists()
@@ -118,8 +118,8 @@ def _apply() -> None:
 
 def _effects(is_video: bool):
     """The effects and what they need, as the flags say."""
-    from effects import backgrounds, catalogue, styles
-    from effects.foreground import blur_fusion, multilevel
+    from portrait.effects import backgrounds, catalogue, styles
+    from portrait.matting.foreground import blur_fusion, multilevel
 
     settings = catalogue.Settings(
         strength=FLAGS.strength,

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from background import replace_background
-from files import UserError
-from imgaug_compat import iaa, iap
+from portrait.data.backgrounds import replace_background
+from portrait.data.imgaug_compat import iaa, iap
+from portrait.errors import UserError
 
 _GEOMETRY = (
     "flip_horizontal",

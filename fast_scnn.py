@@ -8,8 +8,7 @@ import types
 
 import keras
 
-from batch_norm import batch_normalization
-from network import normalize
+from portrait.models.layers import batch_normalization, normalize
 
 
 class _Blocks:

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from absl import flags
 
-import cli
-import main_flags
-import main_parts
-from files import UserError
-from main_flags import VERBS
-from quiet import start_keras
+from portrait import cli
+from portrait.backend import start_keras
+from portrait.commands import flags as main_flags
+from portrait.commands import parts
+from portrait.commands.flags import VERBS
+from portrait.errors import UserError
 
 FLAGS = flags.FLAGS
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def dispatch() -> None:
     run = None
     main_flags.follow_weights(trains)
     if FLAGS.resume:
-        from runs import Run
+        from portrait.training.run import Run
 
         run = Run.latest(main_flags.checkpoint_path())
         cli.take_settings(run.settings()["flags"], main_flags.FREE_ON_RESUME, run.folder)
@@ -67,7 +67,7 @@ def _trains() -> bool:
 def _data_folders() -> list[str]:
     if FLAGS.data:
         return FLAGS.data
-    from sample_data import ensure_sample
+    from portrait.data.sample.sample import ensure_sample
 
     return [str(ensure_sample())]
 
@@ -79,10 +79,10 @@ def _testing_sets(data: list[str]) -> dict:
 
 
 def _preview_data(data: list[str]) -> None:
-    from pictures import write_png
-    from previews import sequence_sheet
+    from portrait.io.images import write_png
+    from portrait.training.previews import sequence_sheet
 
-    training, _ = main_parts.batches(data)
+    training, _ = parts.batches(data)
     try:
         write_png(FLAGS.preview_data, sequence_sheet(training, 24))
     finally:
@@ -98,29 +98,29 @@ def _train(data: list[str], run) -> Path:
     """
     import keras
 
-    import models
-    from batch_norm import keep_statistics
-    from runs import weights_file
-    from training import train
+    from portrait.models.layers import keep_statistics
+    from portrait.models.start import start as start_module
+    from portrait.models.weights import load_weights, weights_file
+    from portrait.training.fit import train
 
     resuming = run is not None
     fresh = not (resuming and run.has_state())
-    start = main_parts.start_weights() if fresh else None
+    start = parts.start_weights() if fresh else None
     if fresh and FLAGS.weight_dir and not start:
         print(f"there is no {FLAGS.weight_dir}: starting from fresh weights")
     keras.utils.set_random_seed(FLAGS.seed)
     # The loader forks its workers: before the network gives TensorFlow's threads work.
-    training, validation = main_parts.batches(data)
+    training, validation = parts.batches(data)
     if FLAGS.mixed_precision != "none":  # not for teachers, which the loader has
         keras.mixed_precision.set_global_policy(f"mixed_{FLAGS.mixed_precision}")
-    model = main_parts.model()
+    model = parts.model()
     if start:
-        models.load_weights(model, start)
+        load_weights(model, start)
         print(f"starting from {start}")
         _warn_of_known_pictures(start)
     elif fresh:
         wide = weights_file(FLAGS.wide_weights) if FLAGS.wide_weights else ""
-        models.start(
+        start_module.start(
             model,
             training.images,
             FLAGS.lite0_weights,
@@ -137,7 +137,7 @@ def _train(data: list[str], run) -> Path:
         f"run folder {run.folder}"
     )
     try:
-        best = train(model, training, validation, run, main_parts.recipe(), resuming)
+        best = train(model, training, validation, run, parts.recipe(), resuming)
     except KeyboardInterrupt:
         command = f"main.py --resume=True --checkpoint_path={run.folder}"
         raise KeyboardInterrupt(f"{command} goes on with the training") from None
@@ -150,7 +150,7 @@ def _train(data: list[str], run) -> Path:
 
 def _warn_of_known_pictures(start: Path) -> None:
     """Says so where pictures that validate have trained the weights: their scores are too good."""
-    from runs import Run
+    from portrait.training.run import Run
 
     if not (start.parent / "run.json").is_file():
         return
@@ -171,10 +171,10 @@ def _open_run(run, training: int, validation: int):
     """
     import keras
 
-    from runs import Run
+    from portrait.training.run import Run
 
     # The default of --lr depends on --finetune, which a run that is resumed does not know of.
-    flags = cli.run_flags(main_flags, VERBS) | {"lr": main_parts.learning_rate()}
+    flags = cli.run_flags(main_flags, VERBS) | {"lr": parts.learning_rate()}
     counts = {"training_pictures": training, "validation_pictures": validation}
     if run:
         settings = run.settings()
@@ -201,31 +201,30 @@ def _open_run(run, training: int, validation: int):
 
 def _show_unseen(model, data: list[str], folder: Path) -> None:
     """Leaves the matte of a photo that the network was not trained on."""
-    from pairs import unseen
-    from prediction import model_matte_fn, predict
-    from training import predict_batch
+    from portrait.data.pairs import unseen
+    from portrait.inference.network import from_keras
+    from portrait.inference.predict import predict
 
     photo = unseen(data, FLAGS.val_ratio).image
-    matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
-    for path in predict(matte_fn, [photo], folder / "unseen"):
+    for path in predict(from_keras(model).matte, [photo], folder / "unseen"):
         print(f"a photo it was not trained on: {path}")
 
 
 def _use(weights: Path | None, data: list[str], testing: dict) -> None:
     """Evaluates, applies and converts: what was just trained, --weight_dir, or what we ship."""
-    from evaluation import evaluate
-    from prediction import model_matte_fn, predict
-    from training import predict_batch
+    from portrait.evaluation.evaluate import evaluate
+    from portrait.inference.network import from_keras
+    from portrait.inference.predict import predict
 
     # Before the network works, unless it has just trained: see `_train`. It is its own teacher.
-    sequences = main_parts.batches(data, taught=False) if FLAGS.compress else ()
+    sequences = parts.batches(data, taught=False) if FLAGS.compress else ()
     if FLAGS.model == "kmeans":
-        from baselines.kmeans import matte as matte_fn
+        from portrait.models.baselines.kmeans import matte as matte_fn
     else:
         model, weights = _trained(weights)
-        matte_fn = model_matte_fn(predict_batch(model), model.input_shape[1:3])
+        matte_fn = from_keras(model).matte
     if FLAGS.refine != "none":
-        from effects.refine import refined
+        from portrait.matting.refine import refined
 
         matte_fn = refined(matte_fn, FLAGS.refine)
     if FLAGS.evaluate:
@@ -244,14 +243,14 @@ def _trained(weights: Path | None):
     """
     import numpy as np
 
-    import models
-    from runs import weights_file
+    from portrait.models.start import start as start_module
+    from portrait.models.weights import load_weights, weights_file
 
-    model = main_parts.model()
+    model = parts.model()
     if weights is None and FLAGS.selfie_weights and not FLAGS.weight_dir:
         # What it gives does not depend on the pictures of which it has its statistics.
         pictures = np.zeros((1, *model.input_shape[1:]), np.uint8)
-        models.start(model, pictures, selfie_weights=FLAGS.selfie_weights, exactly=True)
+        start_module.start(model, pictures, selfie_weights=FLAGS.selfie_weights, exactly=True)
         return model, Path(FLAGS.selfie_weights)
     if weights is None:
         shipped = main_flags.shipped_weights()
@@ -259,7 +258,7 @@ def _trained(weights: Path | None):
             name = main_flags.network_name()
             raise UserError(f"no weights of {name}: train it, or give --weight_dir=FILE")
         weights = weights_file(FLAGS.weight_dir) if FLAGS.weight_dir else shipped
-    models.load_weights(model, weights)
+    load_weights(model, weights)
     return model, weights
 
 
@@ -267,9 +266,9 @@ def _export(model, weights: Path, training=None, validation=None) -> None:
     """Converts, and compresses, into --output; a run's weights, unless it is given, into theirs."""
     import functools
 
-    import export
-    import models
-    from runs import CHECKPOINT_NAME
+    from portrait import export
+    from portrait.models.build import builder
+    from portrait.models.weights import CHECKPOINT_NAME
 
     in_run, asked = CHECKPOINT_NAME.fullmatch(weights.name), FLAGS["output"].present
     size = model.input_shape[1:3]
@@ -284,9 +283,9 @@ def _export(model, weights: Path, training=None, validation=None) -> None:
     print(f"exporting {weights}")
     jobs = [functools.partial(export.convert_all, model, **options)] if FLAGS.convert else []
     if FLAGS.compress:
-        from export.compress import Plan, compress
+        from portrait.export.compress.compress import Plan, compress
 
-        build = functools.partial(models.builder(FLAGS.model, FLAGS.model_size), size)
+        build = functools.partial(builder(FLAGS.model, FLAGS.model_size), size)
         plan = Plan(
             FLAGS.compress,
             # A training that comes first is what these flags are of.

@@ -23,6 +23,7 @@ _RIM_SHARE = 0.02
 _GRADIENT_SIGMA = 1.4
 _CONNECTIVITY_STEPS = 10
 _CONNECTIVITY_TOLERANCE = 0.15
+_FLOW_SCALE = 2  # optical flow is found on pictures this much smaller
 
 
 def person_iou(alpha: np.ndarray, matte: np.ndarray) -> float:
@@ -237,3 +238,51 @@ def _loose(alpha: np.ndarray, level: np.ndarray) -> np.ndarray:
     """1 - phi: how far a pixel stands above the level up to which it is connected."""
     distance = alpha - level
     return np.where(distance >= _CONNECTIVITY_TOLERANCE, distance, 0)
+
+
+def flow_sources(
+    flow: cv2.DISOpticalFlow, grey: np.ndarray, before: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of `grey`, where in `before` it was: x and y, float32 (h, w)."""
+    height, width = grey.shape
+    # OpenCV's finest scale is a quarter, its patches are of 8 pixels: less ends the process.
+    size = max(32, width // _FLOW_SCALE), max(32, height // _FLOW_SCALE)
+    small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (grey, before)]
+    moved = cv2.resize(flow.calc(*small, None), (width, height))
+    x = moved[..., 0] * np.float32(width / size[0]) + np.arange(width, dtype=np.float32)
+    y = moved[..., 1] * np.float32(height / size[1]) + np.arange(height, dtype=np.float32)[:, None]
+    return x, y
+
+
+def dt_ssd(alphas: np.ndarray, mattes: np.ndarray) -> float:
+    """Error of the changes from frame to frame, in hundredths.
+
+    100 x the mean over frames t of sqrt(mean((a_t - a_(t-1) - (m_t - m_(t-1)))^2)), which is dtSSD
+    of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015.
+
+    Args:
+        alphas: predictions, float (T, H, W), 0..1, T at least 2.
+        mattes: the truth, of the same shape.
+    """
+    change = np.diff(alphas, axis=0) - np.diff(mattes, axis=0)
+    return float(100 * np.sqrt(np.square(change).mean(axis=(1, 2), dtype=np.float64)).mean())
+
+
+def flicker(alphas: np.ndarray, images: np.ndarray) -> float:
+    """Change of alpha where the picture stands still, in thousandths; needs no truth.
+
+    1000 x the mean of |a_t - a_(t-1)| over the pixels of the person and the outline (one of the two
+    is above 0.02) whose colours and those of their 5 x 5 neighbours change by at most 3 of 255.
+
+    Args:
+        alphas: float (T, H, W), 0..1, T at least 2.
+        images: uint8 RGB (T, H, W, 3).
+    """
+    changes = []
+    for t in range(1, len(alphas)):
+        moved = cv2.absdiff(images[t], images[t - 1]).max(axis=2)
+        still = cv2.dilate(moved, np.ones((5, 5), np.uint8)) <= 3
+        still &= np.maximum(alphas[t], alphas[t - 1]) > 0.02
+        changes.append(np.abs(alphas[t] - alphas[t - 1])[still])
+    changes = np.concatenate(changes)
+    return float(1000 * changes.mean(dtype=np.float64)) if len(changes) else 0.0

@@ -5,43 +5,10 @@ After "Towards Real-Time Automatic Portrait Matting on Mobile Devices" (Seo et a
 """
 
 import types
-from collections.abc import Sequence
 
 import keras
 
-# ImageNet's mean and standard deviation of RGB in 0..255.
-MEAN = (123.68, 116.779, 103.939)
-STD = (58.393, 57.12, 57.375)
-
-
-def normalize(
-    image,
-    framework: types.ModuleType = keras,
-    mean: Sequence[float] = MEAN,
-    std: Sequence[float] = STD,
-    order: Sequence[int] = (0, 1, 2),
-):
-    """Raw RGB 0..255, (N, H, W, 3), to (RGB - mean) / std, as a frozen 1x1 convolution.
-
-    `order` says which channels are given: (2, 1, 0) makes BGR, of which `mean` and `std` then are.
-
-    A convolution because phones run it on the GPU as one op, where a subtraction and a division by
-    per-channel constants are two that some delegates broadcast wrongly; and because dropping the
-    alpha of RGBA is then only a column of zeros (`models.for_inference`).
-    """
-    kernel = [[[[1.0 / std[j] if i == order[j] else 0.0 for j in range(3)] for i in range(3)]]]
-    return framework.layers.Conv2D(
-        3,
-        1,
-        kernel_initializer=framework.initializers.Constant(kernel),
-        bias_initializer=framework.initializers.Constant(
-            [-m / s for m, s in zip(mean, std, strict=True)]
-        ),
-        trainable=False,
-        # 0..255 does not fit the 8 bits of bfloat16: this layer keeps full precision.
-        dtype="float32",
-        name="normalize",
-    )(image)
+from portrait.models.layers import normalize
 
 
 class _Blocks:

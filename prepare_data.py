@@ -19,11 +19,12 @@ from pathlib import Path
 
 from absl import flags
 
-import cli
-from files import UserError, replacing
-from pairs import find_pairs, warn_left_out
-from pictures import list_images, without_made, write_png
-from preprocess import parse_input_shape
+from portrait import cli
+from portrait.data.pairs import find_pairs
+from portrait.errors import UserError, warn_skipped
+from portrait.io.files import replacing
+from portrait.io.images import list_images, without_made, write_png
+from portrait.models.registry import parse_input_shape
 
 FLAGS = flags.FLAGS
 _A_SHEET = 24
@@ -103,7 +104,7 @@ def dispatch() -> None:
 
 def _wanted_pairs() -> list:
     """The training pairs of --data without those of --exclude."""
-    from preparation import read_exclusions
+    from portrait.prepare.datasets import read_exclusions
 
     pairs = find_pairs(FLAGS.data, "training")
     if not FLAGS.exclude:
@@ -112,14 +113,14 @@ def _wanted_pairs() -> list:
     kept = [pair for pair in pairs if pair.name not in excluded]
     print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {FLAGS.exclude}")
     unknown = sorted(excluded - {pair.name for pair in pairs})
-    warn_left_out(unknown, "names in " + FLAGS.exclude + " of no picture ({count}): {names}")
+    warn_skipped(unknown, "names in " + FLAGS.exclude + " of no picture ({count}): {names}")
     if not kept:
         raise UserError(f"{FLAGS.exclude} excludes every picture of {', '.join(FLAGS.data)}")
     return kept
 
 
 def _prepare(pairs: list, output: Path) -> None:
-    from preparation import Preparation, prepare
+    from portrait.prepare.datasets import Preparation, prepare
 
     recipe = Preparation(FLAGS.crops, FLAGS.soft, FLAGS.seed)
     _report(prepare(pairs, output, recipe, FLAGS.workers))
@@ -128,8 +129,8 @@ def _prepare(pairs: list, output: Path) -> None:
 
 
 def _groups(pairs: list, output: Path) -> None:
-    import groups
-    from background import load_backgrounds
+    from portrait.data.backgrounds import load_backgrounds
+    from portrait.prepare import groups
 
     if not FLAGS.backgrounds:
         raise UserError("--groups needs photos without people to put behind: --backgrounds=DIR")
@@ -147,16 +148,14 @@ def _report(written: list[Path]) -> None:
 
 
 def _matte_fn():
-    from effects.networks import shipped_files
-    from segmenters import open_model
+    from portrait.inference.network import load
 
-    model = str(shipped_files().get(FLAGS.model, FLAGS.model))
     shape = parse_input_shape(FLAGS.input_shape) if FLAGS.input_shape else None
-    return open_model(model, FLAGS.input_range, shape).matte_fn
+    return load(FLAGS.model, input_range=FLAGS.input_range, input_shape=shape).matte
 
 
 def _suspects(pairs: list, output: Path) -> None:
-    import suspects
+    from portrait.prepare import suspects
 
     matte_fn = _matte_fn()
     ranked = suspects.rank(matte_fn, pairs)
@@ -175,7 +174,7 @@ def _suspects(pairs: list, output: Path) -> None:
 
 
 def _blank(output: Path) -> None:
-    from suspects import find_empty
+    from portrait.prepare.suspects import find_empty
 
     if not output.name.startswith("Blank"):
         raise UserError(f"--output={output}: its name must begin with Blank, to be known as such")

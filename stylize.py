@@ -16,9 +16,9 @@ from pathlib import Path
 
 from absl import flags
 
-import cli
-from files import UserError
-from quiet import start_keras
+from portrait import cli
+from portrait.backend import start_keras
+from portrait.errors import UserError
 
 FLAGS = flags.FLAGS
 SHIPPED = Path(__file__).parent / "trained_models" / "style" / "paintings"
@@ -128,7 +128,7 @@ def dispatch() -> None:
     weights = _train() if FLAGS.train or FLAGS.resume else None
     if not (FLAGS.content or FLAGS.convert):
         return
-    from style_transfer.apply import load_network, parse_mix
+    from portrait.style_transfer.painter import load_network, parse_mix
 
     network, names = load_network(weights or FLAGS.weight_dir or SHIPPED)
     style = FLAGS.style or names[0]
@@ -159,7 +159,7 @@ def _check() -> None:
     if trains and FLAGS.weight_dir:
         raise UserError("--weight_dir is for painting: a training starts from fresh weights")
     if FLAGS.convert:
-        from preprocess import parse_input_shape
+        from portrait.models.registry import parse_input_shape
 
         parse_input_shape(FLAGS.input_shape)
     for path in (*FLAGS.content, *FLAGS.style_image, *filter(None, [FLAGS.weight_dir])):
@@ -168,7 +168,7 @@ def _check() -> None:
 
 
 def _check_gatys() -> None:
-    from photographs import is_video
+    from portrait.io.photos import is_video
 
     if FLAGS.train or FLAGS.resume or FLAGS.convert:
         raise UserError("--method=gatys has no network: nothing to train or convert")
@@ -190,10 +190,12 @@ def _train() -> Path:
     """
     import keras
 
-    import vgg16
-    from recipe import Recipe
-    from runs import Run
-    from style_transfer import apply, perceptual, photos, training, transform_net
+    from portrait.models import vgg16
+    from portrait.style_transfer import crops as photos
+    from portrait.style_transfer import painter as apply
+    from portrait.style_transfer import perceptual, training, transform_net
+    from portrait.training.recipe import Recipe
+    from portrait.training.run import Run
 
     run = None
     if FLAGS.resume:
@@ -243,8 +245,8 @@ def _train() -> Path:
 
 def _paintings() -> tuple[list[str], list]:
     """The paintings of --style_image at --style_size, and their names."""
-    from pictures import read_image
-    from style_transfer.perceptual import fit_painting
+    from portrait.io.images import read_image
+    from portrait.style_transfer.perceptual import fit_painting
 
     names = [Path(path).stem for path in FLAGS.style_image]
     if len(set(names)) < len(names) or any(set(name) & set(":,") for name in names):
@@ -253,9 +255,9 @@ def _paintings() -> tuple[list[str], list]:
 
 
 def _paint(network, mix, style: str) -> None:
-    from photographs import is_video
-    from style_transfer.apply import Painter, paint_photos, style_label
-    from style_transfer.video import paint_videos
+    from portrait.io.photos import is_video
+    from portrait.style_transfer.painter import Painter, paint_photos, style_label
+    from portrait.style_transfer.video import paint_videos
 
     painter = Painter(network, mix, FLAGS.strength, FLAGS.colours)
     label = style_label(style)
@@ -271,12 +273,11 @@ def _paint(network, mix, style: str) -> None:
 
 def _paint_by_gatys() -> None:
     """Paints every photo of --content as the one painting."""
-    import vgg16
-    from photographs import work_through
-    from pictures import read_image, write_png
-    from preprocess import shrink
-    from style_transfer import gatys
-    from style_transfer.apply import blend, style_label
+    from portrait.io.images import read_image, shrink, write_png
+    from portrait.io.photos import work_through
+    from portrait.models import vgg16
+    from portrait.style_transfer import gatys
+    from portrait.style_transfer.painter import blend, style_label
 
     (style,), (painting,) = _paintings()
     settings = gatys.Settings(
@@ -315,11 +316,12 @@ def _paint_by_gatys() -> None:
 
 def _convert(network, mix, style: str) -> None:
     """Exports one style, or mix, at --input_shape."""
-    from preprocess import parse_input_shape, resize
-    from sample_data import sample_backgrounds, sample_portrait
-    from style_transfer.apply import style_label
-    from style_transfer.phones import export_style
-    from style_transfer.transform_net import fix_style
+    from portrait.data.sample.sample import sample_backgrounds, sample_portrait
+    from portrait.io.images import resize
+    from portrait.models.registry import parse_input_shape
+    from portrait.style_transfer.export import export_style
+    from portrait.style_transfer.painter import style_label
+    from portrait.style_transfer.transform_net import fix_style
 
     shape = parse_input_shape(FLAGS.input_shape)
     pictures = [sample_portrait()[0], *sample_backgrounds()]

@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-import cli
-from files import UserError
-from quiet import start_keras
+from portrait import cli
+from portrait.backend import start_keras
+from portrait.errors import UserError
 
 FLAGS = flags.FLAGS
 NETWORKS = (

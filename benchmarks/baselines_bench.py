@@ -9,22 +9,25 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import data_generator
-import models
-import training
-import vgg16
 from augmentation import DEFAULT, Augmentation
-from batches import make_batches
-from evaluation import score
-from files import UserError, replacing
-from pairs import Pair, evenly, find_pairs, read_pair
-from pictures import list_images, read_image, write_png
-from prediction import MatteFunction, model_matte_fn
-from preprocess import parse_input_shape
-from previews import fitted, grid
-from recipe import Recipe
-from runs import Run
-from sample_data import sample_backgrounds
+from data_generator import make_batches, split
+from portrait.data.pairs import Pair, find_pairs, read_pair
+from portrait.data.sample.sample import sample_backgrounds
+from portrait.errors import UserError
+from portrait.evaluation.evaluate import score
+from portrait.inference.network import MatteFunction, from_keras
+from portrait.io.files import replacing
+from portrait.io.images import list_images, read_image, write_png
+from portrait.io.sheets import fitted, grid
+from portrait.models import vgg16
+from portrait.models.build import build
+from portrait.models.registry import parse_input_shape
+from portrait.models.start import start as start_module
+from portrait.training import fit
+from portrait.training.fit import compile_model
+from portrait.training.recipe import Recipe
+from portrait.training.run import Run
+from portrait.util import evenly
 
 # What VGG16 learned on ImageNet is spoilt by the steps that a random start needs.
 LEARNING_RATES = {True: 1e-4, False: 1e-3}
@@ -104,10 +107,10 @@ class Bench:
         folder = self.output / name
         result = {"budget": asdict(self.budget), "parameters": 0, "macs": 0}
         if name == "kmeans":
-            from baselines.kmeans import matte as matte_fn
+            from portrait.models.baselines.kmeans import matte as matte_fn
         else:
             model = self._train(name, folder)
-            matte_fn = model_matte_fn(training.predict_batch(model), model.input_shape[1:3])
+            matte_fn = from_keras(model).matte
             result |= {"parameters": model.count_params(), "macs": count_macs(model)}
         report, _ = score(matte_fn, self.testing)
         images = [image for image, _ in self._tested()]
@@ -155,21 +158,21 @@ class Bench:
         # The loader forks its workers: before the network gives TensorFlow's threads work.
         train, val = self._sequences(size)
         try:
-            model = models.build(name, size)
+            model = build(name, size)
             lr = LEARNING_RATES[vgg16.uses_vgg16(model)]
             recipe = Recipe(self.budget.epochs, lr=lr, patience=0)
             started = any(folder.glob("*/run.json"))
             if not any(folder.glob("*/state.npz")):
-                models.start(model, train.images, vgg_weights=self.vgg_weights)
+                start_module.start(model, train.images, vgg_weights=self.vgg_weights)
             settings = {"budget": asdict(self.budget)}
             run = Run.latest(folder) if started else Run.create(folder, settings)
             self._check_budget(run.settings(), run.folder)
-            training.compile_model(model, recipe, len(train))
+            compile_model(model, recipe, len(train))
             progress = run.load_state(model)
             if progress.finished:
                 run.load_checkpoint(model, progress.best_epoch)
             else:
-                training.train(model, train, val, run, recipe, resume=run.has_state())
+                fit.train(model, train, val, run, recipe, resume=run.has_state())
         finally:
             train.close()
         return model
@@ -181,7 +184,7 @@ class Bench:
             for folder in self.budget.data
             for pair in _limit(find_pairs([folder], "training"), self.budget.pictures)
         ]
-        parts = data_generator.split(pairs, 0.9)
+        parts = split(pairs, 0.9)
         augmentation = Augmentation(DEFAULT, backgrounds=sample_backgrounds())
         return make_batches(
             *parts, size, self.budget.batch_size, augmentation, workers=self.workers

@@ -21,17 +21,20 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-import cli
-from astronaut import matted_portrait
-from effects import foreground, matting, networks, placing
-from effects.compositing import blend, fill
-from effects.placing import Window
-from files import UserError
 from metrics import METRICS, person_iou
-from pairs import evenly, find_pairs, read_pair
-from pictures import list_images, read_image
-from preprocess import resize
-from sample_data import sample_backgrounds
+from portrait import cli
+from portrait.data.pairs import find_pairs, read_pair
+from portrait.data.sample.astronaut import matted_portrait
+from portrait.data.sample.sample import sample_backgrounds
+from portrait.effects import matting
+from portrait.effects import windows as windows_module
+from portrait.effects.matting import REFINEMENTS, look_twice
+from portrait.errors import UserError
+from portrait.inference import network as networks
+from portrait.io.images import Window, list_images, read_image, resize
+from portrait.matting import foreground
+from portrait.matting.compositing import blend, fill
+from portrait.util import evenly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", networks.DEFAULT, "As apply.py's.")
@@ -71,7 +74,7 @@ def refinement(network: networks.Network) -> None:
     shown = [METRICS[name] for name in _SHOWN]
     print(f"{'':32}" + "".join(f"{metric.label:>14}" for metric in shown))
     images = [blend(person, fill(each, alpha.shape), alpha) for each in sample_backgrounds()]
-    for name in matting.REFINEMENTS:
+    for name in REFINEMENTS:
         alphas = [matting.matte(image, network, name) for image in images]
         errors = [[metric.function(a, alpha) * metric.scale for a in alphas] for metric in shown]
         _print_row(name, np.mean(errors, axis=1))
@@ -83,7 +86,7 @@ def placing_table(network: networks.Network, folders: list[list[Scene]], photos:
         "squeezed": squeezed,
         "with bars": with_bars,
         "tiles": tiles,
-        "two looks": matting.look_twice,
+        "two looks": look_twice,
     }
     print(f"{'':32}" + "".join(f"{name:>14}" for name in looks))
     for kind, make in scenes(photos).items():
@@ -130,7 +133,7 @@ def scenes(photos: list[np.ndarray]) -> dict[str, Callable[..., Scene]]:
 
 
 def squeezed(network: networks.Network, image: np.ndarray) -> np.ndarray:
-    return placing.look(network, image, [Window(0, 0, image.shape[1], image.shape[0])])
+    return windows_module.look(network, image, [Window(0, 0, image.shape[1], image.shape[0])])
 
 
 def with_bars(network: networks.Network, image: np.ndarray) -> np.ndarray:
@@ -158,14 +161,14 @@ def tiles(network: networks.Network, image: np.ndarray) -> np.ndarray:
         for y in tops
         for x in lefts
     ]
-    return placing.look(network, image, windows)
+    return windows_module.look(network, image, windows)
 
 
 def nobody(network: networks.Network, folders: list[list[Scene]], photos: list) -> None:
     """Prints how many pictures give an empty matte."""
     portraits = [image for folder in folders for image, _ in folder]
     for name, images in (("photographs", photos), ("portraits", portraits)):
-        empty = sum(not matting.look_twice(network, image).any() for image in images)
+        empty = sum(not look_twice(network, image).any() for image in images)
         print(f"{name:32}{empty} of {len(images)} empty")
 
 

@@ -17,13 +17,16 @@ import cv2
 import numpy as np
 from absl import flags
 
-import cli
-import preprocess
 from augmentation import DEFAULT, Augmentation
-from background import load_backgrounds
-from pairs import evenly, find_pairs, read_pair
-from quiet import start_keras
-from sample_data import ensure_sample, sample_backgrounds
+from portrait import cli
+from portrait.backend import start_keras
+from portrait.data.backgrounds import load_backgrounds
+from portrait.data.pairs import find_pairs, read_pair
+from portrait.data.sample.sample import ensure_sample, sample_backgrounds
+from portrait.data.targets import boundary_target
+from portrait.io.images import resize
+from portrait.models.registry import parse_input_shape
+from portrait.util import evenly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
@@ -65,13 +68,13 @@ def stages(pairs, pictures, backgrounds) -> dict[str, float]:
     result = {
         "decode (once a run)": milliseconds(lambda _: [read_pair(pair) for pair in few], 3),
         "resize (once a run)": milliseconds(
-            lambda _: [preprocess.resize(part, size) for pair in raw for part in pair]
+            lambda _: [resize(part, size) for pair in raw for part in pair]
         ),
         "gather": milliseconds(lambda _: (pictures.images[chosen], pictures.mattes[chosen])),
         "geometry": moved,
         "background": replaced - moved,
         "light, blur, noise": everything - replaced,
-        "boundary": milliseconds(lambda _: [preprocess.boundary_target(m) for m in mattes]),
+        "boundary": milliseconds(lambda _: [boundary_target(m) for m in mattes]),
         "to float": milliseconds(
             lambda _: (images.astype(np.float32), mattes.astype(np.float32), mattes * 0.5)
         ),
@@ -81,9 +84,9 @@ def stages(pairs, pictures, backgrounds) -> dict[str, float]:
 
 def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
     """Pictures a second of two epochs after one to warm up, and milliseconds of the caller."""
-    import data_generator
+    from data_generator import PortraitSequence
 
-    sequence = data_generator.PortraitSequence(
+    sequence = PortraitSequence(
         pictures.images,
         pictures.mattes,
         FLAGS.batch_size,
@@ -104,13 +107,13 @@ def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
 
 def main() -> None:
     start_keras()
-    import data_generator
+    from portrait.data.loading import load
 
     cv2.setNumThreads(1)
-    size = preprocess.parse_input_shape(FLAGS.input_shape)
+    size = parse_input_shape(FLAGS.input_shape)
     pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
     pairs = evenly(pairs, FLAGS.pictures)
-    pictures = data_generator.load(pairs, size)
+    pictures = load(pairs, size)
     backgrounds = (
         load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()
     )

@@ -2,7 +2,7 @@
 
 python benchmarks/segmentation.py --data=DIR,DIR --models=ours.tflite,theirs.tflite \\
     --input_range=0..1
-python benchmarks/segmentation.py --data=DIR --models=fast_scnn=RUN/0041-0.0312.weights.h5
+python benchmarks/segmentation.py --data=DIR --models=mine=RUN,selfie_net_big_256x256
 
 Pictures are those of `testing` sub-folders, scored as by `main.py --evaluate`. Every model runs as
 a `.tflite` file on one thread of this machine's CPU. Latencies are taken in turn (A B C, A B C,
@@ -19,20 +19,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-import cli
 from benchmarks import segmentation_report
-from benchmarks.side_by_side import compare, find_datasets
-from files import UserError, replacing
-from pictures import write_png
-from preprocess import parse_input_shape
-from segmenters import open_model
+from benchmarks.side_by_side import compare, find_datasets, open_model
+from portrait import cli
+from portrait.errors import UserError
+from portrait.io.files import replacing
+from portrait.io.images import write_png
+from portrait.models.registry import parse_input_shape
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "models",
     [],
-    "FILE.tflite, NAME=FILE.tflite, or NETWORK=WEIGHTS (fast_scnn=RUN); the first "
-    "is what the speed of the others is compared with.",
+    "Names of shipped networks, .tflite or .weights.h5 files, or folders of runs, each maybe with "
+    "NAME= before it; the speed of the others is compared with that of the first.",
 )
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
 flags.DEFINE_string(

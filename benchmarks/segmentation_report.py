@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from case_sheet import Case, error_overlay
 from metrics import METRICS
-from pairs import Pair, read_pair
-from previews import INK, PAPER, drawable, fitted, grid
-from segmenters import Segmenter
-from tables import aligned, figure
+from portrait.data.pairs import Pair, read_pair
+from portrait.evaluation.cases import Case, error_overlay
+from portrait.inference.network import Network
+from portrait.io.sheets import INK, PAPER, drawable, fitted, grid
+from portrait.util import aligned, figure
 
 SHOWN = ("person_iou", "mean_iou", "boundary_iou", "mad", "gradient_error")
 _PLOTTED = ("person_iou", "boundary_iou")
@@ -129,7 +129,7 @@ def _plot_model(axes, model: dict, quality: float, colour) -> None:
 
 
 def differences(
-    report: dict, models: Sequence[Segmenter], pairs: dict[Path, Pair], count: int = _CASES
+    report: dict, models: Sequence[Network], pairs: dict[Path, Pair], count: int = _CASES
 ) -> np.ndarray:
     """The pictures whose person IoUs differ most between the best and the worst model of each.
 
@@ -152,7 +152,7 @@ def differences(
         truth = matte.astype(np.float32) / 255
         panels = [_panel(image, scored[0]["name"]), _panel(matte, "matte")]
         for model, row in zip(models, scored, strict=True):
-            overlay = error_overlay(Case(image, truth, model.matte_fn(image), "", ""))
+            overlay = error_overlay(Case(image, truth, model.matte(image), "", ""))
             caption = f"IoU {row['person_iou']:.3f}  b. {row['boundary_iou']:.3f}"
             panels.append(_panel(overlay, caption))
         rows.append(panels)

@@ -4,19 +4,49 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import trange
 
-from evaluation import score
-from export.report import machine
-from files import UserError
-from pairs import Pair, find_pairs
-from segmenters import Segmenter, count_macs, count_parameters
+from portrait.data.pairs import Pair, find_pairs
+from portrait.errors import UserError
+from portrait.evaluation.evaluate import score
+from portrait.export.report import machine
+from portrait.inference.network import Network, from_tflite, load
+from portrait.tflite import graph
 
 
-def latencies(models: Sequence[Segmenter], rounds: int) -> list[dict[str, float]]:
+def open_model(
+    text: str, input_range: str = "", input_shape: tuple[int, int] | None = None
+) -> Network:
+    """Opens a model for a comparison: what it was made with, it runs as a `.tflite` file.
+
+    Args:
+        text: what `inference.network.load` takes, or NAME= and that, with a name for the table.
+        input_range: as in `load`.
+        input_shape: as in `load`.
+
+    Raises:
+        UserError: as in `load`.
+    """
+    # A path may hold "=", too, such as runs/lr=0.001/model.tflite; a name does not.
+    label, equals, path = text.partition("=")
+    if Path(text).exists() or not equals or "/" in label:
+        label, path = "", text
+    network = load(path, input_range=input_range, input_shape=input_shape)
+    if network.keras is None:
+        return replace(network, name=label or network.name.removesuffix(".tflite"))
+    from portrait.export import tflite
+    from portrait.models.build import for_inference
+
+    return from_tflite(
+        tflite.convert(for_inference(network.keras), "float32"), label or network.name
+    )
+
+
+def latencies(models: Sequence[Network], rounds: int) -> list[dict[str, float]]:
     """Times the models in turn, each once a round after an untimed run that warms its caches.
 
     Returns:
@@ -24,15 +54,15 @@ def latencies(models: Sequence[Segmenter], rounds: int) -> list[dict[str, float]
         `relative`, the median over rounds of its time divided by the first model's of that round.
     """
     for model in models:
-        taken = model.interpreter.get_input_details()[0]
+        taken = model.tflite.interpreter.get_input_details()[0]
         picture = np.random.default_rng(0).uniform(0, 1, taken["shape"])
-        model.interpreter.set_tensor(taken["index"], picture.astype(taken["dtype"]))
+        model.tflite.interpreter.set_tensor(taken["index"], picture.astype(taken["dtype"]))
     times = np.empty((rounds, len(models)))
     for number in trange(rounds, desc="latency", unit=" rounds", disable=None):
         for place, model in enumerate(models):
-            model.interpreter.invoke()
+            model.tflite.interpreter.invoke()
             start = time.perf_counter()
-            model.interpreter.invoke()
+            model.tflite.interpreter.invoke()
             times[number, place] = (time.perf_counter() - start) * 1e3
     ratios = np.median(times / times[:, :1], axis=0)
     quartiles = np.percentile(times, (50, 25, 75), axis=0)
@@ -42,7 +72,7 @@ def latencies(models: Sequence[Segmenter], rounds: int) -> list[dict[str, float]
     ]
 
 
-def compare(models: Sequence[Segmenter], datasets: dict[str, list[Pair]], rounds: int) -> dict:
+def compare(models: Sequence[Network], datasets: dict[str, list[Pair]], rounds: int) -> dict:
     """Scores and times models.
 
     Returns:
@@ -58,13 +88,13 @@ def compare(models: Sequence[Segmenter], datasets: dict[str, list[Pair]], rounds
     entries = []
     for model, latency in zip(models, latencies(models, rounds), strict=True):
         print(f"{model.name}:", file=sys.stderr)
-        scores, _ = score(model.matte_fn, datasets)
+        scores, _ = score(model.matte, datasets)
         entries.append(
             {
                 "name": model.name,
-                "bytes": len(model.file),
-                "parameters": count_parameters(model.file),
-                "macs": count_macs(model.file),
+                "bytes": len(model.tflite.file),
+                "parameters": count_parameters(model.tflite.file),
+                "macs": count_macs(model.tflite.file),
                 "input_shape": model.input_shape,
                 "latency_ms": latency,
                 "sets": scores["sets"],
@@ -81,3 +111,36 @@ def find_datasets(folders: Sequence[str]) -> dict[str, list[Pair]]:
         name if names.count(name) == 1 else folder: find_pairs([folder], "testing")
         for name, folder in zip(names, folders, strict=True)
     }
+
+
+_WEIGHTS = ("FLOAT32", "FLOAT16", "INT8", "UINT8")
+
+
+def count_parameters(file: bytes) -> int:
+    """The number of weights that a `.tflite` file's ops use, shapes and other integers aside."""
+    # Half-precision weights stand twice: as they are stored, before a DEQUANTIZE, and behind it.
+    ops = [op for op in graph.read(file).ops if op.name != "DEQUANTIZE"]
+    constants = {t for op in ops for t in op.inputs if t.constant and t.type in _WEIGHTS}
+    return sum(int(np.prod(tensor.shape)) for tensor in constants)
+
+
+def count_macs(file: bytes) -> int:
+    """Multiply-accumulates of a run: those of convolutions and dense layers, as papers count."""
+    return sum(_macs(op) for op in graph.read(file).ops)
+
+
+def _macs(op: graph.Op) -> int:
+    kernel = [t.shape for t in op.inputs if t.constant and len(t.shape) in (2, 4)]
+    if not kernel:
+        return 0
+    data = next((t.shape for t in op.inputs if not t.constant), ())
+    made = op.outputs[0].shape
+    weights = int(np.prod(kernel[0]))
+    match op.name:
+        case "CONV_2D" | "DEPTHWISE_CONV_2D":  # a kernel's weights are used at each place made
+            return made[1] * made[2] * weights
+        case "TRANSPOSE_CONV" | "CUSTOM Convolution2DTransposeBias":  # at each place given
+            return data[1] * data[2] * weights
+        case "FULLY_CONNECTED":
+            return weights * int(np.prod(made)) // made[-1]
+    return 0

@@ -17,10 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from absl import flags
 
-import cli
-from pictures import read_image, write_png
-from preprocess import resize, shrink
-from quiet import start_keras
+from portrait import cli
+from portrait.backend import start_keras
+from portrait.io.images import read_image, resize, shrink, write_png
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("photo", None, "A photograph.", required=True)
@@ -69,8 +68,8 @@ def time_sizes(painter, photo: np.ndarray) -> None:
 
 def compare_with_gatys(painter, photo: np.ndarray, painting: np.ndarray) -> None:
     """Gatys from the photograph until its style loss is that of the network's picture."""
-    import vgg16
-    from style_transfer import gatys
+    from portrait.models import vgg16
+    from portrait.style_transfer import gatys
 
     weights = vgg16.conv_weights(FLAGS.vgg_weights)
     painted = painter(photo)
@@ -116,8 +115,8 @@ def measure_flicker(painter, photo: np.ndarray) -> None:
 def main() -> None:
     photo = read_image(FLAGS.photo)
     start_keras()
-    from style_transfer.apply import Painter, load_network, parse_mix
-    from style_transfer.perceptual import fit_painting
+    from portrait.style_transfer.painter import Painter, load_network, parse_mix
+    from portrait.style_transfer.perceptual import fit_painting
 
     network, names = load_network(FLAGS.weight_dir or SHIPPED)
     painter = Painter(network, parse_mix(FLAGS.style, names))

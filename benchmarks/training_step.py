@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from absl import flags
 
-import cli
-import preprocess
 from augmentation import DEFAULT, Augmentation
-from pairs import find_pairs
-from quiet import start_keras
-from sample_data import ensure_sample, sample_backgrounds
+from portrait import cli
+from portrait.backend import start_keras
+from portrait.data.pairs import find_pairs
+from portrait.data.sample.sample import ensure_sample, sample_backgrounds
+from portrait.models.registry import parse_input_shape
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
@@ -53,9 +53,9 @@ def from_memory(batches: list):
 
 def loader(pictures, workers: int):
     """The `PortraitSequence` of what training takes."""
-    import data_generator
+    from data_generator import PortraitSequence
 
-    return data_generator.PortraitSequence(
+    return PortraitSequence(
         pictures.images,
         pictures.mattes,
         FLAGS.batch_size,
@@ -67,13 +67,14 @@ def loader(pictures, workers: int):
 
 def build(name: str, size: tuple[int, int]):
     """The network of this full name, compiled."""
-    import models
-    import training
-    from recipe import Recipe
+    from portrait.models import build as build_module
+    from portrait.models.registry import split_name
+    from portrait.training.fit import compile_model
+    from portrait.training.recipe import Recipe
 
-    family, model_size = models.split_name(name)
-    model = models.build(family, size, model_size)
-    training.compile_model(model, Recipe(epochs=10), FLAGS.batches)
+    family, model_size = split_name(name)
+    model = build_module.build(family, size, model_size)
+    compile_model(model, Recipe(epochs=10), FLAGS.batches)
     return model
 
 
@@ -127,16 +128,17 @@ def compare_norms(size: tuple[int, int], pictures) -> None:
 
 def main() -> None:
     start_keras()
-    import data_generator
-    import models
+    from portrait.data.loading import load
+    from portrait.models.build import builder
+    from portrait.models.registry import split_name
 
     for name in FLAGS.networks:
-        models.builder(*models.split_name(name))
-    size = preprocess.parse_input_shape(FLAGS.input_shape)
+        builder(*split_name(name))
+    size = parse_input_shape(FLAGS.input_shape)
     pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
     wanted = FLAGS.batches * FLAGS.batch_size
     pairs = [pairs[i] for i in np.arange(wanted) % len(pairs)]
-    pictures = data_generator.load(pairs, size)
+    pictures = load(pairs, size)
     print(
         f"{FLAGS.batches} batches of {FLAGS.batch_size}, {size[0]}x{size[1]}, "
         f"{FLAGS.workers} workers, {os.cpu_count()} cores"

@@ -29,14 +29,17 @@ import numpy as np
 from absl import flags
 from skimage import data
 
-import cli
-from astronaut import matted_portrait
-from effects import matting, networks, video
-from effects.catalogue import Effects, Settings
-from effects.foreground import blur_fusion
-from effects.temporal import dt_ssd, flicker
-from effects.video_files import Frame, VideoReader, VideoWriter
-from preprocess import resize
+from metrics import dt_ssd, flicker
+from portrait import cli
+from portrait.data.sample.astronaut import matted_portrait
+from portrait.effects import video
+from portrait.effects.catalogue import Effects, Settings
+from portrait.inference import network as networks
+from portrait.io.images import resize
+from portrait.io.video_reader import Frame, VideoReader
+from portrait.io.video_writer import VideoWriter
+from portrait.matting.foreground import blur_fusion
+from portrait.matting.refine import refine_guided
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", networks.DEFAULT, "As apply.py's.")
@@ -115,7 +118,7 @@ def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
     """Prints the milliseconds of each stage, one after the other, of wall and of CPU time."""
     network_stage = Stage(network.run)
     matter = video.VideoMatter(networks.Network("", network.input_shape, network_stage))
-    look, refine = Stage(matter.coarse), Stage(matting.refine_guided)
+    look, refine = Stage(matter.coarse), Stage(refine_guided)
     render = Stage(effects())
     reader = VideoReader(clip)
     decode = Stage(iter(reader).__next__)
@@ -220,25 +223,23 @@ def measure_memory(network: networks.Network, folder: Path) -> None:
 
 
 def main() -> None:
-    tflite = networks.load(FLAGS.model, threads=FLAGS.threads)
+    network = networks.load(FLAGS.model, threads=FLAGS.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if FLAGS.flicker:
-            measure_flicker(tflite)
+            measure_flicker(network)
             return
         if FLAGS.minutes:
-            measure_memory(tflite, folder)
+            measure_memory(network, folder)
             return
         clips = {FLAGS.clip: Path(FLAGS.clip)} if FLAGS.clip else {}
         for size in [] if FLAGS.clip else FLAGS.sizes:
             width, height = map(int, size.split("x"))
             clips[size] = write_clip(folder / f"{size}.mp4", width, height, FLAGS.frames)
-        for engine in FLAGS.engines:
-            network = networks.load(FLAGS.model, engine, FLAGS.threads)
-            for size, clip in clips.items():
-                print(f"{size} {FLAGS.effect}, {engine}, {cv2.getNumberOfCPUs()} cores")
-                time_stages(clip, network, folder / "out.mp4")
-                time_overlapping(clip, network, folder / "out.mp4")
+        for size, clip in clips.items():
+            print(f"{size} {FLAGS.effect}, {cv2.getNumberOfCPUs()} cores")
+            time_stages(clip, network, folder / "out.mp4")
+            time_overlapping(clip, network, folder / "out.mp4")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ import pytest
 import tiny_network
 from conftest import ROOT
 
-import losses
-import models
-from effects import catalogue
-from export import convert_all
-from export.formats import Format, Inspection, Runtime, Source, Tolerance
-from export.samples import Samples
-from export.verify import as_input
+from portrait import losses
+from portrait.effects import catalogue
+from portrait.export import convert_all
+from portrait.export.formats import Format, Inspection, Runtime, Source, Tolerance
+from portrait.export.samples import Samples
+from portrait.export.verify import as_input
+from portrait.models.build import for_inference
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "trained_models").glob("**/README.md"))
@@ -84,7 +84,7 @@ def test_the_example_of_a_network_learns(tiny_net):
     steps = [float(tiny_net.train_on_batch(images, targets)[0]) for _ in range(4)]
     assert steps[3] < steps[0]
     rgba = np.concatenate([images, 0 * matte], axis=3)
-    alphas = (models.for_inference(tiny_net, 4)(rgba), models.for_inference(tiny_net)(images))
+    alphas = (for_inference(tiny_net, 4)(rgba), for_inference(tiny_net)(images))
     assert np.asarray(alphas[0]) == pytest.approx(np.asarray(alphas[1]), abs=1e-5)
 
 

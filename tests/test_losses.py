@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-import losses
+from portrait import losses
 
 
 def pixels(*values):

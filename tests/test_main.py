@@ -14,17 +14,15 @@ from absl.testing import flagsaver
 from conftest import ROOT
 from PIL import Image
 
-import cli
-import losses
 import main
-import main_flags
-import main_parts
-import models
-import recipe
-import training
-from effects.networks import shipped_files
-from preprocess import parse_input_shape
-from runs import network_of
+from portrait import cli, losses
+from portrait.commands import flags as main_flags
+from portrait.commands import parts
+from portrait.inference.network import shipped_files
+from portrait.models.registry import MODELS, parse_input_shape, split_name
+from portrait.models.weights import network_of
+from portrait.training import fit as training
+from portrait.training import recipe
 
 # As the first README of this project has them.
 TRAIN = (
@@ -177,7 +175,7 @@ def test_choices_are_those_of_the_modules():
     def choices(flag):
         return set(main.FLAGS[flag].parser.enum_values)
 
-    assert choices("model") == {*models.MODELS, "kmeans"}
+    assert choices("model") == {*MODELS, "kmeans"}
     assert choices("loss") == losses.MATTE_WEIGHTS.keys()
     assert choices("schedule") == set(recipe.SCHEDULES)
 
@@ -185,7 +183,7 @@ def test_choices_are_those_of_the_modules():
 @pytest.mark.parametrize("card", sorted((ROOT / "trained_models").glob("*/README.md")))
 def test_shipped_networks_are_used_at_the_size_that_their_card_names(card):
     trained = tuple(map(int, re.findall(r"(\d+)x(\d+)", card.read_text().splitlines()[0])[0]))
-    name, size = models.split_name(card.parent.name)
+    name, size = split_name(card.parent.name)
     with flagsaver.flagsaver():
         cli.parse_flags(["main.py", f"--model={name}", f"--model_size={size}"])
         main_flags.settle_input_shape(trains=False)
@@ -297,7 +295,7 @@ def test_the_batches_are_what_the_flags_say(started):
 def test_the_default_rate(here, flags, rate):
     with flagsaver.flagsaver():
         cli.parse_flags(["main.py", *(f"--{name}={value}" for name, value in flags.items())])
-        assert main_parts.learning_rate() == rate
+        assert parts.learning_rate() == rate
 
 
 def test_weights_by_their_older_name_tell_their_network(here):

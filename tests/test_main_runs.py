@@ -20,12 +20,12 @@ from conftest import ROOT
 from PIL import Image
 from test_main import FINETUNE, TRAIN
 
-import models
-import segmenters
-import training
-from effects import networks
-from export import compress
-from runs import network_of
+from portrait.export.compress import compress
+from portrait.inference import network
+from portrait.inference.segmenters import open_model
+from portrait.models.build import build
+from portrait.models.weights import network_of
+from portrait.training import fit as training
 
 EPOCHS = 6
 
@@ -123,7 +123,7 @@ def test_ctrl_c_says_how_to_go_on(trained, tmp_path, monkeypatch):
 
 def test_effects_take_a_run(trained):
     folder, _ = trained
-    assert networks.load(str(only(folder, "runs/*"))).input_shape == (32, 32)
+    assert network.load(str(only(folder, "runs/*"))).input_shape == (32, 32)
 
 
 def test_resuming_refuses_more_pictures(trained, tmp_path):
@@ -169,7 +169,7 @@ def test_a_run_tells_which_network_it_is_of(trained, tmp_path):
         "model_size": "small",
         "input_shape": "32x32",
     }
-    assert segmenters.open_model(f"mattingnet_small={run}").input_shape == (32, 32)
+    assert open_model(f"mattingnet_small={run}").input_shape == (32, 32)
     predict = (f"--predict={folder / 'photo.jpg'}", f"--weight_dir={run}")
     status, _, err = command_line.run(*predict, f"--output={tmp_path}")
     assert status == 0, err
@@ -197,7 +197,7 @@ def test_finetuning_starts_from_the_best_of_a_run(trained, tmp_path, monkeypatch
     assert status == 0, err
     best = min(run.glob("*.h5"), key=lambda path: float(path.name[5:11]))
     assert f"starting from {best}" in out
-    expected = models.build("mattingnet", (32, 32), "small")
+    expected = build("mattingnet", (32, 32), "small")
     expected.load_weights(best)
     ((weights, recipe, resume),) = started
     for ours, theirs in zip(weights, expected.get_weights(), strict=True):
@@ -295,7 +295,7 @@ def test_command_of_the_first_readme_runs_word_for_word(command, tmp_path):
         shutil.copy(module, tmp_path)
     weights = tmp_path / "trained_models/mattingnet/20200202/490-0.12.h5"
     weights.parent.mkdir(parents=True)
-    models.build("mattingnet", (256, 192)).save(weights)  # the older format, as its name says
+    build("mattingnet", (256, 192)).save(weights)  # the older format, as its name says
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
         f"exec {command}", shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}

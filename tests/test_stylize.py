@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 from style_networks import picture, random_vgg
 
-from effects.styles import shipped_names
-from pictures import read_image, write_png
+from portrait.effects.styles import shipped_names
+from portrait.io.images import read_image, write_png
 
 
 def run(*arguments, folder):

@@ -1,0 +1,248 @@
+"""Finds pictures and their mattes on disk, reads them, and divides them into subsets."""
+
+import functools
+import hashlib
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from portrait.errors import UserError, warn_skipped
+from portrait.io.images import PictureError, list_images, read_image, resize, without_made
+from portrait.io.mattes import read_matte
+
+log = logging.getLogger(__name__)
+
+SUBSETS = ("training", "testing")
+ASPECT_TOLERANCE = 0.02
+DERIVED = "@"
+"""Stands in the name of a picture that was made of another, behind that one's: `00001@2`."""
+_MATTE_FOLDERS = {"img": ("alpha", "masks"), "images": ("masks", "alpha")}  # the usual one first
+_EG1800 = ("images_data_crop", "images_mask")
+# Folders that say how a set is laid out, not which set it is.
+_STRUCTURE = {*SUBSETS, *_MATTE_FOLDERS, *_EG1800}
+
+LAYOUTS = (
+    "NAME.jpg with NAME_matte.png beside it; img/NAME.* with alpha/NAME.* (or images/ with masks/);"
+    " images_data_crop/NAME.jpg with images_mask/NAME_mask.mat;"
+    " a folder called Blank... of pictures without a person"
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture file and its matte file; `matte` is None where nobody is in the picture."""
+
+    image: Path
+    matte: Path | None
+
+    @property
+    def name(self) -> str:
+        """Set and picture, as in "selfies/00001"; the same wherever the set is moved to."""
+        parts = [part for part in self.image.parent.parts if part not in _STRUCTURE]
+        return "/".join([*parts[-1:], _key(self.image)])
+
+
+def find_pairs(
+    folders: Sequence[str | os.PathLike], subset: Literal["training", "testing"]
+) -> list[Pair]:
+    """Finds the pairs of every folder by their names alone, in the order of folders and names.
+
+    A folder is recognised by its layout (`LAYOUTS`), and may mix several. If it has a `training` or
+    a `testing` sub-folder, only that of `subset` is used; else all of it serves either subset.
+    Pictures without a matte are left out with one warning for each folder.
+
+    Raises:
+        UserError: a folder is missing or holds no pair in any known layout.
+    """
+    pairs = []
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError(f"no such data folder: {folder}")
+        root = Path(folder).resolve()
+        # A link's own name counts, too.
+        blank = any(each.name.startswith("Blank") for each in (root, Path(folder).absolute()))
+        if any((root / each).is_dir() for each in SUBSETS):
+            root /= subset
+            if not root.is_dir():
+                raise UserError(f"{folder} has no {subset} sub-folder")
+        found, alone = _blanks(root) if blank else _pairs_in(root)
+        if not found:
+            seen = f" ({len(alone)} without: {_missing(alone[0], root)})" if alone else ""
+            raise UserError(f"no pictures with mattes in {root}{seen}; known layouts: {LAYOUTS}")
+        _warn_of_lone(root, tuple(alone))
+        pairs += found
+    return pairs
+
+
+@functools.cache  # a command looks at its folders more than once
+def _warn_of_lone(root: Path, alone: tuple[Path, ...]) -> None:
+    warn_skipped(alone, f"{root}: {{count}} left out, no matte: {{names}}")
+
+
+def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a pair at the photograph's own size.
+
+    Returns:
+        The image, uint8 (H, W, 3) RGB, and its matte, uint8 (H, W), zeros for a blank picture. A
+        matte of another size but the same aspect (within 2 %) is resized to the image.
+
+    Raises:
+        PictureError: one of the files cannot be read, or the aspects differ.
+    """
+    image = read_image(pair.image)
+    height, width = image.shape[:2]
+    if pair.matte is None:
+        return image, np.zeros((height, width), np.uint8)
+    matte = read_matte(pair.matte)
+    ratio = (matte.shape[1] * height) / (matte.shape[0] * width)
+    if not 1 / (1 + ASPECT_TOLERANCE) <= ratio <= 1 + ASPECT_TOLERANCE:
+        raise PictureError(
+            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} is of another aspect than the "
+            f"picture's {width}x{height}"
+        )
+    return image, resize(matte, (height, width))
+
+
+def warn_dim(names: Sequence[str]) -> None:
+    """Warns of mattes that `is_dim`."""
+    warn_skipped(
+        names,
+        "mattes that are not empty but nowhere above half, so nobody is in them ({count}): {names} "
+        "(a person is 255, or 1 where there is nothing above)",
+    )
+
+
+def is_dim(matte: np.ndarray) -> bool:
+    """Whether a matte, uint8 (H, W), has something in it that never counts as a person.
+
+    That may be labels in numbers of their own.
+    """
+    return 0 < matte.max() < 128
+
+
+def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
+    """Reads pairs one by one; those that cannot be used are left out with one warning at the end.
+
+    Yields:
+        The pair, its image uint8 (H, W, 3) RGB and its matte float32 (H, W), 0..1.
+    """
+    unreadable, dim = [], []
+    for pair in pairs:
+        try:
+            image, levels = read_pair(pair)
+        except PictureError as error:
+            unreadable.append(str(error))
+            continue
+        if is_dim(levels):
+            dim.append(str(pair.matte))
+        yield pair, image, levels.astype(np.float32) / 255
+    warn_skipped(unreadable, "{count} left out: {names}")
+    warn_dim(dim)
+
+
+def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pair]]:
+    """Divides pairs into those that train and those that validate.
+
+    A pair's side depends on nothing but its set's and its own name, hence stays the same when
+    pictures are added or the set is moved. Only where one side would be empty does the pair whose
+    hash is nearest to it change sides; a single pair trains.
+
+    Args:
+        pairs: what to divide.
+        val_ratio: the share that *trains*, between 0 and 1 (named by the command line's flag).
+
+    Raises:
+        UserError: `val_ratio` is not between 0 and 1.
+    """
+    if not 0 < val_ratio < 1:
+        raise UserError(f"--val_ratio={val_ratio}: the share that trains must lie between 0 and 1")
+    places = np.array([place(pair) for pair in pairs])
+    trains = places < val_ratio
+    if len(pairs) and not trains.any():
+        trains[places.argmin()] = True
+    elif len(pairs) > 1 and trains.all():
+        trains[places.argmax()] = False
+    train = [pair for pair, chosen in zip(pairs, trains, strict=True) if chosen]
+    val = [pair for pair, chosen in zip(pairs, trains, strict=True) if not chosen]
+    return train, val
+
+
+def unseen(folders: Sequence[str | os.PathLike], val_ratio: float) -> Pair:
+    """The first readable pair that is not trained on: of `testing`, or else of the validation."""
+    training, validation = split(find_pairs(folders, "training"), val_ratio)
+    try:
+        testing = find_pairs(folders, "testing")
+    except UserError:  # one of the folders has only a `training` sub-folder
+        testing = []
+    trained_on = set(training)
+    held_out = (pair for pair in (*testing, *validation) if pair not in trained_on)
+    return next(pair for pair in held_out if _is_readable(pair.image))
+
+
+def _is_readable(image: Path) -> bool:
+    try:
+        read_image(image)
+    except PictureError:
+        return False
+    return True
+
+
+def _key(path: Path) -> str:
+    """The name without suffix; composed, because macOS copies spell accents in two code points."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def origin(pair: Pair) -> str:
+    """The name of the picture of which a pair was made (`NAME@1` of NAME), or its own."""
+    return re.sub(rf"(?<=[^/]){DERIVED}[^/]*$", "", pair.name)
+
+
+def place(pair: Pair) -> float:
+    """A number of 0..1 that is as good as random but depends on the pair's name only.
+
+    What was made of one picture gets that one's number: it must not train what the other validates.
+    """
+    digest = hashlib.sha256(origin(pair).encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _blanks(folder: Path) -> tuple[list[Pair], list[Path]]:
+    return [Pair(image, None) for image in without_made(list_images(folder))], []
+
+
+def _pairs_in(folder: Path) -> tuple[list[Pair], list[Path]]:
+    """The pairs directly in `folder`, in all layouts, and the pictures that have no matte."""
+    beside = list_images(folder)
+    mattes = {_key(path): path for path in beside if _key(path).endswith("_matte")}
+    images = [path for path in beside if _key(path) not in mattes]
+    candidates = [(image, mattes.get(f"{_key(image)}_matte")) for image in images]
+    for images_name, matte_names in _MATTE_FOLDERS.items():
+        if (folder / images_name).is_dir():
+            present = [folder / name for name in matte_names if (folder / name).is_dir()]
+            mattes = {_key(path): path for each in present[:1] for path in list_images(each)}
+            images = list_images(folder / images_name)
+            candidates += [(image, mattes.get(_key(image))) for image in images]
+    if (folder / _EG1800[0]).is_dir():
+        mattes = {_key(path): path for path in (folder / _EG1800[1]).glob("[!.]*_mask.mat")}
+        images = list_images(folder / _EG1800[0])
+        candidates += [(image, mattes.get(f"{_key(image)}_mask")) for image in images]
+    pairs = [Pair(image, matte) for image, matte in candidates if matte]
+    return pairs, [image for image, matte in candidates if not matte]
+
+
+def _missing(image: Path, root: Path) -> str:
+    """The matte that a picture below `root` would need, in words."""
+    stem, folder = image.stem, image.parent.name
+    if image.parent == root:
+        return f"{image.name} needs {stem}_matte.png beside it"
+    matte = f"{_EG1800[1]}/{stem}_mask.mat"
+    if folder in _MATTE_FOLDERS:
+        matte = f"{_MATTE_FOLDERS[folder][0]}/{stem}.png"
+    return f"{folder}/{image.name} needs {matte}"

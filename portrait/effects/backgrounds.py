@@ -1,0 +1,70 @@
+"""What `replace` puts behind people: a colour, a picture, or a video that runs along."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import ImageColor
+
+from portrait.errors import UserError
+from portrait.io.images import read_image
+from portrait.io.photos import is_video
+from portrait.io.video_reader import Frame, VideoReader
+
+BackgroundFunction = Callable[[float], np.ndarray]
+"""From a time in seconds to uint8 RGB (h, w, 3), or a colour (3,)."""
+
+
+def load(text: str) -> BackgroundFunction:
+    """Reads `--background`.
+
+    Args:
+        text: a colour ("white", "#3060a0", "rgb(10, 20, 30)"), a picture file or a video file.
+
+    Raises:
+        UserError: none of these.
+    """
+    path = Path(text)
+    if is_video(path):
+        return _Clip(path)
+    if not path.is_file():
+        with contextlib.suppress(ValueError):
+            colour = np.array(ImageColor.getrgb(text)[:3]).clip(0, 255).astype(np.uint8)
+            return lambda time: colour
+        if not path.suffix or "(" in text:
+            raise UserError(
+                f"--background={text}: write a colour (white, #3060a0), a picture or a video"
+            )
+    picture = read_image(path)
+    return lambda time: picture
+
+
+class _Clip:
+    """A video's frames by time, over and over; times may only grow."""
+
+    def __init__(self, path: Path):
+        self._frames = _over_and_over(path)
+        self._now, self._next = next(self._frames), next(self._frames)
+
+    def __call__(self, time: float) -> np.ndarray:
+        while self._next[0] <= time:
+            self._now, self._next = self._next, next(self._frames)
+        return self._now[1]
+
+
+def _over_and_over(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Time in seconds, from 0 on, and picture of a video's frames, without end."""
+    begin = 0.0
+    while True:
+        with contextlib.closing(VideoReader(path)) as reader:
+            base, step = float(reader.time_base), float(1 / reader.rate)
+            first = last = None
+            for item in reader:
+                if isinstance(item, Frame):
+                    first = item.pts if first is None else first
+                    last = begin + (item.pts - first) * base
+                    yield last, item.image
+        if last is None:
+            raise UserError(f"{path}: no frame of it can be decoded")
+        begin = last + step

@@ -1,0 +1,231 @@
+"""The effects by name, each of which changes the person or the background, and their order.
+
+A picture is taken apart into two layers, F and B. Effects change one of them; then they are put
+together, and so several effects in a row never blur or paint across the outline.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from portrait.effects.blur import lens_blur, radius_for
+from portrait.errors import UserError
+from portrait.matting import compositing
+from portrait.matting.compositing import Estimator, blend, fill
+from portrait.matting.foreground import multilevel
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the effects need to know.
+
+    Attributes:
+        strength: of `blur`, 0..1.
+        background: for `replace`: from a time in seconds to uint8 RGB (h, w, 3) or a colour.
+        style: for `stylize_...`: from uint8 RGB (H, W, 3) to the painted picture of that shape.
+        linear: blur and mix in linear light.
+        estimate: finds F and B.
+    """
+
+    strength: float = 0.5
+    background: Callable[[float], np.ndarray | Sequence[int]] | None = None
+    style: Callable[[np.ndarray], np.ndarray] | None = None
+    linear: bool = False
+    estimate: Estimator = multilevel
+
+
+class Layers:
+    """A picture taken apart. F and B are found when they are first asked for.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (H, W), 0..1.
+        settings: of the effects.
+        time: of the picture in its video, in seconds.
+    """
+
+    def __init__(self, image: np.ndarray, alpha: np.ndarray, settings: Settings, time: float = 0.0):
+        self.image = image
+        self.alpha = alpha
+        self.settings = settings
+        self.time = time
+        self._foreground: np.ndarray | None = None
+        self._background: np.ndarray | None = None
+
+    @property
+    def foreground(self) -> np.ndarray:
+        """F: uint8, or float32 0..1 in linear light."""
+        return self._estimated[0] if self._foreground is None else self._foreground
+
+    @foreground.setter
+    def foreground(self, picture: np.ndarray) -> None:
+        self._foreground = picture
+
+    @property
+    def background(self) -> np.ndarray:
+        """B, in the type of F."""
+        return self._estimated[1] if self._background is None else self._background
+
+    @background.setter
+    def background(self, picture: np.ndarray) -> None:
+        self._background = picture
+
+    @functools.cached_property
+    def _estimated(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.settings.estimate(self.taken_in(self.image), self.alpha)
+
+    def taken_in(self, picture: np.ndarray) -> np.ndarray:
+        """A uint8 picture in the type of the layers."""
+        return compositing.to_linear(picture) if self.settings.linear else picture
+
+    def given_out(self, layer: np.ndarray) -> np.ndarray:
+        """A layer as uint8 sRGB."""
+        return compositing.to_srgb(layer) if self.settings.linear else layer
+
+    def merged(self) -> np.ndarray:
+        """The picture put together again, uint8 RGB (H, W, 3)."""
+        if self._foreground is None and self._background is None:
+            return self.image
+        return self.given_out(blend(self.foreground, self.background, self.alpha))
+
+
+def _blur(layers: Layers) -> None:
+    radius = radius_for(layers.settings.strength, layers.image.shape)
+    layers.background = lens_blur(layers.background, layers.alpha, radius)
+
+
+def _replace(layers: Layers) -> None:
+    picture = fill(layers.settings.background(layers.time), layers.alpha.shape)
+    layers.background = layers.taken_in(picture)
+
+
+def _grayscale_background(layers: Layers) -> None:
+    grey = cv2.cvtColor(layers.given_out(layers.background), cv2.COLOR_RGB2GRAY)
+    layers.background = layers.taken_in(cv2.merge([grey] * 3))
+
+
+def _stylize_background(layers: Layers) -> None:
+    painted = layers.settings.style(layers.given_out(layers.background))
+    layers.background = layers.taken_in(painted)
+
+
+def _stylize_person(layers: Layers) -> None:
+    # The whole picture is painted and the person found in it: a network paints odd things along
+    # the edge of a cut-out.
+    painted = layers.taken_in(layers.settings.style(layers.merged()))
+    layers.foreground = layers.settings.estimate(painted, layers.alpha)[0]
+
+
+def _alpha(layers: Layers) -> np.ndarray:
+    return np.rint(layers.alpha * 255).astype(np.uint8)
+
+
+def _cutout(layers: Layers) -> np.ndarray:
+    return np.dstack([layers.given_out(layers.foreground), _alpha(layers)])
+
+
+CHANGES: dict[str, Callable[[Layers], None]] = {
+    "blur": _blur,
+    "replace": _replace,
+    "stylize_person": _stylize_person,
+    "stylize_background": _stylize_background,
+    "grayscale_background": _grayscale_background,
+}
+"""Effects on a layer, which may follow one another."""
+
+RESULTS: dict[str, Callable[[Layers], np.ndarray]] = {"alpha": _alpha, "cutout": _cutout}
+"""What else than a picture can be given out, after all changes."""
+
+SIDE_BY_SIDE = "side_by_side"
+"""The picture and the result beside each other, last."""
+
+NAMES = (*RESULTS, *CHANGES, SIDE_BY_SIDE)
+
+
+def check(names: Sequence[str], settings: Settings) -> None:
+    """Looks whether effects can be had, in this order.
+
+    Raises:
+        UserError: an unknown effect, a wrong order, or something that an effect needs is missing.
+    """
+    if not names:
+        raise UserError(f"--effect: give one or more of {', '.join(NAMES)}")
+    if unknown := [name for name in names if name not in NAMES]:
+        raise UserError(f"--effect={unknown[0]}: the effects are {', '.join(NAMES)}")
+    rest = [name for name in names if name not in CHANGES]
+    if list(names) != [name for name in names if name in CHANGES] + rest or len(rest) > 2:
+        raise UserError(f"--effect={','.join(names)}: {rest[0]} comes after all changes")
+    if len(rest) == 2 and (rest[0] not in RESULTS or rest[1] != SIDE_BY_SIDE):
+        raise UserError(f"--effect={','.join(names)}: {rest[0]} and {rest[1]} exclude each other")
+    if "replace" in names and settings.background is None:
+        raise UserError("--effect=replace needs --background=COLOUR, a picture or a video")
+    if settings.style is None and any(name.startswith("stylize") for name in names):
+        raise UserError("--effect=stylize_... needs --style: a shipped or trained style")
+    if not 0 <= settings.strength <= 1:
+        raise UserError(f"--strength={settings.strength:g}: must be 0 to 1")
+
+
+def render(
+    image: np.ndarray,
+    alpha: np.ndarray,
+    effects: Sequence[str],
+    settings: Settings | None = None,
+    time: float = 0.0,
+) -> np.ndarray:
+    """Does effects to a picture, one after the other.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (H, W), 0..1, as `matte` finds it.
+        effects: of `NAMES`: changes first, then `alpha` or `cutout`, then `side_by_side`.
+        settings: what they need.
+        time: of the picture in its video, in seconds.
+
+    Returns:
+        uint8: RGB (H, W, 3); (H, W) for `alpha`, RGBA (H, W, 4) for `cutout`. `side_by_side` makes
+        it twice as wide and gives colours to `alpha`.
+
+    Raises:
+        UserError: as `check`.
+    """
+    settings = settings or Settings()
+    check(effects, settings)
+    layers = Layers(image, alpha, settings, time)
+    for name in effects:
+        if name in CHANGES:
+            CHANGES[name](layers)
+    result = next((RESULTS[name](layers) for name in effects if name in RESULTS), None)
+    if result is None:
+        result = layers.merged()
+    return _beside(image, result) if effects[-1] == SIDE_BY_SIDE else result
+
+
+@dataclasses.dataclass(frozen=True)
+class Effects:
+    """Effects in their order with what they need, found to be possible: see `render`.
+
+    Called with a picture, its alpha and its time in the video, it gives the result.
+
+    Raises:
+        UserError: as `check`.
+    """
+
+    names: Sequence[str]
+    settings: Settings = Settings()
+
+    def __post_init__(self):
+        check(self.names, self.settings)
+
+    def __call__(self, image: np.ndarray, alpha: np.ndarray, time: float = 0.0) -> np.ndarray:
+        return render(image, alpha, self.names, self.settings, time)
+
+
+def _beside(image: np.ndarray, result: np.ndarray) -> np.ndarray:
+    if result.ndim == 2:
+        result = cv2.merge([result] * 3)
+    elif result.shape[2] == 4:
+        image = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+    return np.hstack([image, result])

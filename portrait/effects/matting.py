@@ -1,0 +1,60 @@
+"""From a photograph to the alpha of its people, at the photograph's full size."""
+
+import functools
+import logging
+
+import numpy as np
+
+from portrait.effects.windows import coarse_alpha, look, only_people, windows_around
+from portrait.inference import network as networks
+from portrait.io.images import resize
+from portrait.matting.refine import refine_closed_form, refine_guided
+
+log = logging.getLogger(__name__)
+
+REFINEMENTS = ("guided", "closed_form", "none")
+
+
+def matte(
+    image: np.ndarray, network: networks.Network | None = None, refine: str = "guided"
+) -> np.ndarray:
+    """Finds the people in a photograph.
+
+    Args:
+        image: uint8 RGB (H, W, 3), of any size and aspect.
+        network: what `networks.load` gives; by default the shipped `networks.DEFAULT`.
+        refine: "guided" follows the photograph's edges with a guided filter, "closed_form" solves
+            closed-form matting (Levin et al., 2008) in a band along the outline, which takes
+            seconds, "none" stretches the network's alpha.
+
+    Returns:
+        float32 (H, W), person = 1. All 0 where nobody is.
+
+    Raises:
+        UserError: no such network.
+    """
+    network = network or default_network()
+    coarse = look_twice(network, image)
+    if not coarse.any():
+        return np.zeros(image.shape[:2], np.float32)
+    if refine == "none":
+        return resize(coarse, image.shape[:2])
+    alpha = refine_guided(image, coarse)
+    return refine_closed_form(image, alpha) if refine == "closed_form" else alpha
+
+
+@functools.cache
+def default_network() -> networks.Network:
+    """The shipped network, loaded once."""
+    return networks.load()
+
+
+def look_twice(network: networks.Network, image: np.ndarray) -> np.ndarray:
+    """The network's alpha on the picture's grid: of the whole, then around the people it saw.
+
+    Returns:
+        float32 (h, w) of `placing.grid_shape(image.shape)`, 0..1.
+    """
+    coarse = coarse_alpha(network, image)
+    windows = windows_around(coarse, image.shape, network.input_shape)
+    return only_people(look(network, image, windows) if windows else coarse)

@@ -1,0 +1,66 @@
+"""Alphas of a video that do not flicker, and do not lag behind what moves.
+
+Each frame's alpha is mixed with that of the frame before, which optical flow has carried to where
+its pixels are now. How much of it is taken depends, pixel by pixel, on whether the flow explains
+the new frame and on how far the two alphas differ: flicker is small and stands still, movement is
+large.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from metrics import flow_sources
+
+_KEEP = 0.85  # of the alpha before, where everything agrees
+_COLOUR = 12.0  # grey levels by which flow may miss before it is not believed
+_JUMP = 1.2  # disagreement of alphas at which nothing would be kept
+
+
+@dataclass
+class _Frame:
+    grey: np.ndarray
+    alpha: np.ndarray
+
+
+class Smoother:
+    """Smooths the alphas of successive frames; one for each video.
+
+    Example:
+        smoother = Smoother()
+        for image, alpha in frames:
+            alpha = smoother(image, alpha)
+    """
+
+    def __init__(self):
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._before: _Frame | None = None
+
+    def __call__(self, image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        """Takes the next frame.
+
+        Args:
+            image: uint8 RGB (h, w, 3), of the alpha's size.
+            alpha: float32 (h, w), 0..1.
+
+        Returns:
+            float32 (h, w), 0..1.
+        """
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if self._before is not None and self._before.grey.shape == grey.shape:
+            alpha = self._mixed(grey, alpha, self._before)
+        self._before = _Frame(grey, alpha)
+        return alpha
+
+    def _mixed(self, grey: np.ndarray, alpha: np.ndarray, before: _Frame) -> np.ndarray:
+        places = flow_sources(self._flow, grey, before.grey)
+        carried = cv2.remap(before.alpha, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        missed = cv2.absdiff(
+            cv2.remap(before.grey, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), grey
+        )
+        missed = cv2.blur(missed.astype(np.float32), (5, 5))
+        believed = np.exp(-np.square(missed / np.float32(_COLOUR)))
+        differing = cv2.absdiff(carried, alpha) / np.float32(_JUMP)
+        keep = np.float32(_KEEP) * believed * np.maximum(0, 1 - np.square(differing))
+        return alpha + keep * (carried - alpha)

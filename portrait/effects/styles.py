@@ -1,0 +1,66 @@
+"""Style networks as plain functions from a picture to the painted picture."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from portrait.backend import start_keras
+from portrait.errors import UserError
+from portrait.inference.network import SHIPPED
+from portrait.io.images import resize, shrink
+from portrait.tflite.runtime import TfliteModel
+
+PaintFunction = Callable[[np.ndarray], np.ndarray]
+"""From uint8 RGB (H, W, 3) to the painted picture, of the same shape and type."""
+
+_PAINTINGS = SHIPPED / "style" / "paintings"
+_SIDE = 720  # pixels that a network paints at most: its strokes do not grow with the picture
+
+
+def shipped_names() -> list[str]:
+    """The styles of the shipped network."""
+    return json.loads((_PAINTINGS / "run.json").read_text())["styles"]
+
+
+def load(style: str, threads: int = 1) -> PaintFunction:
+    """Loads a style.
+
+    Args:
+        style: a `.tflite` file of one style, which needs no Keras; weights that `stylize.py` has
+            trained, or the folder of its run, whose first style is taken, or with `:STYLE` behind
+            it another; or a style of the shipped network. A style may be a mix, such as
+            "udnie:2,great_wave:1".
+        threads: of a `.tflite` file.
+
+    Raises:
+        UserError: no such style.
+    """
+    path = Path(style)
+    if path.suffix == ".tflite":
+        return _load_tflite(path, threads)
+    start_keras()
+    from portrait.style_transfer import painter as apply
+
+    trained, _, mix = (style, "", "") if path.exists() else style.partition(":")
+    own = Path(trained).exists()
+    network, names = apply.load_network(trained if own else _PAINTINGS)
+    painter = apply.Painter(network, apply.parse_mix(mix if own else style, names))
+
+    def paint(picture: np.ndarray) -> np.ndarray:
+        return resize(painter(shrink(picture, _SIDE)), picture.shape[:2])
+
+    return paint
+
+
+def _load_tflite(path: Path, threads: int) -> PaintFunction:
+    model = TfliteModel(path, path.name, threads)
+    if model.output_shape != (*model.input_shape, 3):
+        raise UserError(f"{path} is not a network from a picture to a picture of its size")
+
+    def paint(picture: np.ndarray) -> np.ndarray:
+        painted = np.rint(model(resize(picture, model.input_shape))).clip(0, 255)
+        return resize(painted.astype(np.uint8), picture.shape[:2])
+
+    return paint

@@ -1,0 +1,275 @@
+"""Where the network looks: at the people, in windows of its own shape.
+
+A network that was trained on portraits of 3/4 finds little in a landscape that is squeezed to 3/4,
+or where people are small. Here it looks twice: first at the whole picture, then at windows around
+those whom it saw. What this brings is in the table of docs/effects.md.
+"""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from portrait.inference.network import Network
+from portrait.io.images import Window, resize, shrunk
+
+GRID = 640
+"""Pixels of the longer side of the grid on which alphas are put together."""
+
+_PAD = (123.68, 116.779, 103.939)  # ImageNet's mean colour
+_THRESHOLD = 0.5  # alpha from which a pixel is a person's
+_PLACED = 0.6  # alpha from which it counts for where to look: ghosts in a background have less
+_SQUEEZE = 1.4  # a picture further than this from the network's aspect is not squeezed, but padded
+_MARGIN = 0.15  # around a person, as a share of its size
+_OVERLAP = 0.3  # persons whose windows share more than this share one window
+_SMALLEST = 0.05  # parts smaller than this share of the largest are no persons
+_WIDE = 1.35  # regions this much wider than the network's aspect get several windows
+_MOST_TILES = 16  # of a region; in a strip that would need more each is wider
+_RAMP = 0.2  # of a window's side, over which it gives way to the next
+_NOBODY = 0.004  # of the picture's pixels; fewer are no person
+_SURE = 0.97  # alpha of what the network is sure of
+_CORE = 0.3  # share of a person that it is sure of
+_STILL_CORE = 0.15  # of a part that was a person in the frame before
+_FRINGE = 0.1  # alpha down to which what adjoins a person belongs to it
+
+
+def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the grid of a picture of `shape`: at most GRID pixels, same aspect."""
+    return shrunk(shape, GRID)
+
+
+def coarse_alpha(network: Network, image: np.ndarray) -> np.ndarray:
+    """What the network sees of the whole picture, float32 (H, W) on its grid.
+
+    A picture of another aspect is not squeezed but padded.
+    """
+    height, width = image.shape[:2]
+    rows, columns = network.input_shape
+    ratio = (width / height) / (columns / rows)
+    if 1 / _SQUEEZE <= ratio <= _SQUEEZE:
+        return look(network, image, [Window(0, 0, width, height)])
+    inner = (
+        (rows, max(1, round(columns * ratio)))
+        if ratio < 1
+        else (
+            max(1, round(rows / ratio)),
+            columns,
+        )
+    )
+    top, left = (rows - inner[0]) // 2, (columns - inner[1]) // 2
+    padded = np.full((rows, columns, 3), _PAD, np.float32)
+    place = np.s_[top : top + inner[0], left : left + inner[1]]
+    padded[place] = resize(image, inner)
+    return resize(network.run(padded)[place], grid_shape(image.shape)).clip(0, 1)
+
+
+def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+    """The network's alphas of some windows, put together on the picture's grid.
+
+    Where windows overlap, each gives way to the other along a ramp; outside all, alpha is 0.
+
+    Args:
+        network: looks at each window, squeezed to its shape.
+        image: uint8 RGB (H, W, 3).
+        windows: in the picture's pixels.
+
+    Returns:
+        float32 (h, w) of `grid_shape(image.shape)`, 0..1.
+    """
+    shape = grid_shape(image.shape)
+    total = np.zeros(shape, np.float32)
+    weight = np.zeros(shape, np.float32)
+    for window in windows:
+        place = _scaled(window, image.shape, shape)
+        alpha = network.run(resize(image[window.slices], network.input_shape))
+        ramp = np.outer(
+            _ramp(place.top, place.bottom, shape[0]), _ramp(place.left, place.right, shape[1])
+        )
+        total[place.slices] += resize(alpha, place.size) * ramp
+        weight[place.slices] += ramp
+    return (total / np.maximum(weight, 1e-6)).clip(0, 1)
+
+
+def windows_around(
+    alpha: np.ndarray, shape: Sequence[int], input_shape: tuple[int, int]
+) -> list[Window]:
+    """Windows in which to look at the people of a first, coarse alpha; none where nobody is.
+
+    Each person gets a window of the network's aspect with a margin, people beside each other share
+    one, and a group that is wider than the network's aspect gets several that overlap by half.
+
+    Args:
+        alpha: float32 (h, w), 0..1.
+        shape: of the picture in whose pixels the windows are given, (H, W, ...).
+        input_shape: of the network.
+    """
+    height, width = shape[:2]
+    aspect = input_shape[1] / input_shape[0]
+    boxes = [_grown(box) for box in people(alpha)]
+    merged = True
+    while merged:
+        fitted = [_fitted(box, aspect, alpha.shape) for box in boxes]
+        merged = False
+        for i in range(len(boxes)):
+            for j in range(i):
+                if not merged and _shared(fitted[i], fitted[j]) > _OVERLAP:
+                    boxes[j], merged = _union(boxes[i], boxes[j]), True
+                    del boxes[i]
+                    break
+            if merged:
+                break
+    tiles = [tile for box in boxes for tile in _tiles(box, aspect, alpha.shape)]
+    return [_scaled(tile, alpha.shape, (height, width)) for tile in tiles]
+
+
+def still_hold(
+    windows: Sequence[Window], found: Sequence[Window], alpha: np.ndarray, shape: Sequence[int]
+) -> bool:
+    """Whether the windows of the frame before serve this one, too.
+
+    Args:
+        windows: those of the frame before.
+        found: what `windows_around` gives for this one.
+        alpha: of this frame, float32 (h, w).
+        shape: of the picture, (H, W, ...).
+
+    Returns:
+        True if as many windows are wanted, and each person lies within a window, with a third of
+        the usual margin, and fills as much of it as it would of a new one, or nearly.
+    """
+    if len(windows) != len(found):
+        return False
+    for before, now in zip(windows, found, strict=True):
+        if not 0.6 < math.prod(before.size) / math.prod(now.size) < 1.6:
+            return False
+    inner = [_grown(box, _MARGIN / 3) for box in people(alpha)]
+    boxes = [_scaled(_cut(box, alpha.shape), alpha.shape, shape) for box in inner]
+    return all(_shared_by_all(box, windows) > 0.98 for box in boxes)
+
+
+def people(alpha: np.ndarray) -> list[Window]:
+    """Boxes around the connected parts with alpha >= 0.6 that are large enough to be people."""
+    mask = (alpha >= _PLACED).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+    stats = stats[1:]
+    if not len(stats):
+        return []
+    smallest = max(_NOBODY * mask.size, _SMALLEST * stats[:, cv2.CC_STAT_AREA].max())
+    return [
+        Window(int(x), int(y), int(x + w), int(y + h))
+        for x, y, w, h, area in stats
+        if area >= smallest
+    ]
+
+
+def only_people(alpha: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
+    """Takes away what the network is not sure of: ghosts in a background, pictures of nobody.
+
+    A connected part stays, with its soft fringe, if the network is sure of 30 % of its pixels: it
+    is of persons, but mostly not of what it takes for one in a picture of nobody.
+
+    Args:
+        alpha: float32 (h, w), 0..1.
+        before: the result for the frame before; parts that overlap it need only half as much, so
+            that they do not come and go.
+
+    Returns:
+        float32 (h, w): `alpha`, or 0.
+    """
+    count, labels = cv2.connectedComponents((alpha > _FRINGE).astype(np.uint8))
+    inside = alpha >= _THRESHOLD
+    sizes = np.bincount(labels[inside], minlength=count)
+    cores = np.bincount(labels[alpha >= _SURE], minlength=count)
+    needed = np.full(count, _CORE)
+    if before is not None:
+        needed[np.unique(labels[inside & (before >= _THRESHOLD)])] = _STILL_CORE
+    kept = (cores >= needed * sizes) & (sizes >= _NOBODY * alpha.size)
+    kept[0] = False
+    return np.where(kept[labels], alpha, np.float32(0))
+
+
+def _ramp(start: int, end: int, length: int) -> np.ndarray:
+    """Weights of a window's pixels along one axis: falling towards sides within the picture."""
+    places = np.arange(start, end, dtype=np.float32) + 0.5
+    width = _RAMP * (end - start)
+    weights = np.ones(end - start, np.float32)
+    if start > 0:
+        weights = np.minimum(weights, (places - start) / width)
+    if end < length:
+        weights = np.minimum(weights, (end - places) / width)
+    return np.maximum(weights, 1e-3)
+
+
+def _scaled(window: Window, shape: Sequence[int], other: Sequence[int]) -> Window:
+    """A window of a picture of one shape in the pixels of another, at least a pixel large."""
+    down, right = other[0] / shape[0], other[1] / shape[1]
+    left, top = round(window.left * right), round(window.top * down)
+    left, top = min(left, other[1] - 1), min(top, other[0] - 1)
+    bottom = max(top + 1, min(other[0], round(window.bottom * down)))
+    return Window(left, top, max(left + 1, min(other[1], round(window.right * right))), bottom)
+
+
+def _grown(box: Window, margin: float = _MARGIN) -> Window:
+    across, down = margin * box.size[1], margin * box.size[0]
+    return Window(
+        math.floor(box.left - across),
+        math.floor(box.top - down),
+        math.ceil(box.right + across),
+        math.ceil(box.bottom + down),
+    )
+
+
+def _fitted(box: Window, aspect: float, shape: Sequence[int]) -> Window:
+    """The box made wider or higher to `aspect`, moved into the picture and cut off at its edge."""
+    box = _cut(box, shape)
+    height, width = box.size
+    height, width = max(height, round(width / aspect)), max(width, round(height * aspect))
+    top = _moved((box.top + box.bottom - height) // 2, height, shape[0])
+    left = _moved((box.left + box.right - width) // 2, width, shape[1])
+    return _cut(Window(left, top, left + width, top + height), shape)
+
+
+def _moved(start: int, length: int, room: int) -> int:
+    return (room - length) // 2 if length > room else min(max(start, 0), room - length)
+
+
+def _cut(box: Window, shape: Sequence[int]) -> Window:
+    return Window(
+        max(0, box.left), max(0, box.top), min(shape[1], box.right), min(shape[0], box.bottom)
+    )
+
+
+def _tiles(box: Window, aspect: float, shape: Sequence[int]) -> list[Window]:
+    box = _cut(box, shape)
+    height, width = box.size
+    if width <= _WIDE * aspect * height:
+        return [_fitted(box, aspect, shape)]
+    tile = max(round(height * aspect), math.ceil(2 * width / (_MOST_TILES + 1)))
+    count = math.ceil((width - tile) / (tile / 2)) + 1
+    lefts = np.linspace(box.left, box.right - tile, count).round().astype(int).tolist()
+    return [Window(left, box.top, left + tile, box.bottom) for left in lefts]
+
+
+def _union(a: Window, b: Window) -> Window:
+    return Window(
+        min(a.left, b.left), min(a.top, b.top), max(a.right, b.right), max(a.bottom, b.bottom)
+    )
+
+
+def _shared(a: Window, b: Window) -> float:
+    """The common part as a share of the smaller window."""
+    width = min(a.right, b.right) - max(a.left, b.left)
+    height = min(a.bottom, b.bottom) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / min(math.prod(a.size), math.prod(b.size))
+
+
+def _shared_by_all(box: Window, windows: Sequence[Window]) -> float:
+    """The share of a box that lies within windows, which may overlap."""
+    within = np.zeros(box.size, bool)
+    for window in windows:
+        rows = slice(max(0, window.top - box.top), max(0, window.bottom - box.top))
+        within[rows, max(0, window.left - box.left) : max(0, window.right - box.left)] = True
+    return float(within.mean())

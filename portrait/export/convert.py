@@ -1,0 +1,232 @@
+"""From a trained network to files for phones, each one checked before it gets its name."""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from portrait.errors import UserError
+from portrait.export import report, verify
+from portrait.export.formats import (
+    FORMATS,
+    QAT_FORMATS,
+    RGBA_FORMATS,
+    ExportError,
+    Format,
+    Source,
+    Tolerance,
+    Violation,
+    check_format,
+    load_format,
+)
+from portrait.export.report import Case, Result
+from portrait.export.samples import Samples
+from portrait.io.files import replacing
+from portrait.io.images import write_png
+
+_THREADS = (1, 2)
+_NAMED = 3  # violations that a message names
+# Of `_tolerance`: how many pictures to try, and how many times Keras's error a file may have.
+_PROBES, _TIMES = 8, 8
+
+
+class FilesRefused(UserError):
+    """Files that were not kept; all else that was asked for is done."""
+
+
+def convert_all(
+    model: Any,
+    output: str | Path,
+    name: str,
+    samples: Samples,
+    android: bool = False,
+    formats: Sequence[str] | Mapping[str, Format] | None = None,
+    allow_cpu_ops: bool = False,
+    details: dict | None = None,
+) -> dict:
+    """Exports a network in several formats, checks each file, and reports.
+
+    A file is written under a temporary name and inspected: every op must be one that phones' GPUs
+    take, and on every picture the file must agree with the Keras model within its format's
+    tolerance. Only then does it get its name; an earlier file of that name stays where the new one
+    is refused. Prints a table; writes the JSON report and a picture beside the files.
+
+    Args:
+        model: the network as `models.build` makes it, a `keras.Model`.
+        output: the folder to write into.
+        name: what the files' names begin with; a ".tflite" at its end is left out.
+        samples: pictures of the network's size, from `load_samples`.
+        android: export the 4-channel networks, which take RGBA, in the formats that have them.
+        formats: names in `formats.FORMATS`, or other formats by name; None: all that there are.
+        allow_cpu_ops: keep files with ops that phones would run on the CPU.
+        details: more for the report, plain values.
+
+    Returns:
+        The JSON report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`,
+        and `files`, see `report.Result.as_json`.
+
+    Raises:
+        UserError: unknown formats, a bad name, nothing can be written.
+        FilesRefused: after all the rest is done, that files were refused.
+    """
+    from portrait.models.build import for_inference
+
+    chosen = _chosen(formats, android)
+    name = f"{_checked_name(name)}{'_rgba' if android else ''}"
+    source = Source(for_inference(model, 4 if android else 3), samples.calibration)
+    if samples.pictures.shape[1:3] != source.size:
+        raise ValueError(f"samples of {samples.pictures.shape[1:3]} for a network of {source.size}")
+    export = _Export(
+        source, samples, verify.keras_alphas(source.model, samples.pictures), allow_cpu_ops
+    )
+    output = Path(output)
+    results, cases = [], []
+    for key, format_ in tqdm(chosen.items(), "export", unit=" files", leave=False, disable=None):
+        result = Result(key, f"{name}{format_.suffix}")
+        results.append(result)
+        try:
+            cases.append(export.write(format_, output / result.file, result))
+        except ExportError as error:
+            result.refused = str(error)
+    document = export.document(results) | (details or {})
+    with replacing(output / f"{name}_export.json") as path:
+        path.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="ascii")
+    if cases:
+        write_png(output / f"{name}_export.png", report.sheet(cases))
+    print(report.table(results))
+    print(f"checked on {len(samples.pictures)} pictures of {samples.source}")
+    print(f"files, report and picture: {output / name}_*")
+    if refused := [result.file for result in results if result.refused]:
+        eight = {"int8", "uint8"} & {result.format for result in results if result.refused}
+        retrainable = not isinstance(formats, Mapping)
+        advice = "; main.py --compress=qat trains a network for 8 bits"
+        raise FilesRefused(
+            f"{len(refused)} of {len(results)} files were not kept: {', '.join(refused)}"
+            + (advice if eight and retrainable else "")
+        )
+    return document
+
+
+class _Export(NamedTuple):
+    """What all files of an export have in common."""
+
+    source: Source
+    samples: Samples
+    expected: np.ndarray
+    allow_cpu_ops: bool
+
+    def write(self, format_: Format, path: Path, result: Result) -> Case:
+        """Writes and checks one file, and notes in `result` what is found.
+
+        Raises:
+            ExportError: the file is not good, and was not kept.
+        """
+        with replacing(path) as temporary:
+            format_.write(self.source, temporary)
+            result.bytes, result.zipped_bytes = _sizes(temporary)
+            inspection = format_.inspect(temporary, self.source)
+            result.ops, result.violations = dict(inspection.ops), inspection.violations
+            if result.violations and not self.allow_cpu_ops:
+                raise ExportError(_not_for_gpus(result.violations))
+            for runtime, run in format_.runtimes(temporary).items():
+                parity, alphas = verify.compare(
+                    run, self.samples.pictures, self.expected, self.samples.mattes
+                )
+                result.parity[runtime] = parity
+                if problem := verify.problem(parity, self._tolerance(format_, parity)):
+                    raise ExportError(f"{problem} ({runtime})")
+            if format_.latency:
+                result.latency = {count: format_.latency(temporary, count) for count in _THREADS}
+        worst = parity.worst
+        return Case(
+            result.format, self.samples.pictures[worst], self.expected[worst], alphas[worst]
+        )
+
+    def _tolerance(self, format_: Format, parity: verify.Parity) -> Tolerance:
+        """The format's; for an exact one with as much room as the arithmetic needs."""
+        tolerance = format_.tolerance
+        if not tolerance.exact or not parity.max_error > tolerance.alpha:
+            return tolerance
+        furthest = np.argsort([-each.max_error for each in parity.pictures])[:_PROBES]
+        error = verify.rounding_error(self.source.model, self.samples.pictures[furthest])
+        return tolerance._replace(alpha=max(tolerance.alpha, _TIMES * error))
+
+    def document(self, results: list[Result]) -> dict:
+        """The JSON report."""
+        return {
+            "model": self.source.model.name,
+            "input": [1, *self.source.size, self.source.channels],
+            "parameters": self.source.model.count_params(),
+            "samples": {
+                "source": self.samples.source,
+                "calibration_pictures": len(self.samples.calibration),
+                "checked_pictures": len(self.samples.pictures),
+            },
+            "machine": report.machine(),
+            "files": [result.as_json() for result in results],
+        }
+
+
+def _chosen(
+    names: Sequence[str] | Mapping[str, Format] | None, android: bool
+) -> Mapping[str, Format]:
+    if isinstance(names, Mapping):
+        formats = names
+    else:
+        formats = {name: load_format(name) for name in (FORMATS if names is None else names)}
+    if not android:
+        return formats
+    rgba = {name: format_ for name, format_ in formats.items() if format_.rgba}
+    if names is not None and len(rgba) < len(formats):
+        others = ", ".join(name for name in formats if name not in rgba)
+        raise UserError(f"there is no Android (RGBA) variant of {others}")
+    return rgba
+
+
+def check_request(
+    name: str, formats: Sequence[str] | None, android: bool = False, method: str | None = None
+) -> None:
+    """Refuses what `convert_all` or, with `method`, `compress` would, without loading what writes.
+
+    Raises:
+        UserError: a bad name, or formats that there are not, for Android, or by that method.
+    """
+    _checked_name(name)
+    for each in formats or ():
+        check_format(each)
+    if android and (others := [each for each in formats or () if each not in RGBA_FORMATS]):
+        raise UserError(f"there is no Android (RGBA) variant of {', '.join(others)}")
+    if method == "qat" and (others := sorted({*(formats or ())} - {*QAT_FORMATS})):
+        raise UserError(f"qat makes {' and '.join(QAT_FORMATS)}, not {', '.join(others)}")
+
+
+def _checked_name(name: str) -> str:
+    name = name.removesuffix(".tflite")
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UserError(f"{name!r} cannot be the name of files: give a plain name, without folders")
+    return name
+
+
+def _not_for_gpus(violations: list[Violation]) -> str:
+    named = [
+        f"{each.op} of layer {each.layer or '?'} ({each.tensor}): {each.reason}"
+        if each.tensor
+        else each.reason
+        for each in violations[:_NAMED]
+    ]
+    more = f"; and {len(violations) - _NAMED} more" if len(violations) > _NAMED else ""
+    return (
+        f"phone GPUs do not take it: {'; '.join(named)}{more} "
+        "(--allow_cpu_ops=True keeps such files)"
+    )
+
+
+def _sizes(path: Path) -> tuple[int, int]:
+    """Bytes of a file or of a folder's files, as they are and deflated, as apps are downloaded."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    contents = [file.read_bytes() for file in files if file.is_file()]
+    return sum(map(len, contents)), sum(len(zlib.compress(content)) for content in contents)

@@ -1,0 +1,271 @@
+"""Core ML files from a Keras model: `.mlpackage` for iOS 15 or 16 and later, `.mlmodel` before.
+
+Every file takes an RGB image `image`, H x W, as a CVPixelBuffer of raw bytes, and gives
+    `alpha`: a multi-array (1, 1, H, W) of float32, 0..1, and
+    `matte`: the same as a grayscale image, 0..255, which Vision hands over as a CVPixelBuffer.
+Scaling a photograph to H x W is Vision's part; normalisation is inside.
+
+Apple's runtime is on Apple's systems only. Here the files are run by `mil_interpreter` and
+`nn_interpreter`, which show what the file says, not what a phone makes of it.
+"""
+
+import contextlib
+import functools
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import coremltools as ct
+import keras
+import numpy as np
+import tensorflow as tf
+from coremltools.converters.mil import Operation
+from coremltools.optimize import coreml as compression
+
+from portrait.errors import UserError, first_line
+from portrait.export import coreml_interpreter, coreml_prelu, mlmodel_interpreter
+from portrait.export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
+from portrait.io.files import replacing
+
+INPUT, ALPHA, MATTE = "image", "alpha", "matte"
+
+# Weights of fewer elements stay in float16 in the 8-bit and palettised files. coremltools' own
+# limit of 2048 would leave out most layers of networks as small as these.
+_SMALLEST_COMPRESSED = 512
+_PALETTE_BITS = 6
+_COMPRESSED = ("mlpackage_int8", "mlpackage_palettized")
+_KEPT_IN_FLOAT32 = 2048  # weights of a convolution
+
+_CONTRACT = "1"  # a change of names, shapes or ranges raises it
+_AUTHOR = "Trained and exported with Portrait segmentation, small Keras networks for phones."
+_LICENSE = "As its author grants; mind the terms of the pictures that it was trained on, too."
+
+_EIGHT_BIT = Tolerance(alpha=None, iou=0.005, mean=0.02)
+TOLERANCES = {
+    "mlpackage_float32": Tolerance(alpha=1e-5, iou=None, exact=True),
+    # It computes in float16, too, where TFLite's only stores: up to one step of an 8-bit matte.
+    "mlpackage_float16": Tolerance(alpha=1 / 256, iou=5e-4),
+    "mlpackage_int8": _EIGHT_BIT,
+    "mlpackage_palettized": _EIGHT_BIT,
+    "mlmodel": Tolerance(alpha=1e-5, iou=None, exact=True),
+}
+
+
+def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
+    """Converts a network.
+
+    Args:
+        model: what `models.for_inference(trained)` returns: (N, H, W, 3) in 0..255 to (N, H, W, 1).
+        kind: "mlpackage_float32" or "mlpackage_float16", a program for iOS 15 that computes in that
+            type; "mlpackage_int8", the float16 one with weights in 8 bits, linear, a scale for
+            each channel; "mlpackage_palettized", with weights from 64 values a layer, found by
+            k-means, in 6 bits (both need iOS 16); "mlmodel", a neural network in float32 for
+            iOS 13 or, with bilinear enlargement, iOS 14.
+
+    Raises:
+        UserError: Keras does not run on TensorFlow.
+        ExportError: the converter gave something else than what is described above.
+        ValueError: no such kind, or the model does not take 3 channels.
+    """
+    if kind not in TOLERANCES:
+        raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(TOLERANCES)}")
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("Core ML needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow")
+    if model.input_shape[3] != 3:
+        raise ValueError("Core ML converts pictures to RGB itself: a model of 3 channels is needed")
+    with _progress_bars_off():
+        try:
+            converted = _compressed(_converted(model, kind), kind)
+        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise ExportError(f"coremltools: {first_line(error)}") from error
+        return _finished(converted, model)
+
+
+def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
+    height, width = model.input_shape[1:3]
+    specification = tf.TensorSpec((1, height, width, 3), tf.float32, name=INPUT)
+
+    @tf.function(input_signature=[specification])
+    def infer(image):
+        alpha = tf.transpose(model(image, training=False), (0, 3, 1, 2))
+        return alpha, alpha * 255.0
+
+    # A Keras model given as such converts only as long as nothing in the process imported tf_keras.
+    infer = infer.get_concrete_function()
+    names = [output.name.split(":")[0] for output in infer.outputs]
+    settings = {"convert_to": "neuralnetwork"}
+    if kind != "mlmodel":
+        precision = ct.precision.FLOAT32
+        if kind != "mlpackage_float32":
+            precision = ct.transform.FP16ComputePrecision(_from_first_large_convolution())
+        settings = {
+            "convert_to": "mlprogram",
+            "compute_precision": precision,
+            "minimum_deployment_target": (
+                ct.target.iOS16 if kind in _COMPRESSED else ct.target.iOS15
+            ),
+        }
+    passes = ct.PassPipeline()
+    passes.insert_pass(passes.passes.index("common::fuse_prelu") + 1, coreml_prelu.NAME)
+    return ct.convert(
+        [infer],
+        source="tensorflow",
+        inputs=[
+            ct.ImageType(INPUT, specification.shape.as_list(), color_layout=ct.colorlayout.RGB)
+        ],
+        outputs=[
+            ct.TensorType(names[0], dtype=np.float32),  # for iOS 16 it would follow the precision
+            ct.ImageType(names[1], color_layout=ct.colorlayout.GRAYSCALE),
+        ],
+        pass_pipeline=passes,
+        skip_model_load=True,
+        **settings,
+    )
+
+
+def _from_first_large_convolution() -> Callable[[Operation], bool]:
+    """Tells the ops that are to be float16: all but those before the first large convolution.
+
+    Every pixel goes through the few weights at the top, and most of float16's error is theirs: the
+    rounded biases of the normalisation alone shift all colours. With these ops in float32, a
+    trained Fast-SCNN's alphas are five times nearer to Keras's, and its file is hardly larger. The
+    price: the Neural Engine, which knows only float16, leaves them to the GPU or CPU.
+    """
+    reached = False
+
+    def is_half(op: Operation) -> bool:
+        nonlocal reached
+        if op.op_type == "conv" and np.prod(op.weight.shape) > _KEPT_IN_FLOAT32:
+            reached = True
+        return reached
+
+    return is_half
+
+
+def _compressed(converted: ct.models.MLModel, kind: str) -> ct.models.MLModel:
+    """With the weights of `mlpackage_int8` and `mlpackage_palettized`; others as they are."""
+    limit = _SMALLEST_COMPRESSED
+    if kind == "mlpackage_int8":
+        settings = compression.OpLinearQuantizerConfig(weight_threshold=limit)
+        compress = compression.linear_quantize_weights
+    elif kind == "mlpackage_palettized":
+        settings = compression.OpPalettizerConfig(nbits=_PALETTE_BITS, weight_threshold=limit)
+        compress = compression.palettize_weights
+    else:
+        return converted
+    return compress(converted, compression.OptimizationConfig(settings))
+
+
+def _finished(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLModel:
+    """With names, what Xcode shows of the file, and the contract checked."""
+    specification = converted.get_spec()
+    described = specification.description
+    if (len(described.input), len(described.output)) != (1, 2):
+        raise ExportError(f"{len(described.input)} inputs and {len(described.output)} outputs")
+    # TensorFlow calls all outputs Identity.
+    for output, name in zip(list(described.output), (ALPHA, MATTE), strict=True):
+        ct.utils.rename_feature(specification, output.name, name)
+    height, width = model.input_shape[1:3]
+    image, (alpha, matte) = described.input[0], described.output
+    colours = ct.proto.FeatureTypes_pb2.ImageFeatureType.ColorSpace
+    for picture, colour in ((image, colours.RGB), (matte, colours.GRAYSCALE)):
+        found = picture.type.imageType
+        if (found.height, found.width, found.colorSpace) != (height, width, colour):
+            raise ExportError(f"{picture.name} is not an image of {height} x {width}: {found}")
+    array, shape = alpha.type.multiArrayType, (1, 1, height, width)
+    floats = ct.proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT32
+    if array.dataType != floats or tuple(array.shape) not in ((), shape):
+        raise ExportError(f"{alpha.name} is not an array of float32, {shape}: {array}")
+    array.shape[:] = shape  # which the older format leaves out
+    image.shortDescription = f"Photograph, {width} x {height}, RGB."
+    alpha.shortDescription = f"Share of the person, 0 to 1, as (1, 1, {height}, {width})."
+    matte.shortDescription = "The same as a grayscale image: 255 = person."
+    described.metadata.shortDescription = (
+        f"Separates a person from the background, softly ({model.name})."
+    )
+    described.metadata.author = _AUTHOR
+    described.metadata.license = _LICENSE
+    described.metadata.versionString = _CONTRACT
+    return ct.models.MLModel(specification, weights_dir=converted.weights_dir, skip_model_load=True)
+
+
+@contextlib.contextmanager
+def _progress_bars_off() -> Iterator[None]:
+    """coremltools draws its bars on stderr and has no switch for them."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def save(converted: ct.models.MLModel, path: Path) -> None:
+    """Writes an `.mlpackage` (a folder) or an `.mlmodel` (a file)."""
+    converted.save(str(path))
+
+
+def zip_package(package: Path, path: Path) -> None:
+    """Packs an `.mlpackage`, a folder, into one file; the same package gives the same bytes.
+
+    Args:
+        package: the folder. A double click on the file in macOS makes it again.
+        path: the `.mlpackage.zip`; it appears whole or not at all.
+    """
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for file in sorted(each for each in package.rglob("*") if each.is_file()):
+            # A ZipInfo of only a name has a fixed date, 1980.
+            entry = zipfile.ZipInfo(str(Path(package.name) / file.relative_to(package)))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def run(path: Path, picture: np.ndarray) -> np.ndarray:
+    """Runs a written file once; see `runtimes`.
+
+    Args:
+        path: an `.mlpackage` or `.mlmodel`.
+        picture: uint8 RGB (H, W, 3), of the file's size.
+
+    Returns:
+        The alpha, float32 (H, W), 0..1.
+    """
+    (runtime,) = runtimes(path).values()
+    return runtime(picture)
+
+
+def runtimes(path: Path) -> Mapping[str, Runtime]:
+    """The interpreter of the file's format: a stand-in for Apple's runtime."""
+    if Path(path).suffix == ".mlmodel":
+        name, execute = "layer interpreter, not Apple's runtime", mlmodel_interpreter.run
+        loaded = mlmodel_interpreter.load(path)
+    else:
+        name, execute = "MIL interpreter, not Apple's runtime", coreml_interpreter.run
+        loaded = coreml_interpreter.load(path)
+
+    def run_once(picture: np.ndarray) -> np.ndarray:
+        image = picture.transpose(2, 0, 1)[None].astype(np.float32)
+        return execute(loaded, {INPUT: image})[ALPHA][0, 0]
+
+    return {name: run_once}
+
+
+def inspect(path: Path, source: Source) -> Inspection:
+    """The file's ops; which of them a phone's GPU takes, only Apple's tools tell."""
+    del source
+    if path.suffix == ".mlmodel":
+        return Inspection(mlmodel_interpreter.count_layers(mlmodel_interpreter.load(path)), None)
+    return Inspection(coreml_interpreter.count_ops(coreml_interpreter.load(path)), None)
+
+
+def _write(source: Source, path: Path, kind: str) -> None:
+    save(convert(source.model, kind), path)
+
+
+FORMATS = {
+    kind: Format(
+        suffix=".mlmodel" if kind == "mlmodel" else f"_{kind.removeprefix('mlpackage_')}.mlpackage",
+        write=functools.partial(_write, kind=kind),
+        runtimes=runtimes,
+        tolerance=tolerance,
+        inspect=inspect,
+    )
+    for kind, tolerance in TOLERANCES.items()
+}

@@ -1,0 +1,183 @@
+"""A trained network as a function from a picture to its alpha: `load`.
+
+`.tflite` files run on LiteRT, without TensorFlow; `.weights.h5` files run on Keras.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from portrait.backend import start_keras
+from portrait.errors import UserError
+from portrait.io.images import resize
+from portrait.models.registry import parse_input_shape
+from portrait.models.weights import SHIPPED, load_weights, network_of, weights_file
+from portrait.tflite.metadata import stated_normalization
+from portrait.tflite.runtime import TfliteModel
+
+DEFAULT = "lite_unet_big_288x224"
+"""The network that the effects use unless another is named."""
+INPUT_RANGES = {"0..1": (0.0, 255.0), "-1..1": (127.5, 127.5), "0..255": (0.0, 1.0)}
+"""What models take for pixels 0..255: (mean, std) of (pixel - mean) / std."""
+
+MatteFunction = Callable[[np.ndarray], np.ndarray]
+"""From a photograph, uint8 RGB (H, W, 3), to its alpha, float32 (H, W), 0..1."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of fixed input size.
+
+    Attributes:
+        name: for tables and messages.
+        input_shape: (height, width) of its input.
+        run: from RGB 0..255 (height, width, 3), uint8 or float32, to float32 (height, width), 0..1.
+        channels: of its input: 3, or 4 for RGBA, whose alpha `run` gives as opaque.
+        input_range: (mean, std) of the (pixel - mean) / std that its input takes; `run` does this.
+        tflite: the model that runs, of a `.tflite` file; None for Keras.
+        keras: the model that runs, of weights; None for LiteRT.
+    """
+
+    name: str
+    input_shape: tuple[int, int]
+    run: Callable[[np.ndarray], np.ndarray]
+    channels: int = 3
+    input_range: tuple[float, float] = INPUT_RANGES["0..255"]
+    tflite: TfliteModel | None = None
+    keras: Any = None
+
+    def matte(self, image: np.ndarray) -> np.ndarray:
+        """The alpha of a photograph of any size, which is squeezed to the input as in training.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Returns:
+            float32 (H, W), 0..1, enlarged bilinearly.
+        """
+        alpha = self.run(resize(image, self.input_shape).astype(np.float32))
+        return resize(alpha, image.shape[:2]).clip(0, 1)
+
+
+def shipped_files() -> dict[str, Path]:
+    """The float16 `.tflite` files of RGB in `trained_models/`, by the name of the network.
+
+    A name ends in _HEIGHTxWIDTH where the file's input is not its network's default.
+    """
+    files = sorted(SHIPPED.glob("*/*_float16.tflite"))
+    names = {file.name.removesuffix("_float16.tflite"): file for file in files}
+    return {name: file for name, file in names.items() if not name.endswith("_rgba")}
+
+
+def load(
+    source: str | os.PathLike = DEFAULT,
+    *,
+    input_range: str = "",
+    input_shape: tuple[int, int] | None = None,
+    threads: int = 1,
+) -> Network:
+    """Loads a trained network.
+
+    Args:
+        source: a name in `shipped_files`; a `.tflite` file, ours or another's; a `.weights.h5` file
+            with a `run.json` beside it; or the folder of a run.
+        input_range: a key of `INPUT_RANGES`, for a `.tflite` file whose metadata does not say what
+            pixels it takes.
+        input_shape: (height, width) of a network that is given as weights; None: as it was trained.
+        threads: of LiteRT.
+
+    Raises:
+        UserError: there is no such network, or it does not segment people.
+    """
+    path = Path(source)
+    if path.suffix == ".tflite":
+        return from_tflite(path, path.name, input_range, threads)
+    if path.suffix == ".h5" or path.is_dir():
+        return _from_weights(weights_file(path), input_shape)
+    files = shipped_files()
+    if str(source) not in files:
+        raise UserError(
+            f"there is no network {str(source)!r}: give {' or '.join(files)}, a .tflite or a "
+            ".weights.h5 file, or the folder of a run"
+        )
+    return from_tflite(files[str(source)], str(source), threads=threads)
+
+
+def from_tflite(
+    file: str | os.PathLike | bytes, name: str, input_range: str = "", threads: int = 1
+) -> Network:
+    """Loads a `.tflite` file with one picture as its input and an alpha as its last output.
+
+    The input has 3 channels, RGB, or 4, whose last is given as opaque. It is float, of the range
+    that NormalizationOptions in the file's metadata or else `input_range` says, or quantised.
+
+    Args:
+        file: a path, or the bytes of a file.
+        name: for tables and messages.
+        input_range: as in `load`.
+        threads: of LiteRT.
+
+    Raises:
+        UserError: there is no such file, it is not such a model, or its input range is not known.
+    """
+    model = TfliteModel(file, name, threads)
+    if model.output_shape != (*model.input_shape, 1):
+        raise UserError(f"{name} makes no alpha of its input's size: it does not segment people")
+    input_numbers = INPUT_RANGES["0..255"]
+    if model.takes_floats:
+        stated = stated_normalization(model.file)
+        if not stated and input_range not in INPUT_RANGES:
+            raise UserError(
+                f"{name} does not say what pixels it takes: give --input_range="
+                f"{' or '.join(INPUT_RANGES)} (see its documentation; MediaPipe's take 0..1)"
+            )
+        input_numbers = stated or INPUT_RANGES[input_range]
+        model.normalise(*input_numbers)
+    return Network(
+        name,
+        model.input_shape,
+        lambda image: model(image)[..., 0],
+        model.channels,
+        input_numbers,
+        tflite=model,
+    )
+
+
+def from_keras(model, name: str = "") -> Network:
+    """A network that is built or trained in this process.
+
+    Args:
+        model: as `models.build.build` makes it, or one of its `for_inference`.
+        name: for tables and messages; empty: the model's.
+    """
+    return Network(name or model.name, model.input_shape[1:3], _runner(model), keras=model)
+
+
+def _runner(model) -> Callable[[np.ndarray], np.ndarray]:
+    def run(image: np.ndarray) -> np.ndarray:
+        result = model.predict_on_batch(image[np.newaxis].astype(np.float32))
+        alpha = result["output"] if isinstance(result, dict) else result
+        return np.asarray(alpha, np.float32)[0, :, :, 0]
+
+    return run
+
+
+def _from_weights(weights: Path, input_shape: tuple[int, int] | None) -> Network:
+    if not weights.is_file():
+        raise UserError(f"there is no {weights}")
+    found = network_of(weights)
+    if not found:
+        raise UserError(
+            f"{weights}: there is no run.json beside it that says which network it belongs to"
+        )
+    start_keras()
+    from portrait.models.build import build
+
+    shape = input_shape or parse_input_shape(found["input_shape"])
+    model = build(found["model"], shape, found["model_size"])
+    load_weights(model, weights)
+    return from_keras(model, weights.name)

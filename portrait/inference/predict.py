@@ -1,0 +1,57 @@
+"""A trained network on photographs: alphas and cut-outs to keep.
+
+Nothing here knows how a matte is made: a `MatteFunction` is Keras, TFLite or anything else.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from portrait.errors import UserError
+from portrait.inference.network import MatteFunction
+from portrait.io.images import read_image, write_png
+from portrait.io.photos import work_through
+
+
+def predict(
+    matte_fn: MatteFunction, inputs: Iterable[str | Path], output: str | Path
+) -> list[Path]:
+    """Writes `NAME_alpha.png` (grey) and `NAME_cutout.png` (RGBA, the photograph's colours).
+
+    NAME is the photograph's name without its suffix; with it where two would have the same. A
+    photograph that is given is never overwritten, whatever the folder `output`.
+
+    Args:
+        matte_fn: makes the mattes.
+        inputs: picture files, and folders, of which every picture is taken but mattes and earlier
+            results: see `photographs.find_photographs`.
+        output: the folder to write into; made if missing.
+
+    Returns:
+        The files written, the alpha before the cut-out of each photograph.
+
+    Raises:
+        UserError: no picture could be found or used, the network yields NaN, `output` cannot be
+            written.
+    """
+
+    def cut_out(photo: Path, alpha_path: Path, cutout_path: Path) -> None:
+        image = read_image(photo)
+        levels = np.rint(checked_alpha(matte_fn, image, photo) * 255).astype(np.uint8)
+        write_png(alpha_path, levels)
+        write_png(cutout_path, np.dstack([image, levels]))
+
+    return work_through(cut_out, inputs, output, ("alpha", "cutout"), "predict")
+
+
+def checked_alpha(matte_fn: MatteFunction, image: np.ndarray, path: Path) -> np.ndarray:
+    """The alpha of the photograph `image`, read from `path`.
+
+    Raises:
+        UserError: it holds NaN or infinity.
+    """
+    alpha = matte_fn(image)
+    if not np.isfinite(alpha).all():
+        raise UserError(f"the network gives NaN for {path}: its weights are damaged")
+    return alpha

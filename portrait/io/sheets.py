@@ -1,0 +1,94 @@
+"""Sheets of pictures to look at: cells, titles, and cut-outs before green."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from portrait.io.images import resize
+
+PAPER = (238, 238, 238)  # not white: mattes are
+INK = (40, 40, 40)
+GREEN = (0, 177, 64)  # what is cut out is easiest to judge before the green of a film studio
+_GAP = 4
+_HEAD = 24
+
+
+def grid(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], repeat: int = 1
+) -> np.ndarray:
+    """A sheet of pictures of one size, with a title over each column.
+
+    Args:
+        rows: pictures uint8 (H, W, 3), or float (H, W) 0..1, each row as long as `titles`.
+        titles: a word a column.
+        repeat: how many rows stand side by side, to make a sheet of many rows wide, not long.
+
+    Returns:
+        uint8 (h, w, 3) RGB.
+    """
+    height, width = rows[0][0].shape[:2]
+    columns = len(titles) * repeat
+    lines = -(-len(rows) // repeat)
+    sheet = Image.new(
+        "RGB",
+        (columns * (width + _GAP) + _GAP, lines * (height + _GAP) + _GAP + _HEAD),
+        PAPER,
+    )
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for column in range(columns):
+        title = shortened(titles[column % len(titles)], width, font)
+        draw.text((_GAP + column * (width + _GAP), 4), title, INK, font)
+    for index, row in enumerate(rows):
+        for place, picture in enumerate(row):
+            column = (index % repeat) * len(titles) + place
+            corner = (_GAP + column * (width + _GAP), _HEAD + (index // repeat) * (height + _GAP))
+            sheet.paste(Image.fromarray(as_rgb(picture)), corner)
+    return np.asarray(sheet)
+
+
+def before_green(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The person of a uint8 picture (H, W, 3) before green, by alpha (H, W) 0..1."""
+    alpha = alpha[..., None].astype(np.float32)
+    return np.rint(image * alpha + np.float32(GREEN) * (1 - alpha)).astype(np.uint8)
+
+
+def drawable(name: str) -> str:
+    """A file name, which may hold bytes that are no text: Pillow refuses to draw those."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+    """A text that is drawn on at most `width` pixels, its end cut off where it would not fit."""
+    text = shown = drawable(text)
+    while font.getlength(shown) > width and text:
+        text = text[:-1]
+        shown = f"{text}..."
+    return shown
+
+
+def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture, or a matte, scaled to fit into a cell and never stretched, at the cell's top.
+
+    Args:
+        picture: as those of `grid`.
+        size: height and width of the cell.
+
+    Returns:
+        uint8 (height, width, 3) RGB.
+    """
+    picture, (height, width) = as_rgb(picture), size
+    scale = min(height / picture.shape[0], width / picture.shape[1])
+    inner = [max(1, round(side * scale)) for side in picture.shape[:2]]
+    left = (width - inner[1]) // 2
+    cell = np.full((height, width, 3), PAPER, np.uint8)
+    cell[: inner[0], left : left + inner[1]] = resize(picture, inner)
+    return cell
+
+
+def as_rgb(picture: np.ndarray) -> np.ndarray:
+    """A picture, or a matte, as those of `grid`, as uint8 (H, W, 3) RGB."""
+    if picture.dtype != np.uint8:
+        picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture

@@ -1,0 +1,209 @@
+"""Writes videos with PyAV (FFmpeg) from a stream of frames and audio, until Ctrl-C."""
+
+import os
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from portrait.errors import UserError
+from portrait.io.files import replacing
+from portrait.io.video_reader import Frame, VideoError, VideoReader
+
+WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+TRANSPARENT = (".mov", ".webm")
+_AUDIO_RATE = 48_000
+_NOT_IN_MOV = ("opus", "flac")  # FFmpeg counts them in, and refuses them when it begins the file
+
+
+def write_video(
+    target: str | os.PathLike,
+    source: VideoReader,
+    items: Iterable[Frame | av.Packet],
+    progress: Callable[[], object] = lambda: None,
+) -> tuple[int, bool]:
+    """Writes frames and packets of audio as they come, whole or not at all.
+
+    After Ctrl-C, what is written so far becomes a playable file; it is then for the caller to pass
+    the interruption on.
+
+    Args:
+        target: the file to write; its suffix decides on the format, see `VideoWriter`.
+        source: a reader, or what has its `time_base`, `rate` and `audio`.
+        items: what to write.
+        progress: called after each frame.
+
+    Returns:
+        The number of frames, and whether these are all: False after Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came before the first frame; no file is left.
+        VideoError: there is no frame.
+        UserError: the target cannot be written.
+    """
+    frames, complete = 0, True
+    with replacing(target) as temporary:
+        writer: VideoWriter | None = None
+        audio: list[av.Packet] = []  # that came before the first frame
+        try:
+            for item in items:
+                if not isinstance(item, Frame):
+                    audio.append(item)
+                else:
+                    writer = writer or VideoWriter(
+                        temporary, item.image.shape, source.time_base, source.rate, source.audio
+                    )
+                    writer.write(item)
+                    frames += 1
+                    progress()
+                while writer and audio:
+                    writer.write_audio(audio.pop(0))
+        except KeyboardInterrupt:
+            if not frames:
+                raise
+            complete = False
+        if writer is None:
+            raise VideoError(f"{target} is not made: no frame can be decoded")
+        writer.close()
+    return frames, complete
+
+
+class VideoWriter:
+    """A video file that is written frame by frame.
+
+    The codec follows from the name: H.264 (`.mp4 .m4v .mov .mkv`) or VP9 (`.webm`); with
+    transparency ProRes 4444 (`.mov`) or VP9 (`.webm`). Audio is copied as it is where the container
+    takes it, and else encoded anew.
+
+    Args:
+        path: of the file.
+        shape: of the frames: (H, W), (H, W, 3) or (H, W, 4), the last with transparency. Odd sizes
+            lose a row or column, for H.264 and VP9 halve the colours.
+        time_base: seconds of a unit of `Frame.pts`.
+        rate: frames per second on average.
+        audio: the stream whose packets will be written, or None.
+
+    Raises:
+        UserError: the container cannot hold it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        shape: tuple[int, ...],
+        time_base: Fraction,
+        rate: Fraction,
+        audio: av.AudioStream | None = None,
+    ):
+        suffix = Path(path).suffix.lower()
+        check_target(path, transparent=len(shape) == 3 and shape[2] == 4)
+        codec, pixels, options = _encoding(suffix, len(shape) == 3 and shape[2] == 4)
+        self._size = (shape[0], shape[1]) if codec == "prores_ks" else _even(shape)
+        if min(self._size) < 2:
+            raise UserError(f"{path}: a video needs at least 2 x 2 pixels")
+        flags = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
+        self._container = av.open(str(path), "w", container_options=flags)
+        self._video = self._container.add_stream(codec, rate=rate, options=options)
+        self._video.height, self._video.width = self._size
+        self._video.pix_fmt = pixels
+        self._video.codec_context.time_base = time_base
+        self._video.codec_context.thread_type = "AUTO"
+        self._video.codec_context.colorspace = Colorspace.ITU709
+        self._video.codec_context.color_primaries = self._video.codec_context.color_trc = 1
+        self._video.codec_context.color_range = ColorRange.MPEG
+        self._durations: dict[int, int] = {}
+        self._audio = self._resampler = None
+        if audio is not None:
+            self._add_audio(audio)
+
+    def write(self, frame: Frame) -> None:
+        """Encodes a frame: uint8 of the shape that was promised."""
+        image = np.ascontiguousarray(frame.image[: self._size[0], : self._size[1]])
+        layout = "gray" if image.ndim == 2 else "rgb24" if image.shape[2] == 3 else "rgba"
+        picture = av.VideoFrame.from_ndarray(image, format=layout).reformat(
+            format=self._video.pix_fmt,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+        )
+        picture.pts, picture.duration = frame.pts, frame.duration
+        picture.time_base = self._video.codec_context.time_base
+        self._durations[frame.pts] = frame.duration
+        self._mux(self._video.encode(picture))
+
+    def write_audio(self, packet: av.Packet) -> None:
+        """Adds a packet of the audio stream."""
+        if self._resampler is None:
+            packet.stream = self._audio
+            self._container.mux(packet)
+            return
+        try:
+            sounds = packet.decode()
+        except av.error.FFmpegError:
+            return  # a gap of some milliseconds
+        for sound in sounds:
+            for part in self._resampler.resample(sound):
+                self._container.mux(self._audio.encode(part))
+
+    def close(self) -> None:
+        """Writes what the encoders still hold, and finishes the file."""
+        self._mux(self._video.encode())
+        if self._resampler is not None:
+            for part in self._resampler.resample(None):
+                self._container.mux(self._audio.encode(part))
+            self._container.mux(self._audio.encode())
+        self._container.close()
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            # Encoders take all frames to be of average length, which shows in the last one's.
+            if duration := self._durations.pop(packet.pts, 0):
+                packet.duration = duration
+            self._container.mux(packet)
+
+    def _add_audio(self, audio: av.AudioStream) -> None:
+        name = audio.codec_context.codec.canonical_name
+        refused = self._container.format.name == "mov" and name in _NOT_IN_MOV
+        if audio.codec_context.name in self._container.supported_codecs and not refused:
+            self._audio = self._container.add_stream_from_template(audio)
+            return
+        codec = "libopus" if self._container.format.name == "webm" else "aac"
+        self._audio = self._container.add_stream(codec, rate=_AUDIO_RATE)
+        self._audio.layout = "stereo" if audio.codec_context.channels > 1 else "mono"
+        self._resampler = av.AudioResampler(
+            self._audio.format,
+            self._audio.layout,
+            _AUDIO_RATE,
+            frame_size=960 if codec == "libopus" else 1024,
+        )
+
+
+def check_target(path: str | os.PathLike, transparent: bool) -> None:
+    """Looks whether a video can be written under this name.
+
+    Raises:
+        UserError: an unknown container, or one without transparency where that is wanted.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITABLE:
+        raise UserError(f"{path}: a video is written as one of {', '.join(WRITABLE)}")
+    if transparent and suffix not in TRANSPARENT:
+        raise UserError(f"{path}: transparent video needs {' or '.join(TRANSPARENT)}")
+
+
+def _encoding(suffix: str, transparent: bool) -> tuple[str, str, dict[str, str]]:
+    """Codec, pixel format and the codec's options."""
+    if suffix == ".webm":
+        options = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "24", "b": "0"}
+        if transparent:
+            options["auto-alt-ref"] = "0"  # VP9 with alpha cannot have such frames
+        return "libvpx-vp9", "yuva420p" if transparent else "yuv420p", options
+    if transparent:
+        return "prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}
+    return "libx264", "yuv420p", {"preset": "veryfast", "crf": "18"}
+
+
+def _even(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[0] // 2 * 2, shape[1] // 2 * 2

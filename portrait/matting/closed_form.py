@@ -1,0 +1,104 @@
+"""Closed-form matting (Levin, Lischinski and Weiss, TPAMI 2008) with windows of 3 x 3.
+
+Alpha is taken for an affine function of colour in each window. pymatting does the same and more,
+but compiles for 40 seconds where it is first imported, which the first run of a sample that is made
+in seconds cannot afford.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+
+log = logging.getLogger(__name__)
+
+# The weights of the trimap and of the alpha given in the equations of closed-form matting, and how
+# flat its affine functions are, which in pymatting is for pictures without noise (1e-7).
+_CERTAIN, _PRIOR, _FLATNESS = 100.0, 0.1, 1e-5
+
+
+def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
+    """Finds alpha where a trimap leaves it open.
+
+    Args:
+        image: float64 (H, W, 3) 0..1.
+        trimap: float64 (H, W): 0 background, 1 person, else unknown.
+        epsilon: the weight that keeps the affine functions flat.
+
+    Returns:
+        float64 (H, W) 0..1, equal to the trimap where that is known.
+    """
+    unknown = (trimap > 0) & (trimap < 1)
+    pixels = np.arange(trimap.size).reshape(trimap.shape)
+    windows = sliding_window_view(pixels, (3, 3)).reshape(-1, 9)
+    windows = windows[unknown.ravel()[windows].any(axis=1)]
+    colours = image.reshape(-1, 3)[windows]
+    centred = colours - colours.mean(axis=1, keepdims=True)
+    covariance = np.einsum("wik,wil->wkl", centred, centred) / 9 + np.eye(3) * epsilon / 9
+    inverse = np.linalg.inv(covariance)
+    affinity = (1 + np.einsum("wik,wkl,wjl->wij", centred, inverse, centred, optimize=True)) / 9
+    rows = np.broadcast_to(windows[:, :, None], affinity.shape).ravel()
+    columns = np.broadcast_to(windows[:, None, :], affinity.shape).ravel()
+    entries = (np.eye(9) - affinity).ravel()
+    laplacian = sparse.csr_array((entries, (rows, columns)), shape=(trimap.size, trimap.size))
+    free, fixed = np.flatnonzero(unknown), np.flatnonzero(~unknown)
+    alpha = trimap.ravel().copy()
+    equations = laplacian[free]
+    alpha[free] = spsolve(equations[:, free].tocsc(), -equations[:, fixed] @ alpha[fixed])
+    return alpha.clip(0, 1).reshape(trimap.shape)
+
+
+def solve_band(image: np.ndarray, trimap: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """The alpha, float32 (H, W), that fits the image's matting Laplacian, the trimap, the prior."""
+    pymatting = load_pymatting()
+    known = trimap != 0.5
+    weight = np.where(known, _CERTAIN, _PRIOR).ravel()
+    laplacian = pymatting.cf_laplacian(image, epsilon=_FLATNESS, is_known=known)
+    system = (laplacian + sparse.diags(weight)).tocsc()
+    given = weight * np.where(known, trimap, prior).ravel()
+    with contextlib.redirect_stdout(io.StringIO()):  # that its preconditioner needs another try
+        alpha = pymatting.cg(system, given, M=pymatting.ichol(system))
+    return alpha.clip(0, 1).reshape(known.shape).astype(np.float32)
+
+
+@functools.cache
+def load_pymatting():
+    """pymatting, which compiles itself for most of a minute where it is first imported."""
+    folder = Path(importlib.util.find_spec("pymatting").origin).parent
+    if "NUMBA_CACHE_DIR" not in os.environ and not os.access(folder, os.W_OK):
+        os.environ["NUMBA_CACHE_DIR"] = _cache_folder()
+    if not any(Path(os.environ.get("NUMBA_CACHE_DIR", folder)).rglob("*.nbi")):
+        log.info("pymatting compiles itself: once, for about 40 seconds")
+    import pymatting
+
+    return pymatting
+
+
+def _cache_folder() -> str:
+    """The user's own folder for what numba compiles, or, where none can be made, a temporary one.
+
+    Numba looks for one by itself, and raises where it finds none.
+    """
+    try:
+        folder = Path.home() / ".cache" / "numba"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        pass
+    return _scratch().name
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    """Lasts as long as the process."""
+    return tempfile.TemporaryDirectory(prefix="numba")

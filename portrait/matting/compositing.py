@@ -1,0 +1,98 @@
+"""Persons before backgrounds: alpha F + (1 - alpha) B."""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from portrait.io.images import resize
+from portrait.matting import compositing
+from portrait.matting.foreground import multilevel
+
+Estimator = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From image and alpha to F and B: `foreground.multilevel` or `foreground.blur_fusion`."""
+
+
+def compose(
+    image: np.ndarray,
+    alpha: np.ndarray,
+    background: np.ndarray | Sequence[int],
+    linear: bool = False,
+    estimate: Estimator = multilevel,
+) -> np.ndarray:
+    """Sets the person of a photograph before another background, without a halo of the old one.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (H, W), 0..1, of the person.
+        background: uint8 RGB of any size, cut to the photograph's aspect, or a colour (R, G, B).
+        linear: mix in linear light.
+        estimate: finds the person's own colours at soft edges.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+    """
+    background = fill(background, image.shape[:2])
+    if linear:
+        image, background = compositing.to_linear(image), compositing.to_linear(background)
+    foreground, _ = estimate(image, alpha)
+    result = blend(foreground, background, alpha)
+    return compositing.to_srgb(result) if linear else result
+
+
+def blend(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """alpha F + (1 - alpha) B.
+
+    Args:
+        foreground: (H, W, 3), uint8 or float32.
+        background: of the same shape and type.
+        alpha: float32 (H, W), 0..1.
+
+    Returns:
+        As `foreground`; uint8 is rounded.
+    """
+    return cv2.blendLinear(foreground, background, alpha, 1 - alpha)
+
+
+def fill(background: np.ndarray | Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """A picture that covers `shape` = (H, W), its overhanging sides cut off; or a plain colour.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+    """
+    height, width = shape
+    background = np.asarray(background, np.uint8)
+    if background.ndim == 1:
+        return np.full((height, width, 3), background, np.uint8)
+    scale = max(height / background.shape[0], width / background.shape[1])
+    rows = max(height, round(background.shape[0] * scale))
+    columns = max(width, round(background.shape[1] * scale))
+    top, left = (rows - height) // 2, (columns - width) // 2
+    covering = resize(background, (rows, columns))
+    return np.ascontiguousarray(covering[top : top + height, left : left + width])
+
+
+_LEVELS = np.arange(256, dtype=np.float64) / 255
+_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(
+    np.float32
+)
+
+
+def _encoded() -> np.ndarray:
+    """sRGB levels of the linear values 0, 1/65535, ... 1."""
+    linear = np.arange(65536) / 65535
+    levels = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.rint(levels * 255).astype(np.uint8)
+
+
+_ENCODED = _encoded()
+
+
+def to_linear(picture: np.ndarray) -> np.ndarray:
+    """uint8 sRGB to float32 linear light, 0..1, of the same shape."""
+    return cv2.LUT(picture, _LINEAR)
+
+
+def to_srgb(picture: np.ndarray) -> np.ndarray:
+    """float32 linear light, clipped to 0..1, to uint8 sRGB of the same shape."""
+    return _ENCODED[np.rint(picture.clip(0, 1) * 65535).astype(np.uint16)]

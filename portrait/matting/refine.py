@@ -1,0 +1,116 @@
+"""Fits any network's alpha to its photograph, at the photograph's own size.
+
+`METHODS` take the image, uint8 RGB (H, W, 3), and the alpha, float32 (H, W) in 0..1, and return
+another such alpha. Nothing is trained.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from portrait.io.images import Window, resize
+from portrait.matting.closed_form import solve_band
+from portrait.matting.dense_crf import dense_crf
+from portrait.matting.guided_filter import guided_filter
+from portrait.matting.trimap import make_trimap
+
+_RADIUS = 0.012  # of the guided filter's windows, as a share of the longer side
+_EPS = 1e-4
+_SUBSAMPLE = 4  # at most: windows of a few pixels are left
+_BAND = 0.012  # width of the unknown band of the trimap, as a share of the longer side
+_CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
+_PULL = 0.15  # alphas this near to 0 or 1 become it
+
+
+def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Enlarges a coarse alpha along the edges of its photograph.
+
+    The fast guided filter (He and Sun, 1505.00996), only where the alpha is not 0 all around.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (h, w), 0..1, of the same aspect and not larger.
+
+    Returns:
+        float32 (H, W), 0..1.
+    """
+    shape = image.shape[:2]
+    result = np.zeros(shape, np.float32)
+    radius = max(2, round(_RADIUS * max(shape)))
+    box = _around(alpha, shape, 2 * radius)
+    if box is None:
+        return result
+    subsample = max(1, min(_SUBSAMPLE, radius // 2))
+    rough = resize(alpha, shape)[box.slices]
+    fine = guided_filter(image[box.slices], rough, radius, _EPS, subsample)
+    # What the network is sure of stays: the filter would leave a haze far from any edge.
+    fine = (fine - _PULL) / (1 - 2 * _PULL)
+    result[box.slices] = fine.clip(0, 1)
+    return result
+
+
+def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Finds the alpha in a band along the outline anew, by closed-form matting of pymatting.
+
+    Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", TPAMI 2008. Around
+    the people, on a picture of at most 900 pixels; the guided filter enlarges the result. In the
+    band the alpha given has a say, too: where person and background are alike in colour, matting by
+    itself leaks from one into the other.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (H, W), 0..1.
+
+    Returns:
+        float32 (H, W), 0..1.
+    """
+    band = _BAND * max(image.shape[:2])
+    box = _around(alpha, alpha.shape, round(3 * band))
+    if box is None:
+        return alpha
+    crop, rough = image[box.slices], alpha[box.slices]
+    scale = min(1.0, _CLOSED_FORM_SIDE / max(box.size))
+    size = (max(1, round(box.size[0] * scale)), max(1, round(box.size[1] * scale)))
+    prior = resize(rough, size)
+    trimap = make_trimap(prior, max(2, round(band * scale)))
+    if not (trimap == 0).any() or not (trimap == 1).any():
+        return alpha  # closed-form matting needs both to start from
+    solved = solve_band(resize(crop, size) / 255.0, trimap, prior)
+    result = np.zeros_like(alpha)
+    result[box.slices] = solved if scale == 1 else refine_guided(crop, solved)
+    return result
+
+
+def _around(alpha: np.ndarray, shape: tuple[int, int], margin: int) -> Window | None:
+    """The box of all that is not 0, in pixels of `shape`, with a margin; None where all is 0."""
+    box = cv2.boundingRect((alpha > 0.02).astype(np.uint8))
+    if not box[2]:
+        return None
+    down, right = shape[0] / alpha.shape[0], shape[1] / alpha.shape[1]
+    return Window(
+        max(0, int(box[0] * right) - margin),
+        max(0, int(box[1] * down) - margin),
+        min(shape[1], int((box[0] + box[2]) * right) + 1 + margin),
+        min(shape[0], int((box[1] + box[3]) * down) + 1 + margin),
+    )
+
+
+METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "guided": refine_guided,
+    "crf": dense_crf,
+    "closed_form": lambda image, alpha: refine_closed_form(image, refine_guided(image, alpha)),
+}
+
+
+def refined(
+    matte_fn: Callable[[np.ndarray], np.ndarray], method: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`matte_fn` with the step `method` after it.
+
+    Args:
+        matte_fn: from a photograph to its alpha.
+        method: a key of `METHODS`; another raises KeyError.
+    """
+    step = METHODS[method]
+    return lambda image: step(image, matte_fn(image))

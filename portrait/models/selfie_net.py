@@ -1,0 +1,152 @@
+"""SelfieNet: the network of MediaPipe's selfie segmentation, with a boundary head.
+
+Google publishes that as a `.tflite` file (Apache 2.0); the layers are those that the file holds.
+The encoder is MobileNetV3's (Howard et al., 1905.02244): inverted residuals, some with
+squeeze-and-excitation. Each level of the decoder weighs the encoder's channels by what both say of
+the whole picture. `selfie_start.py` fills it with the file's weights, and `widening.py` makes the
+big one of the small one.
+"""
+
+import keras
+
+from portrait.models.layers import BatchNormalization, normalize
+
+# Of each block: channels inside, kernel, stride, channels out, activation, and the channels to
+# which squeeze-and-excitation squeezes (0: it has none). The small one's are the file's.
+_FINE = ((16, 3, 2, 16, "relu", 8), (72, 3, 2, 24, "relu", 0), (88, 3, 1, 24, "relu", 0))
+BLOCKS = {
+    "small": (
+        *_FINE,
+        (96, 5, 2, 32, "hard_silu", 24),
+        (128, 5, 1, 32, "hard_silu", 32),
+        (128, 5, 1, 32, "hard_silu", 32),
+        (96, 5, 1, 32, "hard_silu", 24),
+        (96, 5, 1, 32, "hard_silu", 24),
+    ),
+    "big": (
+        *_FINE,
+        (192, 5, 2, 48, "hard_silu", 48),
+        (256, 5, 1, 48, "hard_silu", 64),
+        (256, 5, 1, 48, "hard_silu", 64),
+        (192, 5, 1, 48, "hard_silu", 48),
+        (192, 5, 1, 48, "hard_silu", 48),
+    ),
+}
+BLOCKS["deep"] = BLOCKS["big"]
+# Its stage at 1/32, the same numbers; what it says is added to what the blocks at 1/16 say.
+DEEP = ((288, 5, 2, 96, "hard_silu", 72), (384, 5, 1, 96, "hard_silu", 96))
+STEM = 16
+CONTEXT = 128
+# The file takes pixels in 0..1.
+MEAN = (0, 0, 0)
+STD = (255, 255, 255)
+
+layers = keras.layers
+
+
+def _norm(x, name: str, activation: str = "linear", gamma: str = "ones"):
+    x = BatchNormalization(
+        epsilon=1e-3, momentum=0.95, gamma_initializer=gamma, name=f"{name}_norm"
+    )(x)
+    return x if activation == "linear" else layers.Activation(activation)(x)
+
+
+def _conv(
+    x, channels: int, name: str, activation="linear", kernel: int = 1, stride: int = 1, gamma="ones"
+):
+    x = layers.Conv2D(
+        channels,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+    return _norm(x, name, activation, gamma)
+
+
+def _depthwise(x, kernel: int, name: str, activation: str, stride: int = 1):
+    x = layers.DepthwiseConv2D(kernel, strides=stride, padding="same", use_bias=False, name=name)(x)
+    return _norm(x, name, activation)
+
+
+def _whole(x):
+    """The mean of each channel over the picture, (N, 1, 1, C)."""
+    return layers.AveragePooling2D(x.shape[1:3])(x)
+
+
+def _excitation(x, squeezed: int, channels: int, name: str):
+    """A weight 0..1 for each channel, (N, 1, 1, channels), of the whole of `x`."""
+    x = layers.Conv2D(squeezed, 1, activation="relu", name=f"{name}_squeeze")(_whole(x))
+    return layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_excite")(x)
+
+
+def _block(x, name: str, inside: int, kernel: int, stride: int, out: int, activation, squeezed):
+    """An inverted residual, of a row of `BLOCKS`."""
+    y = _conv(x, inside, f"{name}_expand", activation)
+    y = _depthwise(y, kernel, f"{name}_depthwise", activation, stride)
+    if squeezed:
+        y = layers.Multiply()([y, _excitation(y, squeezed, inside, name)])
+    y = _conv(y, out, f"{name}_project")
+    return layers.Add()([x, y]) if stride == 1 and x.shape[-1] == out else y
+
+
+def _deep(x):
+    """What a stage at half of the size of `x` says, enlarged to it; before training, zeros."""
+    y = x
+    for number, block in enumerate(DEEP, start=1):
+        y = _block(y, f"deep{number}", *block)
+    y = _conv(y, x.shape[-1], "deep_narrow", gamma="zeros")
+    return layers.UpSampling2D(2, interpolation="bilinear")(y)
+
+
+def _level(x, skip, name: str):
+    """One level of the decoder: `x` at twice its size, with what the encoder saw there."""
+    channels = skip.shape[-1]
+    # The file enlarges first. A 1x1 convolution gives the same before it, of a quarter of the work.
+    x = layers.UpSampling2D(2, interpolation="bilinear")(_conv(x, channels, f"{name}_narrow"))
+    weights = _excitation(layers.Add()([skip, x]), channels, channels, name)
+    x = layers.Add()([layers.Multiply()([skip, weights]), x])
+    x = _conv(x, channels, f"{name}_mix", "relu")
+    return layers.Add()([x, _depthwise(x, 3, f"{name}_depthwise", "relu")])
+
+
+def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
+    """SelfieNet.
+
+    Args:
+        input_shape: (height, width), multiples of 32.
+        size: "small", MediaPipe's; "big", with more channels where its maps are smallest; or
+            "deep", the big one with a stage at half of their size.
+
+    Returns:
+        A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
+        0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
+    """
+    image = keras.Input((*input_shape, 3), name="image")
+    x = _conv(normalize(image, mean=MEAN, std=STD), STEM, "stem", "hard_silu", kernel=3, stride=2)
+    levels = [x]
+    for number, block in enumerate(BLOCKS[size], start=1):
+        y = _block(x, f"block{number}", *block)
+        if y.shape[1] == x.shape[1]:
+            levels.pop()  # of each resolution the decoder gets the last
+        levels.append(x := y)
+
+    x = levels.pop()
+    if size == "deep":
+        x = layers.Add()([x, _deep(x)])
+    weights = layers.Conv2D(CONTEXT, 1, activation="sigmoid", name="context_excite")(_whole(x))
+    x = layers.Multiply()([_conv(x, CONTEXT, "context", "relu"), weights])
+    for number in (3, 2, 1):
+        x = _level(x, levels.pop(), f"level{number}")
+
+    boundary = layers.Conv2D(1, 1, name="boundary_logits")(x)
+    boundary = layers.UpSampling2D(2, interpolation="bilinear")(boundary)
+    boundary = layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(boundary)
+    alpha = layers.Conv2DTranspose(
+        1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
+    )(x)
+    return keras.Model(
+        image, {"output": alpha, "boundary_attention": boundary}, name=f"selfie_net_{size}"
+    )

@@ -1,0 +1,111 @@
+"""Weights files: which one is meant, which network they are of, and loading them."""
+
+import csv
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+
+from portrait.errors import UserError, first_line
+from portrait.models.registry import SPECS
+
+SHIPPED = Path(__file__).resolve().parents[2] / "trained_models"
+"""The trained networks that the repository holds, one folder each."""
+CHECKPOINT_NAME = re.compile(r"(\d+)-(\d+\.\d+)\.weights\.h5")
+
+
+def shipped_weights(name: str) -> Path:
+    """The weights in `SHIPPED` of the network of this full name, which may not exist."""
+    return SHIPPED / name / f"{name}.weights.h5"
+
+
+def read_settings(folder: str | Path) -> dict:
+    """The `run.json` of a folder: the flags and facts of a training.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
+    path = Path(folder) / "run.json"
+    try:
+        settings = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    return settings
+
+
+def best_checkpoint(folder: str | Path) -> Path:
+    """The checkpoint of lowest validation loss in a run's folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    # The names have four digits of the loss, which several epochs may share.
+    exact = _losses(Path(folder) / "history.csv")
+    found = {
+        path: exact.get(int(match[1]), float(match[2]))
+        for path in Path(folder).glob("*.weights.h5")
+        if (match := CHECKPOINT_NAME.fullmatch(path.name))
+    }
+    if not found:
+        runs = sorted(path.parent for path in Path(folder).glob("*/run.json"))
+        advice = f": did you mean {runs[-1]}?" if runs else ""
+        raise UserError(f"there is no EPOCH-VALLOSS.weights.h5 in {folder}{advice}")
+    return min(sorted(found), key=found.get)
+
+
+def _losses(history: Path) -> dict[int, float]:
+    """The validation loss of each epoch; empty where the file is not there, or not a history."""
+    try:
+        with open(history, newline="") as file:
+            return {int(row["epoch"]): float(row["val_loss"]) for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}
+
+
+def weights_file(path: str | Path) -> Path:
+    """The weights that `--weight_dir` names.
+
+    They are a file, its newer name, the only weights of a folder, or a run's best checkpoint.
+
+    Raises:
+        UserError: a folder without checkpoints.
+    """
+    named = Path(path)
+    if named.is_dir():
+        files = list(named.glob("[!.]*.weights.h5"))
+        return files[0] if len(files) == 1 else best_checkpoint(named)
+    newer = named.with_name(named.name.removesuffix(".h5") + ".weights.h5")
+    return newer if not named.is_file() and newer.is_file() else named
+
+
+def network_of(weights: str | Path) -> dict[str, str]:
+    """Which network weights belong to: `model`, `model_size` and `input_shape`, as flags have them.
+
+    `run.json` beside the weights says it. Empty where there is none, or where it says nothing.
+    """
+    folder = Path(weights).resolve().parent
+    if not (folder / "run.json").is_file():
+        return {}
+    found = read_settings(folder).get("flags", {})
+    if found.get("model") not in SPECS:
+        return {}
+    return {key: found[key] for key in ("model", "model_size", "input_shape")}
+
+
+def load_weights(model, path: str | os.PathLike) -> None:
+    """Loads `.weights.h5` (or an older Keras's `.h5`) into `model`.
+
+    Raises:
+        UserError: no such file, not weights, or the weights of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # one for each layer of another network
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = first_line(error)[:200]
+        reason = reason.partition(" Example error message")[0]  # which would follow on other lines
+        raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error

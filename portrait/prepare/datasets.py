@@ -1,0 +1,217 @@
+"""Writes data sets anew: without bad pictures, with soft mattes, as upper-body crops."""
+
+import contextlib
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from portrait.data.pairs import DERIVED, Pair, read_pair
+from portrait.errors import UserError, warn_skipped
+from portrait.io.files import replacing
+from portrait.io.images import PictureError, write_png
+from portrait.prepare.soft_mattes import soft_matte
+from portrait.prepare.upper_body import find_crops
+
+_MARKER = "prepared.json"
+_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What becomes of a picture.
+
+    Attributes:
+        crops: upper-body crops to take of each picture in which somebody stands, in place of the
+            picture itself; 0 keeps whole pictures.
+        soft: whether binary mattes are made soft.
+        seed: of the crops.
+    """
+
+    crops: int = 0
+    soft: bool = False
+    seed: int = 0
+
+
+def prepare(
+    pairs: Sequence[Pair], output: Path, preparation: Preparation, workers: int = 2
+) -> list[Path]:
+    """Writes pairs as `output/SET/training/NAME.*` with `NAME_matte.png`, the layout of PFCN+.
+
+    Crops are called `NAME@1`, `NAME@2`, ...; `pairs.split` keeps them on the side of NAME, so that
+    no crop trains whose picture validates. Whole photographs are copied byte for byte. What depends
+    on chance depends on the seed and the pair's name only. Pictures that are there already are
+    passed over: a run that was stopped can be repeated.
+
+    Args:
+        pairs: what to write. Blank pictures are copied whole.
+        output: a new folder, or that of an earlier run of the same preparation of the same pairs.
+        preparation: what becomes of them.
+        workers: number of processes.
+
+    Returns:
+        The photographs that are now in `output`, in the order of `pairs`.
+
+    Raises:
+        UserError: two pairs have one name, `output` holds something else or cannot be written, or
+            no picture could be used.
+    """
+    claim(output, pairs, asdict(preparation))
+    write = functools.partial(_write, output=output, preparation=preparation)
+    bar = functools.partial(
+        tqdm, desc="preparing", total=len(pairs), unit=" pictures", disable=None
+    )
+    done = (
+        list(bar(map(write, pairs))) if workers == 1 else _in_processes(write, pairs, workers, bar)
+    )
+    warn_skipped([each for each in done if isinstance(each, str)], "{count} left out: {names}")
+    written = [path for each in done if isinstance(each, list) for path in each]
+    if not written:
+        release(output)
+        advice = "; crops need people seen from head to foot" if preparation.crops else ""
+        raise UserError(f"no picture could be prepared{advice}")
+    return written
+
+
+def _in_processes(write: Callable, pairs: Sequence[Pair], workers: int, bar: Callable) -> list:
+    """`list(bar(map(write, pairs)))` in several processes."""
+    # Not forked: a process that has run TensorFlow or OpenCV has threads, which would be lost.
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
+        try:
+            return list(bar(pool.map(write, pairs, chunksize=4)))
+        except BrokenProcessPool as error:
+            raise UserError("a worker process was killed; give fewer --workers") from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def read_exclusions(path: str | os.PathLike) -> set[str]:
+    """Names of pairs ("selfies/00012"), one a line; what follows a # is a comment.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    return {name for line in lines if (name := line.split("#")[0].strip())}
+
+
+def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
+    """Marks `output` as the folder of what `settings` make of pairs.
+
+    Raises:
+        UserError: two pairs have one name, or the folder holds something else or cannot be written.
+    """
+    doubled = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
+    if doubled:
+        raise UserError(f"two pictures are called {doubled[0]}: prepare their folders one by one")
+    names = _digest("\n".join(pair.name for pair in pairs)).hex()
+    recipe = {**settings, "pictures": len(pairs), "names": names}
+    marker = output / _MARKER
+    try:
+        occupied = output.is_dir() and any(output.iterdir())
+        found = json.loads(marker.read_text()) if occupied else recipe
+    except (OSError, ValueError):
+        found = None
+    if found != recipe:
+        raise UserError(f"{output} holds other data: give a new folder as --output")
+    with replacing(marker) as path:
+        path.write_text(json.dumps(recipe, indent=1))
+
+
+def release(output: Path) -> None:
+    """Takes back what `claim` wrote, where nothing followed."""
+    (output / _MARKER).unlink()
+    with contextlib.suppress(OSError):  # it holds empty folders
+        output.rmdir()
+
+
+def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | str | None:
+    """Writes what becomes of a pair.
+
+    Returns:
+        The photographs, the reason why it cannot be used, or None where nothing can be cropped.
+    """
+    set_name, _, stem = pair.name.rpartition("/")
+    if pair.matte is None and not set_name.startswith("Blank"):
+        set_name = f"Blank_{set_name}"  # a link to the folder was called so
+    folder = output / set_name / "training"
+    try:
+        image, matte = read_pair(pair)
+    except PictureError as error:
+        return str(error)
+    if pair.matte is None or not preparation.crops:
+        if pair.matte:  # first: a photograph without it would be left out of a training
+            _write_matte(folder / f"{stem}_matte.png", image, matte, preparation.soft)
+        return [_copy(pair.image, folder / (stem + pair.image.suffix))]
+    random = np.random.default_rng(seed_of(preparation.seed, pair.name))
+    written = []
+    for number, crop in enumerate(find_crops(matte, preparation.crops, random), 1):
+        base = f"{stem}{DERIVED}{number}"
+        photo, part = crop.of(image), crop.of(matte)
+        _write_matte(folder / f"{base}_matte.png", photo, part, preparation.soft)
+        written.append(write_jpeg(folder / f"{base}.jpg", photo))
+    return written or None
+
+
+def _write_matte(path: Path, image: np.ndarray, matte: np.ndarray, soft: bool) -> None:
+    if not path.exists():
+        write_png(path, soft_matte(image, matte) if soft else np.ascontiguousarray(matte))
+
+
+def _copy(source: Path, path: Path) -> Path:
+    if not path.exists():
+        with replacing(path) as temporary:
+            shutil.copyfile(source, temporary)
+    return path
+
+
+def write_jpeg(path: Path, image: np.ndarray) -> Path:
+    """Writes an image, uint8 (H, W, 3), unless the file is there."""
+    if not path.exists():
+        with replacing(path) as temporary:
+            Image.fromarray(image).save(temporary, format="JPEG", quality=_JPEG_QUALITY)
+    return path
+
+
+def seed_of(seed: int, name: str) -> list[int]:
+    """The seed of what happens to the pair `name`."""
+    return [seed, int.from_bytes(_digest(name), "big")]
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8]
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when the parent is killed; else it would wait for work for ever."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

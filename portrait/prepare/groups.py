@@ -1,0 +1,200 @@
+"""Pictures of several people, composed of pictures of one each.
+
+Most portraits show one person; a network that has seen no others takes of a group only one. Copies
+of people in other pictures teach as well as new pictures do (Ghiasi et al., 2012.07177).
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from portrait.data.backgrounds import random_light, random_scenery
+from portrait.data.pairs import DERIVED, Pair, origin, place, read_pair
+from portrait.errors import UserError, warn_skipped
+from portrait.io.images import PictureError, write_png
+from portrait.matting.foreground import person_colours
+from portrait.prepare.datasets import claim, release, seed_of, write_jpeg
+
+HEIGHT = 320  # pixels of the pictures that are made
+_ASPECT = (0.75, 1.5)  # width by height
+LARGEST = (HEIGHT, round(HEIGHT * _ASPECT[1]))
+_THREE = 0.3  # the share of groups of three; the others are two
+_TALLEST = (0.5, 0.95)  # of the people, as a share of the picture's height
+_OTHERS = (0.75, 1.05)  # heights of people as a share of it
+_FEET = (0.0, 0.12)  # how far above the lower edge somebody stands who is seen to the feet
+_SIDEWAYS = 0.06  # standard deviation of a place, as a share of the picture's width
+_ENLARGED = 1.5  # more would be little but blur
+_TOUCH = 0.02  # of the picture's height: so long a contact with its edge is a cut
+_MARGIN = 4  # pixels about a mask in which its soft edge lies
+
+
+class _Figure(NamedTuple):
+    """A person without a background: colours 0..255 and alpha 0..1, float32, and where cut."""
+
+    colours: np.ndarray
+    alpha: np.ndarray
+    cut_below: bool
+    cut_left: bool
+    cut_right: bool
+
+
+def write(
+    pairs: Sequence[Pair], backgrounds: Sequence[np.ndarray], output: Path, count: int, seed: int
+) -> list[Path]:
+    """Writes groups as `output/SET/training/NAME@g.jpg` with `NAME@g_matte.png`.
+
+    A group is called after the pair of its hindmost person, the others are that pair's next in the
+    order in which `pairs.split` divides. So they are on one side of it: at its border two or three
+    groups that train show somebody who validates.
+
+    Args:
+        pairs: pictures of people, each person in them once. Several pairs may be of one picture.
+        backgrounds: uint8 (h, w, 3), without people.
+        output: a new folder, or that of an earlier, stopped run with the same arguments.
+        count: how many to make.
+        seed: of everything that is drawn.
+
+    Returns:
+        The pictures that are now in `output`; less than `count` where not as many could be made.
+
+    Raises:
+        UserError: fewer than three pictures, two of one name, none fit to be composed, or `output`
+            holds something else or cannot be written.
+    """
+    people = sorted(
+        (pair for pair in pairs if pair.matte), key=lambda pair: (place(pair), pair.name)
+    )
+    if len({origin(pair) for pair in people}) < 3:
+        raise UserError("groups need pictures of at least three people")
+    scenery = hashlib.sha256()
+    for background in backgrounds:
+        scenery.update(np.ascontiguousarray(background))
+    claim(output, pairs, {"groups": count, "seed": seed, "backgrounds": scenery.hexdigest()})
+    written, unreadable = [], []
+    order = np.random.default_rng(seed).permutation(len(people))
+    with tqdm(total=count, desc="composing", unit=" pictures", disable=None) as bar:
+        for first in order:
+            set_name, _, stem = people[first].name.rpartition("/")
+            path = output / set_name / "training" / f"{stem}{DERIVED}g.jpg"
+            if not path.exists():
+                random = np.random.default_rng(seed_of(seed, people[first].name))
+                size = 3 if random.random() < _THREE else 2
+                try:
+                    chosen = [read_pair(pair) for pair in _next_ones(people, first, size)]
+                except PictureError as error:
+                    unreadable.append(str(error))
+                    continue
+                behind = backgrounds[random.integers(len(backgrounds))]
+                group = compose(chosen, behind, random)
+                if group is None:
+                    continue
+                # First: a photograph without it would be left out of a training.
+                write_png(path.with_name(f"{path.stem}_matte.png"), group[1])
+                write_jpeg(path, group[0])
+            written.append(path)
+            bar.update()
+            if len(written) == count:
+                break
+    warn_skipped(list(dict.fromkeys(unreadable)), "{count} left out: {names}")
+    if not written:
+        release(output)
+        raise UserError("no group could be composed: everybody is cut at the top or at both sides")
+    return written
+
+
+def _next_ones(people: Sequence[Pair], first: int, count: int) -> Iterator[Pair]:
+    """The pair at `first` and those that follow, `count` in all, each of another picture."""
+    seen = set()
+    for index in range(first, first + len(people)):
+        pair = people[index % len(people)]
+        if origin(pair) not in seen:
+            seen.add(origin(pair))
+            yield pair
+            if len(seen) == count:
+                return
+
+
+def compose(
+    people: Sequence[tuple[np.ndarray, np.ndarray]],
+    background: np.ndarray,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Puts people beside and before each other in front of a photograph.
+
+    Nobody floats, and nobody is cut in the open: who is cut at the lower edge of the picture stands
+    at the new one's, and so at the sides.
+
+    Args:
+        people: uint8 pictures (H, W, 3) with mattes (H, W), 255 = person, the hindmost first.
+        background: uint8 (h, w, 3) of any size, without people.
+        random: draws sizes, places, light and the part of the background.
+
+    Returns:
+        The picture (h, w, 3), `HEIGHT` high, and the matte (h, w) of all, uint8; None where a matte
+        is empty, or somebody is cut at the top or at both sides, so that there is no place for one.
+    """
+    width = round(HEIGHT * random.uniform(*_ASPECT))
+    picture = random_scenery(background, HEIGHT, width, random)
+    matte = np.zeros((HEIGHT, width), np.float32)
+    tallest = HEIGHT * random.uniform(*_TALLEST)
+    places = random.permutation(np.arange(len(people)) + 0.5) / len(people)
+    for (image, alpha), middle in zip(people, places, strict=True):
+        figure = _cut_out(image, alpha, tallest * random.uniform(*_OTHERS))
+        if figure is None:
+            return None
+        rows, columns = figure.alpha.shape
+        middle = np.clip(middle + random.normal(0, _SIDEWAYS), 0, 1)
+        left = round(float(middle * width - columns / 2))
+        if figure.cut_left:
+            left = 0
+        elif figure.cut_right:
+            left = width - columns
+        above = 0 if figure.cut_below else round(random.uniform(*_FEET) * HEIGHT)
+        colours = (figure.colours * random_light(random)).clip(0, 255)
+        _paste(picture, matte, colours, figure.alpha, HEIGHT - above - rows, left)
+    return picture, np.rint(matte * 255).astype(np.uint8)
+
+
+def _cut_out(image: np.ndarray, matte: np.ndarray, height: float) -> _Figure | None:
+    """The person, at most `height` high; None where `compose` has no place for them."""
+    inside = matte > 127
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    edges = (inside[:2].T, inside[-2:].T, inside[:, :2], inside[:, -2:])
+    cut = [edge.any(1).sum() > _TOUCH * matte.shape[0] for edge in edges]
+    cut_above, cut_below, cut_left, cut_right = map(bool, cut)
+    if not len(rows) or cut_above or (cut_left and cut_right):
+        return None
+    box = np.s_[
+        max(rows[0] - _MARGIN, 0) : rows[-1] + 1 + _MARGIN,
+        max(columns[0] - _MARGIN, 0) : columns[-1] + 1 + _MARGIN,
+    ]
+    alpha = matte[box]
+    scale = min(height / alpha.shape[0], _ENLARGED)
+    size = [max(1, round(side * scale)) for side in alpha.shape[::-1]]
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    colours = cv2.resize(person_colours(image, matte)[box], size, interpolation=how)
+    alpha = cv2.resize(alpha, size, interpolation=how) / np.float32(255)
+    return _Figure(colours.astype(np.float32), alpha, cut_below, cut_left, cut_right)
+
+
+def _paste(
+    picture: np.ndarray,
+    matte: np.ndarray,
+    colours: np.ndarray,
+    alpha: np.ndarray,
+    top: int,
+    left: int,
+) -> None:
+    """Puts a figure into `picture` and into the `matte` of all, at (top, left)."""
+    rows = slice(max(top, 0), min(top + alpha.shape[0], picture.shape[0]))
+    columns = slice(max(left, 0), min(left + alpha.shape[1], picture.shape[1]))
+    part = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    share = alpha[part][..., np.newaxis]
+    mixed = share * colours[part] + (1 - share) * picture[rows, columns]
+    picture[rows, columns] = np.rint(mixed).astype(np.uint8)
+    matte[rows, columns] = 1 - (1 - share[..., 0]) * (1 - matte[rows, columns])

@@ -1,0 +1,123 @@
+"""The photographs that the transform network learns on, as batches of random crops."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from portrait.errors import UserError
+from portrait.io.images import PictureError, read_image, resize
+from portrait.io.photos import photographs_in
+from portrait.util import evenly
+
+log = logging.getLogger(__name__)
+
+_ZOOM = 2.0
+_TRIES = 20
+_PLAIN = 3.0  # levels: standard deviation of a crop with nothing in it
+
+
+def find_photos(folders: Sequence[str]) -> list[Path]:
+    """The pictures in some folders, or in their `training`, without the mattes of portraits.
+
+    Raises:
+        UserError: a folder is missing or has no pictures.
+    """
+    parts = [Path(folder) / "training" for folder in folders]
+    chosen = [part if part.is_dir() else part.parent for part in parts]
+    return [photo for folder in chosen for photo in photographs_in(folder)]
+
+
+def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
+    """`count` photographs spread evenly over all for validation, and the rest.
+
+    Returns:
+        The rest, and those held out; of too few photographs all are both.
+    """
+    if len(photos) < 2 * count:
+        log.warning("of so few photographs (%d) those that validate train, too", len(photos))
+        return list(photos), list(photos)[:count]
+    chosen = evenly(photos, count)
+    return [photo for photo in photos if photo not in chosen], chosen
+
+
+def centre_crop(photo: np.ndarray, size: int) -> np.ndarray:
+    """The middle of a photograph, of which nothing is lost on its shorter side: (size, size, 3)."""
+    return _crop(photo, size, 1.0, 0.5, 0.5)
+
+
+class PhotoCrops(keras.utils.PyDataset):
+    """Batches of crops for `fit`: {"image": (N, size, size, 3) 0..255, "mix": (N, styles)}.
+
+    The styles take turns. What a batch holds depends on nothing but the seed, the epoch and its
+    number, so that a training that is resumed goes on with what it would have seen.
+
+    Args:
+        photos: files; those that cannot be read are passed over.
+        size: height and width of the crops.
+        batch_size: crops in a batch.
+        steps: batches in an epoch.
+        styles: how many there are.
+        seed: at least 0.
+
+    Attributes:
+        epoch: the epoch whose batches are given, from 0; to be set by the training.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Path],
+        size: int,
+        batch_size: int,
+        steps: int,
+        styles: int,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.photos = list(photos)
+        self.size = size
+        self.batch_size = batch_size
+        self.steps = steps
+        self.styles = styles
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        images = [self._random_crop(rng) for _ in range(self.batch_size)]
+        turns = (index * self.batch_size + np.arange(self.batch_size)) % self.styles
+        return (batch(images, np.eye(self.styles)[turns]),)
+
+    def _random_crop(self, rng: np.random.Generator) -> np.ndarray:
+        for _ in range(_TRIES):
+            try:
+                photo = read_image(self.photos[rng.integers(len(self.photos))])
+            except PictureError:
+                continue
+            crop = _crop(photo, self.size, rng.uniform(1, _ZOOM), *rng.random(2))
+            # Instance normalisation divides by the standard deviation, and where that is 0 its
+            # gradient is some hundreds, in each of 15 layers: more than a float can hold.
+            if crop.std() < _PLAIN:
+                continue
+            return crop[:, ::-1] if rng.random() < 0.5 else crop
+        raise UserError(f"of {_TRIES} photographs none could be read, or all were of one colour")
+
+
+def batch(images: Sequence[np.ndarray], mix: np.ndarray) -> dict[str, np.ndarray]:
+    """Pictures (H, W, 3) and their mixes of styles (N, styles), as the network takes them."""
+    return {"image": np.stack(images).astype(np.float32), "mix": np.asarray(mix, np.float32)}
+
+
+def _crop(photo: np.ndarray, size: int, zoom: float, down: float, right: float) -> np.ndarray:
+    """A square of `size` from a photograph whose shorter side is `size` x `zoom`."""
+    height, width = photo.shape[:2]
+    scale = size * zoom / min(height, width)
+    photo = resize(photo, (max(size, round(height * scale)), max(size, round(width * scale))))
+    top = int(down * (photo.shape[0] - size))
+    left = int(right * (photo.shape[1] - size))
+    return photo[top : top + size, left : left + size]

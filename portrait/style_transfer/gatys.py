@@ -1,0 +1,275 @@
+"""Gatys' style transfer: changes a picture's pixels until VGG16 sees photograph and painting in it.
+
+"A Neural Algorithm of Artistic Style" (Gatys, Ecker, Bethge, 1508.06576), as "Portrait Segmentation
+and Background Stylization" (Zhang et al.) writes it for VGG16. With the activations F of layer l as
+a matrix of N filters by M positions, P those of the photograph and A the painting's correlations:
+
+    (1) content   = 1/2 sum (F - P)^2                    of `CONTENT_LAYER`
+    (2) G         = F F^T
+    (3) E_l       = 1 / (4 N^2 M^2) sum (G - A)^2
+    (4) style     = sum w_l E_l                           of `STYLE_LAYERS`, w_l = 1/5
+    (5) total     = alpha content + beta style
+
+in a VGG16 whose weights are scaled so that the mean activation of every filter is 1.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import scipy.optimize
+from tqdm import tqdm
+
+from portrait.errors import UserError
+from portrait.io.images import TooSmallError
+from portrait.models import vgg16
+from portrait.style_transfer.colour import as_grey, match_brightness, match_colours, with_colours_of
+from portrait.style_transfer.vgg import extractor
+
+CONTENT_LAYER = "block5_conv2"
+STYLE_LAYERS = tuple(f"block{number}_conv1" for number in range(1, 6))
+
+# A filter that the pictures hardly excite would be scaled up so far that it outweighs the others.
+_LEAST_MEAN = 0.1  # of the mean over the layer's filters
+_LEAST_SIZE = 16  # pixels: VGG16 halves a picture four times before its last block
+_HISTORY = 20  # pairs of steps and gradients that L-BFGS remembers
+
+Watcher = Callable[[int, dict[str, float], np.ndarray], None]
+"""Called after each iteration with its number, the terms of the loss, and the picture so far."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a picture is painted.
+
+    Attributes:
+        content_weight: alpha of formula (5).
+        style_weight: beta for each pixel of the picture: (1) is a sum over the picture and (4) a
+            mean, so that a constant beta would paint large pictures less.
+        iterations: the most steps of the optimizer.
+        optimizer: "lbfgs" (with 0..255 as bounds) or "adam".
+        lr: Adam's learning rate, in levels of 0..255.
+        start: "content" begins with the photograph, "noise" with white noise.
+        colours: "painting"; or the photograph's, by painting the brightness only ("luminance") or
+            by giving the painting its colours first ("histogram").
+        seed: of the noise.
+    """
+
+    content_weight: float = 1.0
+    style_weight: float = 100.0
+    iterations: int = 200
+    optimizer: str = "lbfgs"
+    lr: float = 5.0
+    start: str = "content"
+    colours: str = "painting"
+    seed: int = 0
+
+
+def normalize_weights(
+    weights: Mapping[str, np.ndarray], pictures: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """VGG16's weights, scaled so that each filter's mean activation over `pictures` is 1.
+
+    ReLU and pooling pass a filter's scale on, so that scaling a filter down and the weights that
+    read it up changes nothing else. Filters with less than a tenth of their layer's mean count as
+    if they had that much.
+
+    Args:
+        weights: as `vgg16.conv_weights` gives them.
+        pictures: RGB (H, W, 3) in 0..255, of any sizes. With the photograph and the painting
+            themselves no filter can dominate, as those do that other pictures do not excite.
+    """
+    model = extractor(vgg16.LAYERS, weights)
+    sums = dict.fromkeys(vgg16.LAYERS, 0.0)
+    positions = dict.fromkeys(vgg16.LAYERS, 0)
+    for picture in pictures:
+        for layer, activations in model(np.float32(picture)[None]).items():
+            flat = keras.ops.convert_to_numpy(activations).reshape(-1, activations.shape[-1])
+            sums[layer] = sums[layer] + flat.sum(0, dtype=np.float64)
+            positions[layer] += len(flat)
+    scaled, before = {}, np.ones(3)
+    for layer in vgg16.LAYERS:
+        mean = sums[layer] / positions[layer]
+        mean = np.maximum(mean, _LEAST_MEAN * mean.mean())
+        kernel = weights[f"{layer}/kernel"] * before[:, None] / mean
+        scaled[f"{layer}/kernel"] = kernel.astype(np.float32)
+        scaled[f"{layer}/bias"] = (weights[f"{layer}/bias"] / mean).astype(np.float32)
+        before = mean
+    return scaled
+
+
+class GatysLoss:
+    """Formulas (1) to (5) for one photograph and one painting.
+
+    Args:
+        photo: float or uint8 RGB (H, W, 3), 0..255.
+        painting: the same, of any size: its correlations count as if it were as large.
+        weights: of VGG16, normalised.
+        content_weight: alpha.
+        style_weight: beta.
+
+    Raises:
+        UserError: Keras does not run on TensorFlow, which takes the gradients.
+    """
+
+    def __init__(
+        self,
+        photo: np.ndarray,
+        painting: np.ndarray,
+        weights: Mapping[str, np.ndarray],
+        content_weight: float,
+        style_weight: float,
+    ):
+        if keras.backend.backend() != "tensorflow":
+            raise UserError("--method=gatys needs Keras on TensorFlow: KERAS_BACKEND=tensorflow")
+        import tensorflow as tf
+
+        self._model = extractor((*STYLE_LAYERS, CONTENT_LAYER), weights)
+        self._factors = {"content": content_weight, "style": style_weight}
+        self._content = self._model(np.float32(photo)[None])[CONTENT_LAYER]
+        self._styles = {
+            layer: _correlations(activations) / _positions(activations)
+            for layer, activations in self._model(np.float32(painting)[None]).items()
+            if layer in STYLE_LAYERS
+        }
+
+        @tf.function
+        def evaluate(image):
+            with tf.GradientTape() as tape:
+                tape.watch(image)
+                terms = self._terms(image)
+                total = sum(self._factors[name] * term for name, term in terms.items())
+            return total, terms, tape.gradient(total, image)
+
+        self._evaluate = evaluate
+        self._tensor = tf.constant
+
+    def _terms(self, image) -> dict:
+        seen = self._model(image[None])
+        content = keras.ops.sum(keras.ops.square(seen[CONTENT_LAYER] - self._content)) / 2
+        style = 0.0
+        for layer, correlations in self._styles.items():
+            filters, positions = seen[layer].shape[-1], _positions(seen[layer])
+            difference = _correlations(seen[layer]) / positions - correlations
+            error = keras.ops.sum(keras.ops.square(difference)) / (4 * filters**2)
+            style += error / len(self._styles)
+        return {"content": content, "style": style}
+
+    def __call__(self, image: np.ndarray) -> tuple[float, dict[str, float], np.ndarray]:
+        """Of a picture (H, W, 3) in 0..255: the total, its terms unweighted, the gradient."""
+        total, terms, gradient = self._evaluate(self._tensor(image, "float32"))
+        return float(total), {n: float(term) for n, term in terms.items()}, gradient.numpy()
+
+
+def paint(
+    photo: np.ndarray,
+    painting: np.ndarray,
+    weights: Mapping[str, np.ndarray],
+    settings: Settings,
+    watcher: Watcher = lambda iteration, terms, picture: None,
+) -> np.ndarray:
+    """Paints a photograph, with a progress bar.
+
+    Args:
+        photo: uint8 RGB (H, W, 3), of the size wanted.
+        painting: uint8 RGB (h, w, 3), whose size decides how large the strokes become.
+        weights: of VGG16, as `vgg16.conv_weights` gives them; they are normalised over the two.
+        settings: see there.
+        watcher: told of every iteration.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        TooSmallError: a side of the photograph has less than 16 pixels.
+    """
+    if min(photo.shape[:2]) < _LEAST_SIZE:
+        raise TooSmallError(photo, _LEAST_SIZE)
+    target, style = np.float32(photo), np.float32(painting)
+    if settings.colours == "luminance":
+        target = as_grey(photo)
+        style = match_brightness(as_grey(painting), target)
+    elif settings.colours == "histogram":
+        style = match_colours(painting, photo)
+    weights = normalize_weights(weights, (target, style))
+    beta = settings.style_weight * photo.shape[0] * photo.shape[1]
+    loss = GatysLoss(target, style, weights, settings.content_weight, beta)
+
+    def finish(image: np.ndarray) -> np.ndarray:
+        if settings.colours == "luminance":
+            image = with_colours_of(image, photo)
+        return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
+
+    with tqdm(total=settings.iterations, desc="painting", unit=" steps", disable=None) as bar:
+
+        def after_step(iteration: int, terms: dict[str, float], image: np.ndarray) -> None:
+            bar.update()
+            bar.set_postfix({name: f"{term:.3g}" for name, term in terms.items()}, refresh=False)
+            watcher(iteration, terms, finish(image))
+
+        start = target
+        if settings.start == "noise":
+            start = np.random.default_rng(settings.seed).uniform(0, 255, target.shape)
+        minimize = _minimize_adam if settings.optimizer == "adam" else _minimize_lbfgs
+        return finish(minimize(loss, start, settings, after_step))
+
+
+def _minimize_lbfgs(
+    loss: GatysLoss, start: np.ndarray, settings: Settings, after_step: Watcher
+) -> np.ndarray:
+    latest: dict[str, float] = {}
+    done = 0
+
+    def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        total, terms, gradient = loss(flat.reshape(start.shape))
+        latest.update(terms)
+        return total, gradient.ravel().astype(np.float64)
+
+    def callback(flat: np.ndarray) -> None:
+        nonlocal done
+        done += 1
+        after_step(done, latest, flat.reshape(start.shape))
+
+    result = scipy.optimize.minimize(
+        evaluate,
+        start.ravel().astype(np.float64),
+        method="L-BFGS-B",
+        jac=True,
+        bounds=scipy.optimize.Bounds(0, 255),
+        callback=callback,
+        options={
+            "maxiter": settings.iterations,
+            "maxfun": 2 * settings.iterations + 20,
+            "maxcor": _HISTORY,
+            "ftol": 0,
+            "gtol": 0,
+        },
+    )
+    return result.x.reshape(start.shape)
+
+
+def _minimize_adam(
+    loss: GatysLoss, start: np.ndarray, settings: Settings, after_step: Watcher
+) -> np.ndarray:
+    """Adam, its learning rate falling to zero along a cosine."""
+    rate = keras.optimizers.schedules.CosineDecay(settings.lr, settings.iterations)
+    optimizer = keras.optimizers.Adam(rate)
+    image = keras.Variable(start, dtype="float32")
+    for step in range(1, settings.iterations + 1):
+        _, terms, gradient = loss(image.numpy())
+        optimizer.apply([gradient], [image])
+        image.assign(keras.ops.clip(image, 0, 255))
+        after_step(step, terms, image.numpy())
+    return image.numpy()
+
+
+def _correlations(activations):
+    """Formula (2): activations (1, H, W, N) to (N, N)."""
+    flat = keras.ops.reshape(activations, (-1, activations.shape[-1]))
+    return keras.ops.matmul(keras.ops.transpose(flat), flat)
+
+
+def _positions(activations):
+    shape = keras.ops.shape(activations)
+    return keras.ops.cast(shape[1] * shape[2], "float32")

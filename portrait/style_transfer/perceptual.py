@@ -1,0 +1,127 @@
+"""The losses that the transform network is trained with.
+
+After "Perceptual Losses for Real-Time Style Transfer" (Johnson et al., 1603.08155): a painted
+picture shall have the photograph's activations deep in VGG16, and the painting's correlations of
+activations at several depths. Here each term is relative to its target, which makes it 0 where the
+target is met and 1 for a picture without activations; the same weights then suit every painting,
+whereas the squared differences of the paper vary a hundredfold between paintings.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from portrait.io.images import resize
+from portrait.style_transfer.vgg import extractor
+
+CONTENT_LAYER = "block3_conv3"
+STYLE_LAYERS = ("block1_conv2", "block2_conv2", "block3_conv3", "block4_conv1")
+TERMS = ("content", "style", "variation")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each term counts; see the module's text for their scale."""
+
+    content: float
+    style: float
+    variation: float
+
+
+def gram(activations):
+    """Correlations of a layer's channels, averaged over the picture: F^T F / (H W).
+
+    Args:
+        activations: (N, H, W, C).
+
+    Returns:
+        (N, C, C).
+    """
+    shape = keras.ops.shape(activations)
+    flat = keras.ops.reshape(activations, (shape[0], shape[1] * shape[2], shape[3]))
+    products = keras.ops.matmul(keras.ops.transpose(flat, (0, 2, 1)), flat)
+    return products / keras.ops.cast(shape[1] * shape[2], products.dtype)
+
+
+def relative_error(values, targets):
+    """|values - targets|^2 / |targets|^2 of each item of a batch.
+
+    Args:
+        values, targets: (N, ...).
+
+    Returns:
+        (N,).
+    """
+    axes = tuple(range(1, len(values.shape)))
+    difference = keras.ops.sum(keras.ops.square(values - targets), axes)
+    return difference / (keras.ops.sum(keras.ops.square(targets), axes) + 1e-6)
+
+
+def total_variation(images):
+    """Mean squared difference of neighbours, of pictures (N, H, W, 3) in 0..255 taken as 0..1.
+
+    Returns:
+        (N,).
+    """
+    images = images / 255.0
+    down = keras.ops.square(images[:, 1:] - images[:, :-1])
+    right = keras.ops.square(images[:, :, 1:] - images[:, :, :-1])
+    return keras.ops.mean(down, (1, 2, 3)) + keras.ops.mean(right, (1, 2, 3))
+
+
+def fit_painting(painting: np.ndarray, size: int) -> np.ndarray:
+    """A painting with its longer side `size` pixels: what decides how large the strokes become."""
+    height, width = painting.shape[:2]
+    scale = size / max(height, width)
+    return resize(painting, (max(16, round(height * scale)), max(16, round(width * scale))))
+
+
+class PerceptualLoss:
+    """Content, style and total variation of painted pictures.
+
+    Args:
+        paintings: uint8 RGB (H, W, 3), one a style, as `fit_painting` makes them.
+        vgg_weights: as `vgg16.conv_weights` gives them.
+        weights: of the terms.
+    """
+
+    def __init__(
+        self,
+        paintings: Sequence[np.ndarray],
+        vgg_weights: Mapping[str, np.ndarray],
+        weights: Weights,
+    ):
+        self.weights = weights
+        self._all = extractor({*STYLE_LAYERS, CONTENT_LAYER}, vgg_weights)
+        # Of a photograph no more is computed than is needed.
+        self._content = keras.Model(self._all.input, self._all.output[CONTENT_LAYER])
+        seen = [self._all(np.float32(painting)[None]) for painting in paintings]
+        # Of each layer the targets of all styles, (styles, C, C).
+        self._grams = {
+            layer: np.concatenate(
+                [keras.ops.convert_to_numpy(gram(activations[layer])) for activations in seen]
+            )
+            for layer in STYLE_LAYERS
+        }
+
+    def __call__(self, photos, painted, mix) -> dict:
+        """The weighted terms, each a mean over the batch.
+
+        Args:
+            photos, painted: (N, H, W, 3) in 0..255.
+            mix: the share of each style (N, styles).
+        """
+        seen = self._all(painted)
+        style = sum(
+            relative_error(gram(seen[layer]), keras.ops.tensordot(mix, targets, 1))
+            for layer, targets in self._grams.items()
+        ) / len(self._grams)
+        target, content = self._content(photos), seen[CONTENT_LAYER]
+        terms = (
+            self.weights.content * relative_error(content, target),
+            self.weights.style * style,
+            self.weights.variation * total_variation(painted),
+        )
+        return {n: keras.ops.mean(term) for n, term in zip(TERMS, terms, strict=True)}

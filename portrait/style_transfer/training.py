@@ -1,0 +1,171 @@
+"""Trains the transform network on photographs, in a run's folder (see `runs.py`)."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from portrait.errors import UserError, warn_skipped
+from portrait.io.images import PictureError, read_image, write_png
+from portrait.io.sheets import grid
+from portrait.style_transfer.crops import PhotoCrops, batch, centre_crop
+from portrait.style_transfer.perceptual import TERMS
+from portrait.training.callbacks import RunKeeper, go_on
+from portrait.training.recipe import Recipe, make_optimizer
+from portrait.training.run import Progress, Run
+
+VALIDATION_PHOTOS = 8
+COPYING_STEPS = 300
+
+Loss = Callable[..., dict]
+
+
+class PaintingTrainer(keras.Model):
+    """The transform network with its losses, for `fit`; it shares the network's weights.
+
+    Args:
+        network: as `transform_net.build` makes it.
+        loss: `perceptual.PerceptualLoss`, or what is called like it.
+    """
+
+    def __init__(self, network: keras.Model, loss: Loss):
+        super().__init__(network.input, network.output, name=network.name)
+        self._terms_of = loss
+        self._means = [keras.metrics.Mean(name=name) for name in TERMS]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The sum of the weighted terms, each of which is a metric, too."""
+        terms = self._terms_of(x["image"], y_pred, x["mix"])
+        for mean in self._means:
+            mean.update_state(terms[mean.name])
+        return sum(terms.values())
+
+
+def train(
+    network: keras.Model,
+    loss: Loss,
+    crops: PhotoCrops,
+    validation: Sequence[Path],
+    names: Sequence[str],
+    run: Run,
+    recipe: Recipe,
+    resume: bool = False,
+) -> Path:
+    """Trains `network` and leaves checkpoints, history, previews and state in the folder of `run`.
+
+    With `resume`, goes on after the last whole epoch of `run`.
+
+    Args:
+        network: of `transform_net.build`, in the order of `names`.
+        loss: see `PaintingTrainer`.
+        crops: what it learns on.
+        validation: photographs that are not among these. Previews have each in every style; the
+            loss has the styles in turn. Those that cannot be read are left out.
+        names: of the styles.
+        run: where everything goes.
+        recipe: epochs, learning rate, schedule, moving average.
+
+    Returns:
+        The checkpoint of the best epoch, whose weights `network` ends with.
+
+    Raises:
+        UserError: no photograph can be read; the loss is no longer a number; a file cannot be
+            written; nothing to resume.
+    """
+    photos = _read_crops(validation, crops.size)
+    with run.held():
+        if not (resume and run.has_state()):
+            _learn_to_copy(network, crops, recipe.lr)
+        trainer = PaintingTrainer(network, loss)
+        trainer.compile(make_optimizer(recipe, len(crops)), jit_compile=False)
+        trainer.optimizer.build(trainer.trainable_variables)
+        progress = go_on(run, trainer, recipe, resume)
+        trainer.fit(
+            crops,
+            validation_data=_Fixed(photos, len(names), crops.batch_size),
+            epochs=recipe.epochs,
+            initial_epoch=progress.epoch,
+            shuffle=False,
+            callbacks=_Keeper(run, recipe, progress, crops, photos, names).callbacks,
+            # A progress bar for a person, a line an epoch for a log file.
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    return run.load_checkpoint(network, progress.best_epoch)
+
+
+def _read_crops(paths: Sequence[Path], size: int) -> list[np.ndarray]:
+    """The middle of each photograph that can be read, uint8 (size, size, 3)."""
+    photos, unreadable = [], []
+    for path in paths:
+        try:
+            photos.append(centre_crop(read_image(path), size))
+        except PictureError as error:
+            unreadable.append(str(error))
+    if not photos:
+        raise UserError("no photograph to validate can be read: " + "; ".join(unreadable))
+    warn_skipped(unreadable, "photographs left out of the validation ({count}): {names}")
+    return photos
+
+
+def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
+    """Has fresh weights learn to give a photograph back, in steps that are cheap without VGG16.
+
+    A network that starts to paint from random weights finds the colours of a painting before it
+    sees where in the photograph to put them, and keeps to it when it takes dark for light.
+    """
+    network.compile(keras.optimizers.Adam(lr), loss="mse", jit_compile=False)
+    for step in tqdm(range(COPYING_STEPS), "copying", unit=" steps", disable=None):
+        (inputs,) = crops[step]
+        network.train_on_batch(inputs, inputs["image"])
+
+
+class _Fixed(keras.utils.PyDataset):
+    """The photographs and the styles in turn, until each has come: always the same."""
+
+    def __init__(self, photos: Sequence[np.ndarray], styles: int, batch_size: int):
+        super().__init__()
+        turns = np.arange(max(len(photos), styles))
+        self.photos = [photos[turn % len(photos)] for turn in turns]
+        self.mix = np.eye(styles)[turns % styles]
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.photos) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return (batch(self.photos[part], self.mix[part]),)
+
+
+class _Keeper(RunKeeper):
+    """Tells `crops` which epoch it is, and draws the held-out photographs in every style."""
+
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        progress: Progress,
+        crops: PhotoCrops,
+        photos: Sequence[np.ndarray],
+        names: Sequence[str],
+    ):
+        super().__init__(run, recipe, progress)
+        self._crops = crops
+        self._photos = photos
+        self._names = names
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._crops.epoch = epoch
+
+    def draw(self) -> None:
+        columns = [self._photos]
+        for mix in np.eye(len(self._names)):
+            inputs = batch(self._photos, np.tile(mix, (len(self._photos), 1)))
+            painted = np.asarray(self.model.predict_on_batch(inputs))
+            columns.append(list(np.rint(painted).astype(np.uint8)))
+        sheet = grid(list(zip(*columns, strict=True)), ("photo", *self._names), repeat=2)
+        write_png(self.run.folder / "previews" / f"epoch_{self.progress.epoch:04}.png", sheet)

@@ -1,0 +1,202 @@
+"""The network that paints: an image in, the same image in a style out, in one pass.
+
+After "Perceptual Losses for Real-Time Style Transfer" (Johnson et al., 1603.08155), with instance
+normalisation (Ulyanov et al., 1607.08022), enlargement followed by a convolution instead of
+transposed convolutions, which leave a checkerboard (Odena et al., 2016), and reflecting borders
+instead of zeros, which leave a frame. With several styles, only the scale and shift after each
+normalisation belong to a style (Dumoulin et al., "A Learned Representation for Artistic Style",
+1610.07629); any mix of them is a style, too.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from portrait.models.layers import normalize
+
+CHANNELS = {"big": (32, 64, 128), "small": (16, 32, 64)}
+"""At full, half and quarter size. "big" is the paper's."""
+
+RESIDUAL_BLOCKS = 5
+STRIDE = 4
+"""Heights and widths are multiples of it."""
+LEAST_SIZE = 16
+"""The least height and width: there must be something to mirror at the borders."""
+
+_EPSILON = 1e-4  # above float16's smallest normal number, below which phones take 0
+_KERNEL_NORM, _KERNEL_NORM_OF_SUMS = 1.0, 0.25  # see `fix_style`
+_OF_SUMS = {f"conv_{4 + 2 * block}" for block in range(1, RESIDUAL_BLOCKS + 1)}
+"""The convolutions whose input is a sum of two and more normalised maps, and as much larger."""
+_STEP = 10.0  # see `StyleAffine`
+
+
+@keras.saving.register_keras_serializable("style_transfer")
+class ReflectionPadding(keras.layers.Layer):
+    """Adds `width` pixels on all four sides, mirrored at the border, which is not repeated."""
+
+    def __init__(self, width: int, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def call(self, x):
+        sides = (self.width, self.width)
+        return keras.ops.pad(x, ((0, 0), sides, sides, (0, 0)), mode="reflect")
+
+    def compute_output_shape(self, input_shape):
+        n, height, width, channels = input_shape
+        more = 2 * self.width
+        return (n, height and height + more, width and width + more, channels)
+
+    def get_config(self):
+        return super().get_config() | {"width": self.width}
+
+
+@keras.saving.register_keras_serializable("style_transfer")
+class InstanceNormalization(keras.layers.Layer):
+    """Mean 0 and variance 1 of every channel of every picture, over its pixels.
+
+    All tensors are of rank 4, which is the most that phones' GPUs take; Keras's
+    GroupNormalization makes some of rank 5. The scale and shift that follow are `StyleAffine`.
+    """
+
+    def call(self, x):
+        mean = keras.ops.mean(x, axis=(1, 2), keepdims=True)
+        centred = x - mean
+        variance = keras.ops.mean(keras.ops.square(centred), axis=(1, 2), keepdims=True)
+        return centred * keras.ops.rsqrt(variance + _EPSILON)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("style_transfer")
+class StyleAffine(keras.layers.Layer):
+    """A scale and a shift of every channel for each of several styles.
+
+    Called with the features (N, H, W, C) and the share of each style (N, styles). The weights are
+    a tenth of the shift and of the scale's distance from 1: Adam, whose steps are of one size for
+    all weights, else takes hundreds of batches to tell the styles apart.
+    """
+
+    def __init__(self, styles: int, **kwargs):
+        super().__init__(**kwargs)
+        self.styles = styles
+
+    def build(self, x_shape, mix_shape):
+        shape = (self.styles, x_shape[-1])
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="zeros")
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
+
+    def call(self, x, mix):
+        scale = 1.0 + _STEP * keras.ops.matmul(mix, self.gamma)
+        shift = _STEP * keras.ops.matmul(mix, self.beta)
+        return x * scale[:, None, None, :] + shift[:, None, None, :]
+
+    def compute_output_shape(self, x_shape, mix_shape):
+        return x_shape
+
+    def get_config(self):
+        return super().get_config() | {"styles": self.styles}
+
+
+class _Blocks:
+    """What the network is made of; `mix` is None for the network of one fixed style."""
+
+    def __init__(self, mix=None):
+        self.mix = mix
+        self.count = 0
+
+    def conv(self, x, channels: int, kernel: int = 3, stride: int = 1, relu: bool = True):
+        """Convolution with mirrored borders, instance normalisation and, if wanted, ReLU."""
+        self.count += 1
+        x = ReflectionPadding(kernel // 2)(x)
+        # No bias: the normalisation would take it away again.
+        x = keras.layers.Conv2D(
+            channels, kernel, strides=stride, use_bias=False, name=f"conv_{self.count}"
+        )(x)
+        x = InstanceNormalization()(x)
+        name = f"affine_{self.count}"
+        if self.mix is None:
+            # One op with its ReLU on a phone's GPU, and no constant to be broadcast.
+            x = keras.layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=name)(x)
+        else:
+            x = StyleAffine(self.mix.shape[-1], name=name)(x, self.mix)
+        return keras.layers.ReLU()(x) if relu else x
+
+    def residual(self, x):
+        branch = self.conv(self.conv(x, x.shape[-1]), x.shape[-1], relu=False)
+        return keras.layers.Add()([x, branch])
+
+    def up(self, x, channels: int):
+        return self.conv(keras.layers.UpSampling2D(2, interpolation="bilinear")(x), channels)
+
+
+def build(
+    input_shape: tuple[int | None, int | None] = (None, None),
+    size: str = "big",
+    styles: int = 0,
+) -> keras.Model:
+    """The transform network with fresh weights.
+
+    Args:
+        input_shape: (height, width), multiples of 4; None takes any.
+        size: "big" (1.7 M parameters) or "small" (0.43 M, about four times as fast).
+        styles: how many it can learn; 0 makes the network of one fixed style, see `fix_style`.
+
+    Returns:
+        A model from raw RGB (N, H, W, 3) in 0..255 to the painted picture of the same shape and
+        range. That of several styles takes a dict: `image`, and `mix`, the share of each style
+        (N, styles).
+    """
+    image = keras.Input((*input_shape, 3), name="image")
+    mix = keras.Input((styles,), name="mix") if styles else None
+    blocks, (full, half, quarter) = _Blocks(mix), CHANNELS[size]
+    x = blocks.conv(normalize(image), full, kernel=9)
+    x = blocks.conv(x, half, stride=2)
+    x = blocks.conv(x, quarter, stride=2)
+    for _ in range(RESIDUAL_BLOCKS):
+        x = blocks.residual(x)
+    x = blocks.up(x, half)
+    x = blocks.up(x, full)
+    x = ReflectionPadding(4)(x)
+    x = keras.layers.Conv2D(3, 9, activation="sigmoid", dtype="float32", name="paint")(x)
+    painted = keras.layers.Rescaling(255.0, name="painted")(x)
+    inputs = image if mix is None else {"image": image, "mix": mix}
+    return keras.Model(inputs, painted, name=f"style_{size}")
+
+
+def fix_style(
+    model: keras.Model,
+    mix: Sequence[float],
+    input_shape: tuple[int | None, int | None] = (None, None),
+) -> keras.Model:
+    """The network of one style that `model` is for a given mix of its styles.
+
+    Phones' GPUs compute in float16, which ends at 65504, and the normalisation squares what the
+    convolutions give. It also takes away any scale of a convolution's kernels: here each has a norm
+    of 1, or of 1/4 behind the residual blocks, whatever training left it with. The largest square
+    of the shipped styles on portraits is then 3,800.
+
+    Args:
+        model: as `build` makes it, trained.
+        mix: the share of each style.
+        input_shape: (height, width) of the new network.
+
+    Returns:
+        A model of one input, as `build(..., styles=0)` makes it, with weights of its own.
+    """
+    size = model.name.removeprefix("style_")
+    fixed = build(input_shape, size)
+    for layer in fixed.layers:
+        weights = model.get_layer(layer.name).get_weights() if layer.weights else []
+        if layer.name.startswith("affine_"):
+            gamma, beta = (_STEP * np.tensordot(np.float32(mix), each, 1) for each in weights)
+            weights = [(1.0 + gamma)[None, None, :, None], beta]
+        elif layer.name.startswith("conv_"):
+            (kernel,) = weights
+            norm = np.sqrt(np.sum(np.square(kernel), axis=(0, 1, 2)))
+            wanted = _KERNEL_NORM_OF_SUMS if layer.name in _OF_SUMS else _KERNEL_NORM
+            weights = [kernel * (wanted / np.maximum(norm, 1e-12))]
+        layer.set_weights(weights)
+    return fixed

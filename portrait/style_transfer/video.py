@@ -1,0 +1,98 @@
+"""Paints videos, frame by frame as they are decoded."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from portrait.errors import UserError, warn_skipped
+from portrait.io.images import shrink
+from portrait.io.photos import result_paths
+from portrait.io.video_reader import Frame, VideoError, VideoReader
+from portrait.io.video_writer import WRITABLE, write_video
+
+
+def video_targets(sources: Sequence[str | Path], output: str | Path, label: str) -> list[Path]:
+    """Where painted videos go: `NAME_LABEL`, see `result_paths`, of the same format where that can
+    be written, else .mp4."""
+
+    def suffix_of(source: Path) -> str:
+        suffix = source.suffix.lower()
+        return suffix if suffix in WRITABLE else ".mp4"
+
+    return [path for (path,) in result_paths(list(map(Path, sources)), output, [label], suffix_of)]
+
+
+def paint_videos(
+    paint: Callable[[np.ndarray], np.ndarray],
+    sources: Sequence[str | Path],
+    output: str | Path,
+    label: str,
+    size: int,
+) -> Iterator[tuple[Path, int]]:
+    """Paints videos one after another, as they are asked for, see `paint_video`.
+
+    Those that cannot be read are left out: they are named and counted in one warning at the end.
+
+    Yields:
+        A file that is written, and the number of its frames.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; a file that had been begun has been given, if it has any frame.
+        UserError: none of them can be read, or the target not be written.
+    """
+    left_out: list[str] = []
+    for source, target in zip(sources, video_targets(sources, output, label), strict=True):
+        try:
+            frames, complete = paint_video(paint, source, target, size)
+        except VideoError as error:
+            left_out.append(str(error))
+            continue
+        yield target, frames
+        if not complete:
+            raise KeyboardInterrupt
+    if len(left_out) == len(sources):
+        raise UserError("no video could be used: " + "; ".join(left_out[:5]))
+    warn_skipped(left_out, "videos left out ({count}): {names}")
+
+
+def paint_video(
+    paint: Callable[[np.ndarray], np.ndarray],
+    source: str | Path,
+    target: str | Path,
+    size: int,
+) -> tuple[int, bool]:
+    """Paints a video with a progress bar; times and audio stay.
+
+    One frame at a time is in memory. After Ctrl-C, what is painted so far is a playable file.
+
+    Args:
+        paint: uint8 (H, W, 3) to the painted picture of the same shape; of each frame alone.
+        source: the video file.
+        target: the file to write; its suffix decides on the format.
+        size: of the longer side, see `preprocess.shrink`.
+
+    Returns:
+        The number of frames, and whether these are all: False after Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came before the first frame.
+        VideoError: the video cannot be read, or no frame of it.
+        UserError: the target cannot be written.
+    """
+    reader = VideoReader(source)
+
+    def painted() -> Iterator[Frame | av.Packet]:
+        for item in reader:
+            if isinstance(item, Frame):
+                item.image = paint(shrink(item.image, size))
+            yield item
+
+    bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)
+    try:
+        with bar:
+            return write_video(target, reader, painted(), bar.update)
+    finally:
+        reader.close()

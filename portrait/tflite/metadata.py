@@ -1,0 +1,127 @@
+"""What MediaPipe Tasks needs to know of a `.tflite` file: the metadata of an `ImageSegmenter`.
+
+Two flatbuffers after public schemas of MediaPipe (metadata_schema.fbs, file id M001, and
+image_segmenter_metadata_schema.fbs, V001). The second lies in the first, and the first in a buffer
+of the model that its own metadata calls `BUFFER_NAME`.
+"""
+
+from typing import Any
+
+import flatbuffers
+from flatbuffers import encode, number_types
+from flatbuffers.table import Table
+
+from portrait.tflite import graph as tflite_graph
+
+BUFFER_NAME = "TFLITE_METADATA"
+
+# Of the schemas' enums and unions.
+_NORMALIZATION_OPTIONS = 1
+_IMAGE_PROPERTIES = 2
+_RGB = 1
+_NO_ACTIVATION = 0
+
+
+def image_segmenter(name: str, description: str) -> bytes:
+    """Metadata for one image input, `image`, and one output of one channel, `alpha`, in 0..1.
+
+    MediaPipe gives a float model (pixel - mean) / std of pixels 0..255, with one mean and std for
+    all channels. The networks normalise each channel inside and take raw pixels, so mean is 0 and
+    std 1. A uint8 model gets the picture's bytes as they are; but given one of 4 channels without
+    these numbers, MediaPipe 1.2 crashes, while with them it says that it takes only float ones.
+    It would apply an activation to the output, but the sigmoid is inside, too.
+
+    Args:
+        name: of the model.
+        description: a sentence for people.
+
+    Returns:
+        The bytes of the model's buffer `BUFFER_NAME`.
+    """
+    # Tables are dicts from a field's place in the schema; a union takes two places, kind and value.
+    normalization = {0: [0.0], 1: [1.0]}
+    image = {
+        0: "image",
+        3: {0: _IMAGE_PROPERTIES, 1: {0: _RGB}},
+        4: [{0: _NORMALIZATION_OPTIONS, 1: normalization}],
+    }
+    segmenter = _finished({0: _NO_ACTIVATION, 1: "1.0.0"}, b"V001")
+    graph = {2: [image], 3: [{0: "alpha"}], 9: [{0: "SEGMENTER_METADATA", 1: segmenter}]}
+    return _finished({0: name, 1: description, 3: [graph], 7: "1.0.0"}, b"M001")
+
+
+def _finished(table: dict[int, Any], file_id: bytes) -> bytes:
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(_offset(builder, table), file_id)
+    return bytes(builder.Output())
+
+
+def _offset(builder: flatbuffers.Builder, value: Any) -> int:
+    """Writes a string, bytes, a list of floats or of tables, or a table; where it is."""
+    match value:
+        case str():
+            return builder.CreateString(value)
+        case bytes():
+            return builder.CreateByteVector(value)
+        case list():
+            floats = isinstance(value[0], float)
+            prepend = builder.PrependFloat32 if floats else builder.PrependUOffsetTRelative
+            items = value if floats else [_offset(builder, item) for item in value]
+            builder.StartVector(4, len(items), 4)
+            for item in reversed(items):
+                prepend(item)
+            return builder.EndVector()
+    return _table(builder, value)
+
+
+def _table(builder: flatbuffers.Builder, fields: dict[int, Any]) -> int:
+    """Writes a table; integers are the schemas' enums, of one byte, and stand in the table."""
+    placed = {
+        place: value if isinstance(value, int) else _offset(builder, value)
+        for place, value in fields.items()
+    }
+    builder.StartObject(max(fields) + 1)
+    for place, value in placed.items():
+        if isinstance(fields[place], int):
+            builder.PrependInt8Slot(place, value, -1)
+        else:
+            builder.PrependUOffsetTRelativeSlot(place, value, 0)
+    return builder.EndObject()
+
+
+def stated_normalization(file: bytes) -> tuple[float, float] | None:
+    """The (mean, std) of NormalizationOptions in a `.tflite` file's metadata; None without.
+
+    Field numbers are those of MediaPipe's metadata_schema.fbs.
+    """
+    model = tflite_graph.parse(file)
+    places = [e.buffer for e in model.metadata or () if e.name == BUFFER_NAME.encode()]
+    if not places:
+        return None
+    data = bytes(model.buffers[places[0]].data)
+    root = Table(data, encode.Get(number_types.UOffsetTFlags.packer_type, data, 0))
+    for graph in _tables(root, 3):
+        for image in _tables(graph, 2)[:1]:
+            for unit in _tables(image, 4):
+                if unit.Get(number_types.Uint8Flags, _place(unit, 0)) == _NORMALIZATION_OPTIONS:
+                    options = Table(data, unit.Indirect(_place(unit, 1)))
+                    return _float(options, 0), _float(options, 1)
+    return None
+
+
+def _place(table: Table, field: int) -> int:
+    return table.Pos + table.Offset(4 + 2 * field)
+
+
+def _tables(table: Table, field: int) -> list[Table]:
+    """The tables of a field that is a vector of tables; none where it is absent."""
+    offset = table.Offset(4 + 2 * field)
+    if not offset:
+        return []
+    start, count = table.Vector(offset), table.VectorLen(offset)
+    return [Table(table.Bytes, table.Indirect(start + 4 * i)) for i in range(count)]
+
+
+def _float(table: Table, field: int) -> float:
+    """The first of a vector of floats."""
+    return float(table.Get(number_types.Float32Flags, table.Vector(table.Offset(4 + 2 * field))))

@@ -1,0 +1,99 @@
+"""A `.tflite` file that takes one picture, run by LiteRT, without TensorFlow."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from portrait.backend import stderr_kept_back
+from portrait.errors import UserError
+
+
+class TfliteModel:
+    """A model from a picture to an alpha or another picture, with XNNPACK.
+
+    Its input, (1, H, W, 3) or (1, H, W, 4) of which the last is opaque unless it is given, and its
+    last output, (1, h, w, C), are float32 or quantised to 8 bits.
+
+    Args:
+        file: a path, or the bytes of a file.
+        name: for messages.
+        threads: that it runs on.
+
+    Attributes:
+        file: the bytes of the file.
+        input_shape: (height, width).
+        channels: of the input, 3 or 4.
+        output_shape: (height, width, channels).
+        takes_floats: whether the input is float32, not quantised.
+        interpreter: holds the model.
+
+    Raises:
+        UserError: no such file, not a model that can be run, or not of this form.
+    """
+
+    def __init__(self, file: str | os.PathLike | bytes, name: str, threads: int = 1):
+        self.file = file if isinstance(file, bytes) else _read(Path(file))
+        try:
+            with stderr_kept_back():  # it says that it makes a delegate
+                self.interpreter = Interpreter(model_content=self.file, num_threads=threads)
+                self.interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            reason = (str(error).splitlines() or ["unknown"])[0]
+            raise UserError(f"{name}: LiteRT does not load it: {reason}") from error
+        self._taken = self.interpreter.get_input_details()[0]
+        self._given = self.interpreter.get_output_details()[-1]
+        shape, answer = (tuple(each["shape"].tolist()) for each in (self._taken, self._given))
+        if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4):
+            raise UserError(f"{name} takes {_by(shape)}, not one picture (1xHxWx3 or 4)")
+        if len(answer) != 4 or answer[0] != 1:
+            raise UserError(f"{name} gives {_by(answer)}, not one picture (1xHxWxC)")
+        self.input_shape, self.channels, self.output_shape = shape[1:3], shape[3], answer[1:]
+        self.takes_floats = self._taken["dtype"] == np.float32
+        self.normalise(0.0, 1.0)
+
+    def normalise(self, mean: float, std: float) -> None:
+        """Has a model of floats take (pixel - mean) / std of the pixels that it is called with."""
+        self._mean, self._std = mean, std
+        self._batch = self._to_input(np.full(self._taken["shape"], 255, np.float32))
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Runs it.
+
+        Args:
+            pixels: (H, W, 3) or (H, W, `channels`), uint8 or float32, in the range that the model
+                wants, see `normalise`; 0..255 if it is quantised.
+
+        Returns:
+            float32 of `output_shape`.
+        """
+        self._batch[0, :, :, : pixels.shape[2]] = self._to_input(pixels)
+        self.interpreter.set_tensor(self._taken["index"], self._batch)
+        self.interpreter.invoke()
+        values = self.interpreter.get_tensor(self._given["index"])[0]
+        if self._given["dtype"] == np.float32:
+            return values
+        step, zero = self._given["quantization"]
+        return (values.astype(np.float32) - zero) * np.float32(step)
+
+    def _to_input(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels as the input takes them: normalised, or bytes, whatever numbers they stand for."""
+        if self.takes_floats:
+            plain = (self._mean, self._std) == (0, 1)
+            return pixels if plain else (pixels - np.float32(self._mean)) / np.float32(self._std)
+        lowest = np.iinfo(self._taken["dtype"]).min
+        return (np.rint(pixels).clip(0, 255) + lowest).astype(self._taken["dtype"])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,210 @@
+"""Keeps a run's folder up to date while a network trains, in the order that survives a kill."""
+
+import contextlib
+import logging
+import math
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from data_generator import PortraitSequence
+from portrait.errors import UserError
+from portrait.io.images import write_png
+from portrait.training import previews
+from portrait.training.recipe import Recipe
+from portrait.training.run import Progress, Run
+from portrait.util import evenly
+
+log = logging.getLogger(__name__)
+
+
+def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progress:
+    """How far `run` has come, whose weights and optimizer `model`, compiled, then has.
+
+    Args:
+        resume: if not, or if the run was killed within its first epoch, it begins.
+
+    Raises:
+        UserError: it is finished, by its epochs or its patience; or see `Run.load_state`.
+    """
+    progress = run.load_state(model) if resume else Progress()
+    done = progress.epoch >= recipe.epochs
+    if done or 0 < recipe.patience <= progress.waited:
+        reason = progress.finished or (
+            f"{progress.epoch} epochs are done"
+            if done
+            else f"{progress.waited} epochs without a better one"
+        )
+        patience = " or --patience" if recipe.patience else ""
+        raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch{patience}")
+    progress.finished = ""
+    if progress.epoch:
+        log.info("resuming %s after epoch %d", run.folder, progress.epoch)
+    return progress
+
+
+class RunKeeper(keras.callbacks.Callback):
+    """Keeps checkpoints, history and state; a subclass adds pictures by `draw`.
+
+    After each epoch the checkpoint is written first, then the state, and only then is the former
+    best checkpoint removed. A run that is killed in between repeats the epoch and writes the same
+    checkpoint again, or keeps one more than it needs.
+
+    Attributes:
+        callbacks: what `fit` takes, in this order: that which puts the moving average of the
+            weights in their place while an epoch is validated, if there is one, and this.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, progress: Progress):
+        super().__init__()
+        self.run = run
+        self.recipe = recipe
+        self.progress = progress
+        self._averages = keras.callbacks.SwapEMAWeights() if recipe.ema else None
+        self.callbacks = [self._averages, self] if recipe.ema else [self]
+        self._started = 0.0
+
+    def draw(self) -> None:
+        """Draws what the epoch has made of the network, which has its averaged weights."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._check((logs or {}).get("loss", 0.0), f"batch {batch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._check(logs["val_loss"], "validation")
+        progress, former = self.progress, self.progress.best_epoch
+        progress.epoch = epoch + 1
+        progress.history.append(
+            {
+                "epoch": progress.epoch,
+                "seconds": time.monotonic() - self._started,
+                "lr": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+                **{name: float(value) for name, value in logs.items()},
+            }
+        )
+        if self._averages:
+            self._averages.on_test_begin()
+        try:
+            self._save_best(logs["val_loss"])
+            if 0 < self.recipe.patience <= progress.waited:
+                progress.finished = f"no better for {progress.waited} epochs"
+                self.model.stop_training = True
+            elif progress.epoch == self.recipe.epochs:
+                progress.finished = f"all {progress.epoch} epochs are done"
+            self.draw()
+        finally:
+            if self._averages:
+                self._averages.on_test_end()
+        self.run.save_state(self.model, progress)
+        if former != progress.best_epoch and not self._is_numbered(former):
+            self.run.remove_checkpoint(former)
+
+    def _check(self, loss: float, where: str) -> None:
+        """Ends a training whose loss is NaN or infinite."""
+        if not math.isfinite(loss):
+            best = self.run.checkpoint(self.progress.best_epoch)
+            raise UserError(
+                f"the loss is no longer a number (epoch {self.progress.epoch + 1}, {where}): "
+                f"lower --lr; last good checkpoint: {best or 'none'}"
+            )
+
+    def _is_numbered(self, epoch: int) -> bool:
+        """Whether the checkpoint of that epoch is kept even when it is not the best."""
+        return self.recipe.checkpoint_every > 0 and epoch % self.recipe.checkpoint_every == 0
+
+    def _save_best(self, val_loss: float) -> None:
+        """Writes the checkpoint of an epoch that is the best so far, or a numbered one."""
+        progress = self.progress
+        better = val_loss < progress.best_loss
+        if better or self._is_numbered(progress.epoch):
+            self.run.save_checkpoint(self.model, progress.epoch, val_loss)
+        if better:
+            progress.best_loss, progress.best_epoch, progress.waited = val_loss, progress.epoch, 0
+        else:
+            progress.waited += 1
+
+
+PREVIEW_PICTURES = 8
+
+
+class PreviewKeeper(RunKeeper):
+    """Draws the mattes of eight fixed pictures, and the curves; writes TensorBoard's logs."""
+
+    def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):
+        super().__init__(run, recipe, progress)
+        self._fixed = _spread(validation, PREVIEW_PICTURES)
+        self._board = _board(run.folder / "logs")
+
+    def draw(self) -> None:
+        progress, folder = self.progress, self.run.folder
+        if self._board:
+            row = progress.history[-1]
+            scalars = {name: row[name] for name in row if name != "epoch"}
+            self._board.scalars(scalars, progress.epoch)
+        if not (_is_preview(progress.epoch) or progress.finished):
+            return
+        images, targets = self._fixed
+        sheet = previews.matte_sheet(images, targets, self.model.predict_on_batch(images))
+        write_png(folder / "previews" / f"epoch_{progress.epoch:04}.png", sheet)
+        curves = previews.curves(progress.history, progress.best_epoch or 1)
+        write_png(folder / "curves.png", curves)
+        if self._board:
+            self._board.image("mattes", sheet, progress.epoch)
+
+
+class _Board:
+    """TensorBoard's event files, which only TensorFlow writes with pictures."""
+
+    def __init__(self, folder: Path, tf):
+        self.folder = folder
+        self.tf = tf
+        with self._writing():
+            self.writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, row: dict[str, float], step: int) -> None:
+        with self._writing(), self.writer.as_default():
+            for name, value in row.items():
+                part = "validation" if name.startswith("val_") else "training"
+                self.tf.summary.scalar(f"{part}/{name.removeprefix('val_')}", value, step)
+            self.writer.flush()
+
+    def image(self, name: str, picture: np.ndarray, step: int) -> None:
+        with self._writing(), self.writer.as_default():
+            self.tf.summary.image(name, picture[None], step)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """TensorFlow has exceptions of its own for a full disk."""
+        try:
+            yield
+        except self.tf.errors.OpError as error:
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
+            raise UserError(f"cannot write {self.folder}: {reason}") from error
+
+
+def _board(folder: Path) -> _Board | None:
+    if keras.backend.backend() != "tensorflow":
+        log.info("no TensorBoard logs: they need the TensorFlow backend")
+        return None
+    import tensorflow as tf
+
+    return _Board(folder, tf)
+
+
+def _spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """`count` pictures spread evenly over an unshuffled sequence, with their targets."""
+    chosen = evenly(range(len(sequence.images)), count)
+    few = PortraitSequence(
+        sequence.images[chosen], sequence.mattes[chosen], count, boundary=sequence.boundary
+    )
+    return few[0]
+
+
+def _is_preview(epoch: int) -> bool:
+    """Often at first, when much happens; then every 10th epoch, from 100 on every 100th."""
+    return epoch <= 5 or epoch % (10 if epoch <= 100 else 100) == 0

@@ -1,0 +1,75 @@
+"""Trains a network: optimizer and schedule, checkpoints, previews, and resuming after a kill."""
+
+import logging
+import sys
+from pathlib import Path
+
+import keras
+
+from data_generator import PortraitSequence
+from portrait import losses
+from portrait.backend import has_gpu
+from portrait.training.callbacks import PreviewKeeper, go_on
+from portrait.training.person_iou import PersonIoU
+from portrait.training.recipe import Recipe, make_optimizer
+from portrait.training.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    """Compiles `model` with the losses, their weights and the metrics of training."""
+    model.compile(
+        make_optimizer(recipe, steps_per_epoch),
+        loss=losses.training_losses(recipe.loss),
+        loss_weights=losses.output_weights(recipe.boundary_weight),
+        metrics={"output": [PersonIoU(), keras.metrics.MeanAbsoluteError(name="mad")]},
+        # XLA's convolutions are several times slower than oneDNN's on a CPU.
+        jit_compile="auto" if has_gpu() else False,
+    )
+    # Else the first step makes the optimizer's variables, and TensorFlow traces it twice.
+    model.optimizer.build(model.trainable_variables)
+
+
+def train(
+    model: keras.Model,
+    training: PortraitSequence,
+    validation: PortraitSequence,
+    run: Run,
+    recipe: Recipe,
+    resume: bool = False,
+) -> Path:
+    """Trains `model` and leaves everything in the folder of `run` (see `runs.py`).
+
+    With `resume`, goes on after the last whole epoch of `run`. The model ends with the weights of
+    the best epoch.
+
+    Returns:
+        The checkpoint of the best epoch.
+
+    Raises:
+        UserError: the loss is no longer a number; a file cannot be written; nothing to resume;
+            another process trains in the folder.
+    """
+    with run.held():
+        compile_model(model, recipe, len(training))
+        progress = go_on(run, model, recipe, resume)
+        keeper = PreviewKeeper(run, recipe, progress, validation)
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            initial_epoch=progress.epoch,
+            shuffle=False,
+            callbacks=[training.follow_epoch(), *keeper.callbacks],
+            # A progress bar for a person, a line an epoch for a log file.
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    best = run.load_checkpoint(model, progress.best_epoch)
+    row = progress.history[progress.best_epoch - 1]
+    print(
+        f"best checkpoint: {best} (epoch {progress.best_epoch} of {progress.epoch}; validation: "
+        f"loss {row['val_loss']:.4f}, person IoU {row['val_output_person_iou']:.4f}, "
+        f"MAD {row['val_output_mad']:.4f})"
+    )
+    return best

@@ -1,0 +1,247 @@
+"""A run's folder: its flags, history and checkpoints, and the state from which it resumes.
+
+checkpoint_path/20260131/            the day; -2, -3, ... for further runs of that day
+    run.json                         the flags, versions and data of the run
+    0041-0.0312.weights.h5           the best epoch so far, EPOCH-VALLOSS
+    history.csv  curves.png          a row and a point an epoch
+    previews/  logs/                 pictures of the mattes; TensorBoard
+    state.npz                        weights, optimizer and history after the last whole epoch
+"""
+
+import contextlib
+import csv
+import datetime
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from portrait.errors import UserError
+from portrait.io.files import replacing
+from portrait.models.weights import CHECKPOINT_NAME, read_settings
+
+RUN_NAME = re.compile(r"\d{8}(-\d+)?")
+
+
+@dataclass
+class Progress:
+    """What a run knows of itself beside its weights, after `epoch` whole epochs."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+    waited: int = 0  # epochs since the best one
+    finished: str = ""  # why training ended; empty while there is more to do
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Run:
+    """One run's folder; `create` makes a new one, `latest` finds the newest there is."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, checkpoint_path: str | Path, settings: dict) -> "Run":
+        """Makes `checkpoint_path/YYYYMMDD[-N]` with `settings` in its run.json.
+
+        Raises:
+            UserError: the folder cannot be made.
+        """
+        today = datetime.date.today().strftime("%Y%m%d")
+        number = 1
+        while True:
+            folder = Path(checkpoint_path) / (today if number == 1 else f"{today}-{number}")
+            try:
+                folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise UserError(f"cannot make {folder}: a file is in the way") from None
+                number += 1
+            except OSError as error:
+                raise UserError(f"cannot make {folder}: {error.strerror}") from error
+        run = cls(folder)
+        run.write_settings(settings)
+        return run
+
+    @classmethod
+    def latest(cls, checkpoint_path: str | Path) -> "Run":
+        """The newest run under `checkpoint_path`, or the run that `checkpoint_path` itself is.
+
+        Raises:
+            UserError: there is none.
+        """
+        path = Path(checkpoint_path)
+        if (path / "run.json").is_file():
+            return cls(path)
+        runs = [
+            run.parent for run in path.glob("*/run.json") if RUN_NAME.fullmatch(run.parent.name)
+        ]
+        if not runs:
+            raise UserError(
+                f"no run to resume in {path}: name its folder, --checkpoint_path=DIR, or start one "
+                "with --train=True"
+            )
+        return cls(max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder; where there is no `fcntl`, does not.
+
+        Raises:
+            UserError: another process does.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.folder} is in training: wait until it ends") from None
+            except OSError:  # some network drives cannot
+                pass
+            yield
+        finally:
+            os.close(handle)
+
+    def settings(self) -> dict:
+        """The flags and facts with which the run was started; see `read_settings`."""
+        return read_settings(self.folder)
+
+    def write_settings(self, settings: dict) -> None:
+        with replacing(self.folder / "run.json") as path:
+            path.write_text(json.dumps(settings, indent=2) + "\n")
+
+    def has_state(self) -> bool:
+        """Whether there is anything to resume from: the run lived through its first epoch."""
+        return (self.folder / "state.npz").is_file()
+
+    def save_state(self, model, progress: Progress) -> None:
+        """Writes weights, optimizer and `progress` as one file, so that they always match."""
+        arrays = {f"weight_{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}
+        for i, variable in enumerate(model.optimizer.variables):
+            arrays[f"optimizer_{i:04}"] = _numpy(variable)
+        with replacing(self.folder / "state.npz") as path:
+            np.savez(path, progress=json.dumps(asdict(progress)), **arrays)
+        if progress.history:
+            self.write_history(progress.history)
+
+    def load_state(self, model) -> Progress:
+        """Puts the saved weights and optimizer into `model`, whose optimizer is built.
+
+        Clears away what a killed run had not finished writing.
+
+        Returns:
+            The progress; a fresh one where the run was killed within its first epoch.
+
+        Raises:
+            UserError: the state is that of another network, or cannot be read.
+        """
+        for unfinished in self.folder.rglob(".*.part*"):
+            if unfinished.is_dir():  # a Core ML package
+                shutil.rmtree(unfinished)
+            else:
+                unfinished.unlink(missing_ok=True)
+        if not self.has_state():
+            return Progress()
+        path = self.folder / "state.npz"
+        try:
+            with np.load(path) as state:
+                progress = Progress(**json.loads(str(state["progress"])))
+                for prefix, variables in (
+                    ("weight", model.weights),
+                    ("optimizer", model.optimizer.variables),
+                ):
+                    if sum(name.startswith(prefix) for name in state.files) != len(variables):
+                        raise ValueError("it is the state of another network")
+                    for i, variable in enumerate(variables):
+                        variable.assign(state[f"{prefix}_{i:04}"])
+        except Exception as error:  # zipfile, NumPy and Keras each have their own for a bad file
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(f"cannot resume from {path}: {reason}") from error
+        return progress
+
+    def save_checkpoint(self, model, epoch: int, val_loss: float) -> Path:
+        """Writes `EPOCH-VALLOSS.weights.h5`, the only checkpoint of that epoch."""
+        target = self.folder / f"{epoch:04}-{val_loss:.4f}.weights.h5"
+        former = self.checkpoint(epoch)  # of a run that was killed, and now repeats the epoch
+        with replacing(target) as path:
+            path.write_bytes(weights_bytes(model, path))
+        if former and former != target:
+            former.unlink()
+        return target
+
+    def remove_checkpoint(self, epoch: int) -> None:
+        """Removes the checkpoint of that epoch, if there is one."""
+        if path := self.checkpoint(epoch):
+            path.unlink()
+
+    def load_checkpoint(self, model, epoch: int) -> Path:
+        """Puts the weights of that epoch's checkpoint into `model`, and returns the file.
+
+        Raises:
+            UserError: it is gone.
+        """
+        path = self.checkpoint(epoch)
+        if path is None:
+            raise UserError(f"the checkpoint of epoch {epoch} is gone from {self.folder}")
+        _network_of(model).load_weights(path)
+        return path
+
+    def checkpoint(self, epoch: int) -> Path | None:
+        """The checkpoint of that epoch."""
+        found = [p for p in self.folder.glob("*.weights.h5") if _epoch_of(p) == epoch]
+        return found[0] if found else None
+
+    def write_history(self, history: list[dict[str, float]]) -> None:
+        """Writes `history.csv`, whole."""
+        with replacing(self.folder / "history.csv") as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(history[-1]), restval="")
+            writer.writeheader()
+            for row in history:
+                writer.writerow({k: v if k == "epoch" else f"{v:.6g}" for k, v in row.items()})
+
+
+def weights_bytes(model, path: Path) -> bytes:
+    """The content of a `.weights.h5` of the network, out of a `.keras` archive beside `path`.
+
+    `save_weights` has h5py write to the disk, which it cannot bear to become full: it raises again
+    for each of its open objects, and ends the process by a segmentation fault. What Keras puts into
+    an archive is the same file, but made in memory.
+    """
+    archive = path.with_name(f"{path.name}.keras")
+    try:
+        _network_of(model).save(archive)
+        with zipfile.ZipFile(archive) as contents:
+            return contents.read("model.weights.h5")
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _epoch_of(path: Path) -> int | None:
+    match = CHECKPOINT_NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def _network_of(model):
+    """The network of a compiled model without its optimizer, which is thrice as large."""
+    import keras
+
+    return keras.Model(model.inputs, model.output)
+
+
+def _numpy(variable) -> np.ndarray:
+    import keras
+
+    return keras.ops.convert_to_numpy(variable)

@@ -1,0 +1,164 @@
+"""Effects one by one and in a row, on a picture of two plain colours."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny_clips
+
+from portrait.effects import backgrounds
+from portrait.effects.catalogue import CHANGES, NAMES, Settings, check, render
+from portrait.errors import UserError
+from portrait.matting.foreground import blur_fusion
+
+SETTINGS = Settings(
+    background=lambda time: (10, round(100 * time), 30),
+    style=lambda picture: 255 - picture,
+    estimate=blur_fusion,
+)
+
+
+@pytest.fixture
+def picture():
+    """An orange person before a blue wall, with a soft edge."""
+    alpha = np.zeros((40, 60), np.float32)
+    alpha[10:, 20:40], alpha[10:, 18:20], alpha[10:, 40:42] = 1, 0.5, 0.5
+    image = alpha[..., None] * np.float32((240, 120, 0)) + (1 - alpha[..., None]) * (20, 60, 200)
+    return np.rint(image).astype(np.uint8), alpha
+
+
+def colours(result):
+    """The middle of the person, and a corner of the wall."""
+    return result[30, 30].tolist(), result[2, 2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("effects", "person", "wall"),
+    [
+        (["blur"], [240, 120, 0], [20, 60, 200]),
+        (["replace"], [240, 120, 0], [10, 50, 30]),
+        (["grayscale_background"], [240, 120, 0], [64, 64, 64]),
+        (["stylize_person"], [15, 135, 255], [20, 60, 200]),
+        (["stylize_background"], [240, 120, 0], [235, 195, 55]),
+        (["replace", "stylize_person"], [15, 135, 255], [10, 50, 30]),
+        (["replace", "stylize_background"], [240, 120, 0], [245, 205, 225]),
+        (["stylize_background", "replace"], [240, 120, 0], [10, 50, 30]),
+        (["grayscale_background", "blur"], [240, 120, 0], [64, 64, 64]),
+    ],
+)
+@pytest.mark.parametrize("linear", [False, True])
+def test_layers(picture, effects, person, wall, linear):
+    result = render(*picture, effects, dataclasses.replace(SETTINGS, linear=linear), time=0.5)
+    assert (result.dtype, result.shape) == (np.uint8, (40, 60, 3))
+    found = colours(result)
+    assert np.abs(np.subtract(found[0], person)).max() <= 1
+    assert np.abs(np.subtract(found[1], wall)).max() <= 1
+
+
+def test_no_change_gives_the_picture(picture):
+    assert np.array_equal(render(*picture, ["side_by_side"], SETTINGS)[:, 60:], picture[0])
+
+
+def test_alpha_and_cutout(picture):
+    image, alpha = picture
+    levels = np.rint(alpha * 255).astype(np.uint8)
+    assert np.array_equal(render(image, alpha, ["alpha"]), levels)
+    cutout = render(image, alpha, ["cutout"], SETTINGS)
+    assert np.array_equal(cutout[..., 3], levels)
+    # At the soft edge the wall's blue is gone.
+    edge = np.abs(cutout[15:, 19, :3].astype(int) - (240, 120, 0))
+    assert edge.max() < np.abs(image[15:, 19].astype(int) - (240, 120, 0)).max() / 3
+    painted = render(image, alpha, ["stylize_person", "cutout"], SETTINGS)
+    assert painted[30, 30].tolist() == [15, 135, 255, 255]
+
+
+def test_side_by_side(picture):
+    image, alpha = picture
+    both = render(image, alpha, ["replace", "side_by_side"], SETTINGS)
+    assert np.array_equal(both[:, :60], image)
+    assert np.array_equal(both[:, 60:], render(image, alpha, ["replace"], SETTINGS))
+    assert render(image, alpha, ["alpha", "side_by_side"]).shape == (40, 120, 3)
+    assert (render(image, alpha, ["cutout", "side_by_side"], SETTINGS)[:, :60, 3] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("effects", "settings", "message"),
+    [
+        (["sparkle"], SETTINGS, "the effects are alpha, cutout, blur"),
+        ([], SETTINGS, "give one or more of"),
+        (["cutout", "blur"], SETTINGS, "cutout comes after all changes"),
+        (["alpha", "cutout"], SETTINGS, "exclude each other"),
+        (["side_by_side", "alpha"], SETTINGS, "exclude each other"),
+        (["replace"], Settings(), "needs --background"),
+        (["stylize_person"], Settings(), "needs --style"),
+        (["blur"], Settings(strength=1.5), "must be 0 to 1"),
+    ],
+)
+def test_what_cannot_be_done(effects, settings, message):
+    with pytest.raises(UserError, match=message):
+        check(effects, settings)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_effect_can_be_had_alone(name):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    alpha = np.zeros((40, 60), np.float32)
+    alpha[10:, 20:40] = 1
+    result = render(image, alpha, [name], SETTINGS)
+    shapes = {"alpha": (40, 60), "cutout": (40, 60, 4), "side_by_side": (40, 120, 3)}
+    assert (result.dtype, result.shape) == (np.uint8, shapes.get(name, (40, 60, 3)))
+    if name in CHANGES:
+        changed = (result != image).any(axis=2)
+        person = name == "stylize_person"
+        assert changed[alpha == person].mean() > 0.95 and not changed[alpha != person].any()
+
+
+def as_it_is(image, alpha):
+    """An estimate that leaves both layers what they are in the picture."""
+    return image, image
+
+
+def test_strength_is_how_far_a_background_is_blurred():
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    alpha = np.zeros((60, 80), np.float32)
+    alpha[20:, 30:50] = 1
+    none, little, much = (
+        render(image, alpha, ["blur"], Settings(strength=strength, estimate=as_it_is))[:, :20].std()
+        for strength in (0.0, 0.25, 1.0)
+    )
+    assert none == image[:, :20].std()
+    assert much < 0.7 * little < 0.7 * none
+
+
+@pytest.mark.parametrize(("linear", "level"), [(True, 188), (False, 128)])
+def test_layers_mix_in_linear_light_where_it_is_wanted(linear, level):
+    """Half of the light of white is sRGB's level 188."""
+    white, half = np.full((4, 4, 3), 255, np.uint8), np.full((4, 4), 0.5, np.float32)
+    settings = Settings(background=lambda time: (0, 0, 0), linear=linear, estimate=as_it_is)
+    assert np.abs(render(white, half, ["replace"], settings).astype(int) - level).max() <= 1
+
+
+def test_a_video_behind_runs_along_and_over_again(tmp_path):
+    pictures = np.stack([np.full((64, 64, 3), level, np.uint8) for level in (40, 120, 200)])
+    behind = backgrounds.load(str(tiny_clips.write(tmp_path / "behind.mp4", pictures)))
+    times = (0.0, 0.03, 0.05, 0.09, 0.13, 0.17, 0.21)  # 25 frames a second
+    found = [round(behind(time).mean() / 40) * 40 for time in times]
+    assert found == [40, 40, 120, 200, 40, 120, 200]
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [
+        ("white", (255, 255, 255)),
+        ("rgb(300, 0, 20)", (255, 0, 20)),
+        ("hsl(120.5,100%,50%)", (0, 255, 2)),
+    ],
+)
+def test_colours_in_words(text, colour):
+    assert tuple(backgrounds.load(text)(0.0)) == colour
+
+
+@pytest.mark.parametrize("text", ["whitish", "rgb(1.5,x,2)", "gone.png"])
+def test_what_is_no_background(text):
+    with pytest.raises(UserError, match="gone.png" if "gone" in text else "write a colour"):
+        backgrounds.load(text)

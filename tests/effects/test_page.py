@@ -1,0 +1,121 @@
+"""The local page: its function, by itself, over HTTP and in a browser."""
+
+import browser
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from portrait.effects import page
+from portrait.errors import UserError
+from portrait.inference.network import Network
+
+NETWORK = Network("test", (64, 48), lambda image: (image[..., 0] > 150).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """A person, who is all that is orange, before a black wall."""
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[20:, 30:50] = (220, 80, 40)
+    return image
+
+
+@pytest.fixture(scope="module")
+def photo(picture, tmp_path_factory):
+    path = tmp_path_factory.mktemp("photos") / "me.png"
+    Image.fromarray(picture).save(path)
+    return path
+
+
+def test_the_function(picture):
+    answer = page.make_answer(NETWORK)
+    result, note = answer(picture, ["replace"], 0.5, "#00ff00", None, "", False)
+    assert result[40, 40].tolist() == [220, 80, 40] and result[5, 5].tolist() == [0, 255, 0]
+    assert note == ""
+    behind = np.full((30, 30, 3), 9, np.uint8)
+    result, _ = answer(picture, ["replace"], 0.5, "#00ff00", behind, "", False)
+    assert result[5, 5].tolist() == [9, 9, 9]
+    assert answer(None, ["blur"], 0.5, "#00ff00", None, "", False) == (None, "")
+    # A colour that is not asked for.
+    result, _ = answer(picture, ["alpha"], 0.5, "", None, "", False)
+    assert result.any()
+    with pytest.raises(UserError, match="needs --style"):
+        answer(picture, ["stylize_person"], 0.5, "#00ff00", None, "", False)
+
+
+def test_nobody_is_noted(picture):
+    result, note = page.make_answer(NETWORK)(
+        np.zeros_like(picture), ["alpha"], 0.5, "#00ff00", None, "", False
+    )
+    assert not result.any() and note.startswith("Nobody was found")
+
+
+def test_large_pictures_are_made_smaller():
+    answer = page.make_answer(NETWORK)
+    large = np.kron(data.astronaut()[:300, :400], np.ones((8, 8, 1), np.uint8))
+    result, _ = answer(large, ["alpha"], 0.5, "#00ff00", None, "", False)
+    assert result.shape == (960, 1280)
+
+
+@pytest.fixture(scope="module")
+def url():
+    served = page.build(NETWORK)
+    _, url, _ = served.launch(server_name="127.0.0.1", prevent_thread_lock=True, **page.LAUNCH)
+    yield url
+    served.close()
+
+
+@pytest.mark.slow
+def test_over_http(url, photo):
+    from gradio_client import Client, handle_file
+
+    client = Client(url, verbose=False, analytics_enabled=False)
+    rest = (0.5, "#00ff00", None, "", False)
+    green = client.predict(handle_file(photo), ["replace"], *rest, api_name="/apply")
+    result = np.asarray(Image.open(green))
+    assert result[40, 40].tolist() == [220, 80, 40]
+    assert result[5, 5].tolist() == [0, 255, 0]
+    with pytest.raises(Exception, match="alpha comes after all changes"):
+        client.predict(handle_file(photo), ["alpha", "blur"], *rest, api_name="/apply")
+
+
+@pytest.mark.slow
+def test_in_a_browser(url, photo, tmp_path):
+    """A photograph that is put in is blurred, and cut out as soon as that effect is chosen."""
+    if not (program := browser.find()):
+        pytest.skip("no Chromium is installed")
+    with browser.Browser(program, tmp_path / "profile") as window:
+        window.do("Network.enable")
+        window.do("Page.navigate", url=url)
+        window.wait_for("document.querySelector('input[type=file]') !== null")
+        window.upload("input[type=file]", photo)
+        blurred = window.wait_for(RESULT)
+        window.run(f"document.querySelector('{EFFECTS}').focus()")
+        window.do("Input.insertText", text="cutout")
+        window.wait_for("document.querySelectorAll('[role=option]').length == 1")
+        for kind in "keyDown", "keyUp":
+            window.do("Input.dispatchKeyEvent", type=kind, key="Enter", windowsVirtualKeyCode=13)
+        window.wait_for(f"{RESULT} != {blurred!r}")
+        corner, middle = window.run(PIXELS)
+        window.run("document.activeElement.blur()")  # which folds the list of effects up
+        window.wait_for("document.querySelector('[role=option]') === null")
+        window.screenshot(tmp_path / "page.png")
+    assert corner[3] == 0 and middle == [220, 80, 40, 255]
+    # In the screenshot the person is there twice, as put in and as cut out.
+    shown = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).astype(int)
+    columns = (np.abs(shown - (220, 80, 40)).max(axis=2) < 20).sum(axis=0) > 25
+    assert np.count_nonzero(np.diff(columns.astype(int)) == 1) == 2
+    # "Everything happens on this computer."
+    elsewhere = [each for each in window.requests if not each.startswith((url, "data:", "blob:"))]
+    assert window.requests and elsewhere == []
+
+
+RESULT = "(document.querySelector('img[src$=\"image.png\"]') || {}).src"
+EFFECTS = "input[aria-label^=Effects]"
+PIXELS = """(() => {
+    const image = document.querySelector('img[src$="image.png"]');
+    const canvas = new OffscreenCanvas(80, 60), context = canvas.getContext('2d');
+    context.drawImage(image, 0, 0);
+    return [[5, 5], [40, 40]].map(([x, y]) => [...context.getImageData(x, y, 1, 1).data]);
+})()"""

@@ -1,0 +1,72 @@
+"""Stages that overlap, in order, without piling up, and that end whatever happens."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from portrait.effects.pipeline import Pipeline
+
+
+def test_order():
+    with Pipeline(range(50), lambda x: x + 1, lambda x: x * 2) as results:
+        assert list(results) == [2 * (x + 1) for x in range(50)]
+
+
+def test_stages_work_at_the_same_time():
+    """Each of two stages waits until the other has started on another item."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def first(item):
+        if item == 1:
+            meeting.wait()
+        return item
+
+    def second(item):
+        if item == 0:
+            meeting.wait()
+        return item
+
+    with Pipeline(range(2), first, second) as results:
+        assert list(results) == [0, 1]
+
+
+def test_the_source_does_not_run_ahead():
+    given = []
+    source = (given.append(x) or x for x in itertools.count())
+    with Pipeline(source, lambda x: x) as results:
+        next(iter(results))
+        time.sleep(0.3)
+        # Two queues of 4, an item in each of two threads, and the one that was taken.
+        assert len(given) <= 11
+    count = len(given)
+    time.sleep(0.3)
+    assert len(given) == count
+
+
+@pytest.mark.parametrize("where", ["source", "stage"])
+def test_errors_come_after_the_results_before_them(where):
+    def source():
+        yield from range(3)
+        if where == "source":
+            raise ValueError("broken")
+        yield 3
+
+    def stage(item):
+        if item == 3:
+            raise ValueError("broken")
+        return item
+
+    taken = []
+    with pytest.raises(ValueError, match="broken"), Pipeline(source(), stage) as results:
+        taken.extend(results)
+    # `extend` took what came before the error.
+    assert taken == [0, 1, 2]
+
+
+def test_no_thread_is_left():
+    before = threading.active_count()
+    with Pipeline(itertools.count(), lambda x: x) as results:
+        next(iter(results))
+    assert threading.active_count() == before

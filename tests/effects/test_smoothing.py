@@ -1,0 +1,118 @@
+"""Flicker goes, movement does not lag."""
+
+import cv2
+import numpy as np
+import pytest
+
+from metrics import dt_ssd, flicker
+from portrait.effects.smoothing import Smoother
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """A textured disc that moves 3 pixels a frame over another texture, and its mattes."""
+    random = np.random.default_rng(0)
+
+    def texture(low, high):
+        noise = random.uniform(low, high, (120, 200, 3)).astype(np.float32)
+        return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, low, high, cv2.NORM_MINMAX)
+
+    wall, person = texture(0, 120), texture(130, 255)
+    images, mattes = [], []
+    for frame in range(30):
+        matte = np.zeros((120, 200), np.float32)
+        cv2.circle(matte, (50 + 3 * frame, 60), 30, 1.0, -1, cv2.LINE_AA)
+        moved = np.roll(person, 3 * frame, axis=1)
+        images.append(matte[..., None] * moved + (1 - matte[..., None]) * wall)
+        mattes.append(matte)
+    return np.stack(images).astype(np.uint8), np.stack(mattes)
+
+
+def smoothed(images, alphas):
+    smoother = Smoother()
+    return np.stack([smoother(image, alpha) for image, alpha in zip(images, alphas, strict=True)])
+
+
+def test_movement_does_not_lag(clip):
+    images, mattes = clip
+    lagging = np.stack([0.5 * (mattes[t] + mattes[max(0, t - 1)]) for t in range(len(mattes))])
+    error = np.abs(smoothed(images, mattes) - mattes).mean()
+    # A plain mean with the frame before errs by half of the movement.
+    assert error < np.abs(lagging - mattes).mean() / 4
+
+
+def test_flicker_goes(clip):
+    """A blob of the wall is taken for half a person in every other frame."""
+    images, mattes = clip
+    alphas = mattes.copy()
+    alphas[1::2, 100:115, 10:40] = 0.5
+    result = smoothed(images, alphas)
+    assert flicker(result, images) < flicker(alphas, images) / 2
+    assert dt_ssd(result, mattes) < dt_ssd(alphas, mattes) / 2
+    # On the whole it is as wrong as before, but for what smoothing costs where nothing flickers.
+    cost = np.abs(smoothed(images, mattes) - mattes).mean()
+    assert np.abs(result - mattes).mean() < np.abs(alphas - mattes).mean() + 1.5 * cost
+
+
+@pytest.mark.parametrize("step", [(0, 8), (8, 0)], ids=["right", "down"])
+def test_flicker_goes_from_what_moves(clip, step):
+    """When the camera pans, as much of it goes as when it stands still."""
+    images, mattes = clip
+
+    def seen(step):
+        """The level of the middle of the disc."""
+        down, right = step
+        moves = [((down * t, right * t), (1.0, 0.7)[t % 2]) for t in range(6)]
+        moved = [np.roll(images[0], move, axis=(0, 1)) for move, _ in moves]
+        alphas = [np.roll(level * mattes[0], move, axis=(0, 1)) for move, level in moves]
+        return [
+            alpha[55 + y : 66 + y, 45 + x : 56 + x].mean()
+            for alpha, ((y, x), _) in zip(smoothed(moved, alphas), moves, strict=True)
+        ]
+
+    still = seen((0, 0))
+    assert np.abs(np.diff(still)).max() < 0.3 / 2
+    assert seen(step) == pytest.approx(still, abs=0.02)
+
+
+def test_a_cut_begins_anew(clip):
+    images, mattes = clip
+    smoother = Smoother()
+    smoother(images[0], mattes[0])
+    other = np.full_like(images[0], 255)
+    nobody = np.zeros_like(mattes[0])
+    assert smoother(other, nobody).max() < 0.05
+    assert np.array_equal(smoother(images[0][:50, :60], mattes[0][:50, :60]), mattes[0][:50, :60])
+
+
+def test_dt_ssd_by_hand():
+    mattes = np.zeros((3, 2, 2))
+    alphas = mattes.copy()
+    alphas[1, 0, 0] = 1.0  # comes and goes: each time a quarter of the pixels is off by 1
+    assert dt_ssd(alphas, mattes) == pytest.approx(100 * 0.5)
+    assert dt_ssd(mattes + 0.3, mattes) == pytest.approx(0)
+
+
+def test_flicker_counts_what_is_hardly_seen():
+    images, alphas = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.float32)
+    alphas[:, 0] = 0.01  # less than that is nobody
+    alphas[1, 1] = 0.1
+    assert flicker(alphas, images) == pytest.approx(100)
+
+
+def test_flicker_by_hand():
+    images = np.zeros((2, 20, 20, 3), np.uint8)
+    images[1, :, 10:] = 200  # the right half moves, and 2 pixels beside it may
+    alphas = np.zeros((2, 20, 20), np.float32)
+    alphas[:, :, :4], alphas[1, :, :4] = 0.5, 0.75
+    alphas[1, :, 12:] = 1.0
+    assert flicker(alphas, images) == pytest.approx(250)
+    assert flicker(np.zeros((2, 20, 20)), images) == 0
+
+
+@pytest.mark.parametrize("shape", [(60, 320), (320, 60), (1, 500), (8, 8)])
+def test_flat_pictures(shape):
+    """OpenCV's flow would end the process."""
+    images = np.random.default_rng(0).integers(0, 255, (3, *shape, 3), np.uint8)
+    alphas = smoothed(images, np.ones((3, *shape), np.float32))
+    assert alphas.shape == (3, *shape) and np.isfinite(alphas).all()

@@ -1,0 +1,144 @@
+"""Where the network looks: pictures of other shapes, small, several and absent people."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from portrait.effects import matting
+from portrait.effects.matting import look_twice
+from portrait.effects.windows import (
+    _MOST_TILES,
+    _tiles,
+    coarse_alpha,
+    look,
+    only_people,
+    still_hold,
+    windows_around,
+)
+from portrait.inference.network import Network
+from portrait.io import images
+from portrait.io.images import Window
+
+SHAPE = (64, 48)
+RED = Network("test", SHAPE, lambda image: np.asarray(image[..., 0] / 255, np.float32))
+"""Takes red for a person."""
+
+
+def scene(height, width, *boxes):
+    """Red boxes (left, top, right, bottom) in a black picture, and their matte."""
+    matte = np.zeros((height, width), np.float32)
+    for left, top, right, bottom in boxes:
+        matte[top:bottom, left:right] = 1
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = matte * 255
+    return image, matte
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "boxes"),
+    [
+        (320, 240, [(60, 60, 180, 320)]),
+        (360, 640, [(250, 60, 400, 360)]),
+        (360, 640, [(560, 260, 620, 350)]),  # far, in a corner
+        (640, 360, [(100, 500, 200, 640)]),
+        (360, 640, [(20, 100, 120, 360), (500, 120, 620, 360)]),  # two apart
+        (360, 900, [(20, 100, 880, 360)]),  # a row of people
+        (50, 40, [(10, 10, 30, 50)]),
+    ],
+)
+def test_people_are_found_where_they_are(height, width, boxes):
+    image, matte = scene(height, width, *boxes)
+    alpha = matting.matte(image, RED, refine="none")
+    assert (alpha.shape, alpha.dtype) == (matte.shape, np.float32)
+    both = np.minimum(alpha >= 0.5, matte >= 0.5).sum()
+    assert both / np.maximum(alpha >= 0.5, matte >= 0.5).sum() > 0.95
+
+
+def test_a_second_look_is_finer():
+    """A person 1/8 as wide as the picture: stripes are seen in the window, not in the whole."""
+    image, matte = scene(320, 640, (300, 200, 340, 310))
+    matte[200:310, 308:312] = 0
+    image[..., 0] = matte * 255
+    once = coarse_alpha(RED, image)
+    twice = look_twice(RED, image)
+    assert once.shape == twice.shape == matte.shape
+    assert np.abs(twice - matte).mean() < np.abs(once - matte).mean() / 2
+
+
+def test_windows_have_the_networks_aspect_and_hold_the_people():
+    _, matte = scene(360, 640, (20, 100, 120, 340), (500, 120, 620, 340))
+    windows = windows_around(matte, (720, 1280, 3), SHAPE)
+    assert len(windows) == 2
+    for window, box in zip(windows, [(40, 200, 240, 680), (1000, 240, 1240, 680)], strict=True):
+        assert window.left <= box[0] and window.top <= box[1]
+        assert window.right >= box[2] and window.bottom >= box[3]
+        assert window.size[1] / window.size[0] == pytest.approx(48 / 64, rel=0.02)
+
+
+def test_neighbours_share_a_window_and_rows_get_several():
+    _, matte = scene(360, 640, (250, 100, 310, 340), (320, 100, 380, 340))
+    assert len(windows_around(matte, matte.shape, SHAPE)) == 1
+    _, matte = scene(360, 640, (20, 100, 620, 340))
+    windows = windows_around(matte, matte.shape, SHAPE)
+    assert len(windows) >= 3
+    covered = np.zeros(640, bool)
+    for window in windows:
+        covered[window.left : window.right] = True
+    assert covered[20:620].all()
+
+
+def test_nobody():
+    assert not matting.matte(np.zeros((90, 160, 3), np.uint8), RED).any()
+    # Something that is half a person everywhere, or a speck.
+    assert not matting.matte(np.full((90, 160, 3), 150, np.uint8), RED).any()
+    assert not matting.matte(scene(400, 400, (10, 10, 14, 14))[0], RED).any()
+
+
+def test_ghosts_go_and_hair_stays():
+    alpha = np.zeros((100, 100), np.float32)
+    alpha[40:, 20:50], alpha[30:40, 20:50] = 1.0, 0.2  # a person and hair
+    alpha[10:60, 70:90] = 0.7  # a ghost
+    kept = only_people(alpha)
+    assert np.array_equal(kept[:, :60], alpha[:, :60]) and not kept[:, 60:].any()
+    # One that was a person in the frame before stays a little longer.
+    alpha[10:22, 70:90] = 0.99
+    before = np.where(np.arange(100) >= 60, alpha, 0).astype(np.float32)
+    assert not only_people(alpha)[:, 60:].any()
+    assert only_people(alpha, before)[10:60, 70:90].all()
+
+
+def test_windows_stay_while_people_move_within_them():
+    shape = (360, 640, 3)
+    _, matte = scene(360, 640, (250, 100, 390, 340))
+    windows = windows_around(matte, shape, SHAPE)
+
+    def holds(*boxes):
+        alpha = scene(360, 640, *boxes)[1]
+        found = windows_around(alpha, shape, SHAPE)
+        return still_hold(windows, found, alpha, shape)
+
+    assert holds((250, 100, 390, 340)) and holds((258, 96, 398, 340))
+    assert not holds((350, 100, 490, 340))
+    assert not holds((300, 220, 350, 340))
+    assert not holds((250, 100, 390, 340), (10, 200, 90, 340))
+    assert not still_hold(windows, [], np.zeros((360, 640), np.float32), shape)
+
+
+def test_two_windows_meet_without_a_seam():
+    image = np.full((100, 200, 3), 255, np.uint8)
+    windows = [Window(0, 0, 120, 100), Window(80, 0, 200, 100)]
+    levels = iter((0.2, 0.8))
+    network = Network("test", SHAPE, lambda part: np.full(SHAPE, next(levels), np.float32))
+    row = look(network, image, windows)[50]
+    assert row[:80] == pytest.approx(0.2, abs=1e-6) and row[120:] == pytest.approx(0.8, abs=1e-6)
+    assert (np.diff(row) >= -1e-6).all() and np.diff(row).max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(4, 2000), (2000, 4)])
+def test_a_strip_has_a_few_windows(shape):
+    whole = images.Window(0, 0, shape[1], shape[0])
+    windows = _tiles(whole, 0.75, shape)
+    assert len(windows) <= _MOST_TILES
+    assert windows[0].left == 0 and windows[-1].right == shape[1]
+    assert all(a.right > b.left for a, b in itertools.pairwise(windows))

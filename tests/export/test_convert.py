@@ -1,0 +1,174 @@
+"""What an export leaves behind, and what it refuses to leave."""
+
+import dataclasses
+import json
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_network
+from PIL import Image
+from test_gpu_ops import Apply
+
+from portrait.errors import UserError
+from portrait.export import FORMATS, FilesRefused, convert_all, tflite, verify
+from portrait.export.formats import Format, Inspection, Tolerance
+from portrait.export.samples import Samples
+from portrait.models.build import for_inference
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return tiny_network.build()
+
+
+@pytest.fixture(scope="module")
+def samples(trained):
+    pictures = tiny_network.pictures()
+    alphas = np.asarray(trained(pictures.astype(np.float32))["output"])[..., 0]
+    mattes = np.where(alphas > np.median(alphas), 255, 0).astype(np.uint8)
+    return Samples(pictures, pictures, mattes, "a portrait of scikit-image")
+
+
+def _names(folder) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_files_and_report(trained, samples, tmp_path, capsys):
+    report = convert_all(trained, tmp_path, "v1.2.tflite", samples, formats=["float32", "float16"])
+    files = {"v1.2_float32.tflite", "v1.2_float16.tflite"}
+    assert _names(tmp_path) == files | {"v1.2_export.json", "v1.2_export.png"}
+    assert json.loads((tmp_path / "v1.2_export.json").read_text()) == report
+    assert report["input"] == [1, *tiny_network.SIZE, 3]
+    assert report["samples"]["checked_pictures"] == 4
+    exact, half = report["files"]
+    assert exact["bytes"] == (tmp_path / "v1.2_float32.tflite").stat().st_size
+    assert exact["ops"]["TRANSPOSE_CONV"] == 1
+    assert exact["gpu"] == {"verdict": "yes", "violations": []}
+    assert set(exact["latency_ms"]) == {"1", "2"}
+    for runtime in exact["against_keras"].values():
+        assert 0 < runtime["max_alpha_error"] < 1e-5
+        assert runtime["iou_change"] == 0
+    errors = [runtime["max_alpha_error"] for runtime in half["against_keras"].values()]
+    assert 1e-6 < max(errors) < 1e-4
+    assert f"{max(errors):.1e}" in capsys.readouterr().out
+    with Image.open(tmp_path / "v1.2_export.png") as picture:
+        assert picture.mode == "RGB"
+
+
+def test_android(trained, samples, tmp_path):
+    report = convert_all(trained, tmp_path, "net", samples, android=True, formats=["float16"])
+    assert report["input"] == [1, *tiny_network.SIZE, 4]
+    assert "net_rgba_float16.tflite" in _names(tmp_path)
+
+
+def test_beyond_tolerance_is_not_kept(trained, samples, tmp_path, monkeypatch):
+    strict = dataclasses.replace(tflite.FORMATS["float16"], tolerance=Tolerance(1e-9, None))
+    monkeypatch.setitem(tflite.FORMATS, "float16", strict)
+    earlier = tmp_path / "net_float16.tflite"
+    earlier.write_bytes(b"earlier")
+    with pytest.raises(FilesRefused, match=r"1 of 2 files .* net_float16\.tflite"):
+        convert_all(trained, tmp_path, "net", samples, formats=["float16", "float32"])
+    assert earlier.read_bytes() == b"earlier"
+    names = {"net_float16.tflite", "net_float32.tflite", "net_export.json", "net_export.png"}
+    assert _names(tmp_path) == names
+    half, exact = json.loads((tmp_path / "net_export.json").read_text())["files"]
+    assert not half["kept"] and "over 1e-09" in half["refused"]
+    assert exact["kept"] and exact["refused"] is None
+
+
+def _steep() -> keras.Model:
+    """A network whose outlines are so steep that the last bit of float32 shows in its alphas."""
+    model = tiny_network.build()
+    kernel, bias = model.get_layer("output").get_weights()
+    logits = keras.Model(model.input, model.get_layer("output").input)
+    features = np.asarray(logits(tiny_network.pictures().astype(np.float32)))
+    middle = np.median(keras.ops.conv(features, kernel, padding="same"))
+    model.get_layer("output").set_weights([2000 * kernel, bias - 2000 * middle])
+    return model
+
+
+@pytest.mark.parametrize("android", [False, True])
+def test_float32_may_be_as_inexact_as_keras_itself(samples, tmp_path, monkeypatch, android):
+    steep = _steep()
+    report = convert_all(steep, tmp_path, "net", samples, android=android, formats=["float32"])
+    channels = 4 if android else 3
+    error = verify.rounding_error(for_inference(steep, channels), samples.pictures)
+    errors = [each["max_alpha_error"] for each in report["files"][0]["against_keras"].values()]
+    assert 1e-5 < max(errors) <= 4 * error < 1e-3
+    # What is wrong is refused still: the weights of another network, 1 % away.
+    kernel, bias = steep.get_layer("output").get_weights()
+    other = _steep()
+    other.get_layer("output").set_weights([1.01 * kernel, bias])
+    wrong = dataclasses.replace(
+        tflite.FORMATS["float32"],
+        write=lambda source, path: path.write_bytes(
+            tflite.convert(for_inference(other, channels), "float32")
+        ),
+    )
+    monkeypatch.setitem(tflite.FORMATS, "float32", wrong)
+    with pytest.raises(FilesRefused, match="1 of 1"):
+        convert_all(steep, tmp_path, "net", samples, android=android, formats=["float32"])
+
+
+def test_ops_of_the_cpu_need_permission(samples, tmp_path, capsys):
+    model = tiny_network.build(tail=Apply(_mirrored, "picker"))
+    with pytest.raises(UserError, match="1 of 1"):
+        convert_all(model, tmp_path, "net", samples, formats=["float32"])
+    assert _names(tmp_path) == {"net_export.json"}
+    assert "GATHER_ND of layer picker" in capsys.readouterr().out
+    convert_all(model, tmp_path, "net", samples, formats=["float32"], allow_cpu_ops=True)
+    (file,) = json.loads((tmp_path / "net_export.json").read_text())["files"]
+    assert file["kept"] and file["gpu"]["verdict"] == "no"
+    assert file["gpu"]["violations"][0]["layer"] == "picker"
+
+
+def _mirrored(x):
+    height, width = tiny_network.SIZE
+    indices = [[[y, x] for x in reversed(range(width))] for y in range(height)]
+    return tf.transpose(tf.gather_nd(tf.transpose(x, (1, 2, 0, 3)), indices), (2, 0, 1, 3))
+
+
+def test_weights_that_are_not_numbers(samples, tmp_path):
+    model = tiny_network.build()
+    model.get_layer("stem").bias.assign(np.full(8, np.nan))
+    with pytest.raises(UserError, match="1 of 1"):
+        convert_all(model, tmp_path, "net", samples, formats=["float32"])
+    (file,) = json.loads((tmp_path / "net_export.json").read_text())["files"]
+    assert "NaN" in file["refused"]
+
+
+def test_formats_that_are_folders(trained, samples, tmp_path, monkeypatch):
+    def write(source, path):
+        path.mkdir()
+        (path / "model").write_bytes(b"new!")
+
+    folder = Format(
+        suffix="_folder.mlpackage",
+        write=write,
+        runtimes=lambda path: {"none": lambda picture: np.zeros(picture.shape[:2], np.float32)},
+        tolerance=Tolerance(None, None),
+        inspect=lambda path, source: Inspection(Counter(), None),
+    )
+    monkeypatch.setitem(tflite.FORMATS, "folder", folder)
+    monkeypatch.setitem(FORMATS, "folder", "export.tflite")
+    earlier = tmp_path / "net_folder.mlpackage"
+    earlier.mkdir()
+    (earlier / "old").write_bytes(b"old")
+    report = convert_all(trained, tmp_path, "net", samples, formats=["folder"])
+    assert _names(earlier) == {"model"}
+    assert report["files"][0]["bytes"] == 4
+    assert report["files"][0]["gpu"]["verdict"] == "-"
+    assert _names(tmp_path) == {"net_folder.mlpackage", "net_export.json", "net_export.png"}
+    with pytest.raises(UserError, match="RGBA"):
+        convert_all(trained, tmp_path, "net", samples, android=True, formats=["folder"])
+
+
+def test_what_users_get_wrong(trained, samples, tmp_path):
+    with pytest.raises(UserError, match="the formats are float32"):
+        convert_all(trained, tmp_path, "net", samples, formats=["float8"])
+    for name in ("", "a/b", "..", ".tflite"):
+        with pytest.raises(UserError, match="plain name"):
+            convert_all(trained, tmp_path, name, samples, formats=["float32"])

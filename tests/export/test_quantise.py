@@ -1,0 +1,147 @@
+"""Quantisation-aware training: its ranges, and int8 files in which nothing is left in float."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tf_keras
+import tiny_network
+from ai_edge_litert.interpreter import Interpreter
+
+from portrait.export import tflite, verify
+from portrait.export.compress import bridge, compress, quantise
+from portrait.export.compress.compress import Plan
+from portrait.export.formats import ExportError, Tolerance
+from portrait.export.samples import Samples
+from portrait.tflite import graph
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return tiny_network.pictures(6)
+
+
+@pytest.fixture(scope="module")
+def sequence(pictures):
+    return tiny_network.own_alphas(pictures)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return bridge.twin(tiny_network.build(), tiny_network.build)
+
+
+@pytest.fixture(scope="module")
+def rounding(network, sequence, pictures):
+    """The network after two epochs with rounding."""
+    rounding = quantise.quantisation_aware(network, pictures)
+    compress.fine_tune(rounding, network, sequence, sequence, Plan("qat", 2))
+    return rounding
+
+
+def test_quantisation_starts_where_the_network_is(network, pictures):
+    rounding = quantise.quantisation_aware(network, pictures)
+    ranges = {
+        variable.name.split(":")[0]: float(variable)
+        for layer in rounding.layers
+        for variable in layer.weights
+        if variable.shape == () and "step" not in variable.name
+    }
+    batch = pictures.astype(np.float32)
+    image, alpha = network.get_layer("normalize")(batch).numpy(), network(batch)[0].numpy()
+    assert ranges["quant_normalize/post_activation_max"] == pytest.approx(image.max(), rel=1e-5)
+    assert ranges["quant_normalize/post_activation_min"] == pytest.approx(image.min(), rel=1e-5)
+    assert ranges["quantize_layer/quantize_layer_max"] == 255
+    assert ranges["quant_output/pre_activation_max"] == 8  # sigmoid(8) > 255.9 / 256
+    frozen = {layer.name for layer in rounding.layers if not layer.trainable}
+    assert {"quant_normalize", "quant_norm"} <= frozen
+    assert alpha.std() > 0.1
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("int8", 3), ("uint8", 4)])
+def test_quantised_end_to_end(rounding, pictures, tmp_path, kind, channels):
+    trained = quantise.with_channels(rounding, channels)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(tflite.convert(trained, kind, quantisation_aware=True))
+    ops = graph.read(path.read_bytes()).ops
+    inner = [op for op in ops if op.name not in ("QUANTIZE", "DEQUANTIZE")]
+    assert {"PRELU", "TRANSPOSE_CONV", "LOGISTIC"} <= {op.name for op in inner}
+    types = {t.type for op in inner for t in (*op.inputs, *op.outputs)}
+    assert types == {"INT8", "INT32"}  # biases are int32
+    (taken,) = Interpreter(str(path)).get_input_details()
+    assert [*taken["shape"]] == [1, *tiny_network.SIZE, channels]
+    if kind == "uint8":
+        assert taken["quantization"] == (1.0, 0)
+    expected = np.stack(
+        [
+            trained(verify.as_input(each, channels, 0), training=False)[0, ..., 0]
+            for each in pictures
+        ]
+    )
+    for runtime in tflite.runtimes(path).values():
+        # A step of 1/256 here and there, where the file rounds what training has rounded.
+        parity, _ = verify.compare(runtime, pictures, expected)
+        assert parity.mean_error < 2 / 256
+        assert parity.max_error < 16 / 256
+
+
+def test_products_are_quantised(pictures):
+    """tfmot knows no Multiply, by which the U-Net weighs its channels."""
+    layers = tf_keras.layers
+
+    def weighed(x):
+        return layers.Multiply()([x, layers.AveragePooling2D(x.shape[1:3])(x)])
+
+    tiny = tiny_network.build(tail=weighed, framework=bridge._framework())
+    outputs = [tiny.output[name] for name in ("output", "boundary_attention")]
+    rounding = quantise.quantisation_aware(tf_keras.Model(tiny.input, outputs), pictures)
+    file = tflite.convert(quantise.with_channels(rounding, 3), "int8", quantisation_aware=True)
+    (product,) = [op for op in graph.read(file).ops if op.name == "MUL"]
+    assert {t.type for t in (*product.inputs, *product.outputs)} == {"INT8"}
+
+
+def test_what_stays_in_float_is_refused(network, pictures):
+    alpha = network.outputs[0]  # nothing in it rounds
+    with pytest.raises(ExportError, match="stays in float"):
+        tflite.convert(type(network)(network.input, alpha), "int8", quantisation_aware=True)
+
+
+@pytest.mark.parametrize("android", [False, True])
+def test_files(sequence, pictures, tmp_path, monkeypatch, android):
+    for kind in ("int8", "uint8"):  # 8 bits turn many of its alphas, which are all about 0.5
+        lenient = dataclasses.replace(tflite.FORMATS[kind], tolerance=Tolerance(None, 0.1))
+        monkeypatch.setitem(tflite.FORMATS, kind, lenient)
+    samples = Samples(pictures, pictures, sequence.mattes, "a portrait of scikit-image")
+    model = tiny_network.build()
+    before = [each.copy() for each in model.get_weights()]
+    report = compress.compress(
+        model,
+        tiny_network.build,
+        sequence,
+        sequence,
+        Plan("qat", 2),
+        tmp_path,
+        "net",
+        samples,
+        android=android,
+    )
+    name = f"net_qat{'_rgba' if android else ''}"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}_int8.tflite",
+        f"{name}_uint8.tflite",
+        f"{name}_export.json",
+        f"{name}_export.png",
+    }
+    assert all(file["gpu"]["verdict"] == "yes" for file in report["files"])
+    for mine, its in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(its, mine)
+
+
+def test_with_rgba_it_gives_what_it_gives_with_rgb(rounding, pictures):
+    rgb = pictures.astype(np.float32)
+    rgba = np.concatenate([rgb, 255 - rgb[..., :1]], axis=3)
+    alphas = [
+        quantise.with_channels(rounding, each.shape[3])(each, training=False).numpy()
+        for each in (rgb, rgba)
+    ]
+    np.testing.assert_allclose(*alphas, atol=1e-5)

@@ -1,0 +1,47 @@
+"""What an export tells: a line of the table and a row of the picture, by hand."""
+
+import numpy as np
+import pytest
+
+from portrait.export import report, verify
+
+
+def parity(max_error):
+    return verify.Parity(max_error, max_error / 10, 1.0, 0.875, 0.9, 0, [])
+
+
+@pytest.fixture
+def result():
+    return report.Result(
+        "float16",
+        "net_float16.tflite",
+        bytes=1_234_000,
+        zipped_bytes=987_000,
+        violations=[],
+        parity={"near": parity(1e-3), "far": parity(2e-3)},
+        latency={1: 0.0123, 2: 0.0071},
+    )
+
+
+def test_a_line_has_the_figures_of_the_furthest_runtime(result):
+    row = report.table([result]).splitlines()[2].split()
+    assert row == [
+        *("float16", "1234", "987", "2.0e-03", "2.0e-04", "0.8750", "-0.02500", "12.3", "7.1"),
+        "yes",
+    ]
+    result.parity["broken"] = parity(float("nan"))
+    assert np.isnan(result.furthest.max_error)
+
+
+def test_latencies_are_kept_in_milliseconds(result):
+    assert result.as_json()["latency_ms"] == pytest.approx({"1": 12.3, "2": 7.1})
+
+
+def test_a_row_shows_photo_keras_file_and_difference():
+    photo = np.full((96, 64, 3), (10, 200, 30), np.uint8)
+    keras_alpha, alpha = (np.full((96, 64), level, np.float32) for level in (0.2, 0.6))
+    sheet = report.sheet([report.Case("float16", photo, keras_alpha, alpha)])
+    middle = sheet[sheet.shape[0] // 2]
+    # Four panels of 128 pixels, 4 apart.
+    levels = [middle[4 + place * (128 + 4) + 64].tolist() for place in range(4)]
+    assert levels == [[10, 200, 30], [51] * 3, [153] * 3, [255] * 3]

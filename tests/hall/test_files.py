@@ -1,0 +1,155 @@
+"""A file appears whole or not at all, and whatever the disk objects to is the user's to read."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from portrait.errors import UserError
+from portrait.io.files import replacing
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_new_file_in_a_new_folder(tmp_path):
+    target = tmp_path / "a" / "b" / "0001-0.25.weights.h5"
+    with replacing(target) as path:
+        assert path.parent == target.parent and path.name.startswith(".")
+        assert path.name.endswith(".weights.h5")  # libraries choose the format by it
+        path.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert names(target.parent) == [target.name]
+
+
+def test_earlier_file_stays_until_the_new_one_is_whole(tmp_path):
+    target = tmp_path / "a.csv"
+    target.write_text("old")
+    with replacing(str(target)) as path:
+        path.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    target, synced = tmp_path / "a.bin", []
+
+    def fsync(handle):
+        synced.append((os.fstat(handle).st_size, target.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(target) as path:
+        path.write_bytes(b"whole")
+    assert synced == [(5, False)]
+
+
+def test_folder_replaces_a_folder(tmp_path):
+    target = tmp_path / "net.mlpackage"
+    for content in ("old", "new"):
+        with replacing(target) as path:
+            assert path.suffix == ".mlpackage"
+            path.mkdir()
+            (path / content).touch()
+        assert names(target) == [content]
+    with pytest.raises(ValueError), replacing(target) as path:
+        path.mkdir()
+        (path / "half").touch()
+        raise ValueError
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["net.mlpackage"]
+
+
+def test_folder_does_not_replace_a_file(tmp_path):
+    target = tmp_path / "net.mlpackage"
+    target.write_text("old")
+    with (
+        pytest.raises(UserError, match=r"cannot write .*: Not a directory"),
+        replacing(target) as path,
+    ):
+        path.mkdir()
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["net.mlpackage"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UserError])
+def test_error_in_between(tmp_path, error):
+    target = tmp_path / "a.csv"
+    target.write_text("old")
+    with pytest.raises(error, match=r"^mine$"), replacing(target) as path:
+        path.write_text("half")
+        raise error("mine")
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_nothing_written_is_an_error(tmp_path):
+    target = tmp_path / "a.csv"
+    with pytest.raises(UserError, match=r"cannot write .*a\.csv: No such file"), replacing(target):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    cases = {"file/a.csv": ".*/file is a file", "file/deep/a.csv": "Not a directory"}
+    for name, reason in cases.items():
+        with (
+            pytest.raises(UserError, match=rf"^cannot write .*{name}: {reason}$"),
+            replacing(tmp_path / name),
+        ):
+            raise AssertionError("never reached")
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match=r"^cannot write .*folder: Is a directory$"),
+        replacing(tmp_path / "folder") as path,
+    ):
+        path.write_text("new")
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_full_disk(tmp_path):
+    """A limit on the size of files stands for the disk; Python ignores the signal that comes."""
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, hard))
+    try:
+        with (
+            pytest.raises(UserError, match=r"cannot write .*a\.bin: File too large"),
+            replacing(target) as path,
+        ):
+            path.write_bytes(bytes(1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_killed_in_between(tmp_path):
+    target = tmp_path / "a.csv"
+    target.write_text("old")
+    script = (
+        "import os, signal\nfrom files import replacing\n"
+        "with replacing('a.csv') as path:\n"
+        "    path.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    env = {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env)
+    assert ended.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    assert all(path.name.startswith(".") for path in tmp_path.iterdir() if path != target)
+
+
+def test_the_longest_name(tmp_path):
+    target = tmp_path / ("a" * 251 + ".txt")
+    with replacing(target) as path:
+        path.write_text("whole")
+    assert target.read_text() == "whole"

@@ -1,0 +1,94 @@
+"""Which photographs are worked on, and what their results are called."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from portrait.errors import UserError
+from portrait.io.images import TooSmallError, read_image, write_png
+from portrait.io.photos import find_photographs, photographs_in, result_paths, work_through
+
+PICTURE = np.zeros((4, 4, 3), np.uint8)
+
+
+def fill(folder, *names):
+    for name in names:
+        write_png(folder / name, PICTURE)
+
+
+def named(paths):
+    return [path.name for path in paths]
+
+
+def test_mattes_and_earlier_results_are_no_photographs(tmp_path):
+    fill(tmp_path, "a.png", "a_matte.png", "a_great_wave.png", "a.png_great_wave.png")
+    fill(tmp_path, "b_wave.png", "c_matte.png")
+    assert named(photographs_in(tmp_path, ["great_wave"])) == ["a.png", "b_wave.png", "c_matte.png"]
+    assert len(photographs_in(tmp_path, ["udnie"])) == 5
+    with pytest.raises(UserError, match="cannot list"):
+        photographs_in(tmp_path / "gone")
+
+
+def test_each_is_found_once(tmp_path):
+    fill(tmp_path, "a.png", "b.png", "b_matte.png")
+    found = find_photographs([tmp_path / "b.png", tmp_path, tmp_path / "b_matte.png"])
+    assert named(found) == ["b.png", "a.png", "b_matte.png"]
+    with pytest.raises(UserError, match="no photograph or folder is given"):
+        find_photographs([])
+
+
+def test_no_result_has_another_one_s_name():
+    sources = [Path("in", name) for name in ("a.jpg", "a.png", "a.jpg.png", "A.gif")]
+    results = result_paths(sources, "out", ["blur"])
+    assert results == [
+        (Path("out", f"{name}_blur.png"),) for name in ("a", "a.png", "a.jpg", "A.gif")
+    ]
+
+
+def test_suffixes_keep_names_apart():
+    sources = [Path("1", "clip.mp4"), Path("2", "clip.mp4"), Path("clip.mov")]
+    results = result_paths(sources, "out", ["udnie"], lambda source: source.suffix)
+    assert named(path for (path,) in results) == [
+        "clip_udnie.mp4",
+        "clip.mp4_udnie.mp4",
+        "clip_udnie.mov",
+    ]
+
+
+def test_what_cannot_be_used_is_left_out_and_named(tmp_path, caplog):
+    fill(tmp_path, "good.png")
+    write_png(tmp_path / "small.png", PICTURE[:2])
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+
+    def copy(photo, path):
+        if len(picture := read_image(photo)) < 4:
+            raise TooSmallError(picture, 4)
+        write_png(path, picture)
+
+    assert named(work_through(copy, [tmp_path], tmp_path / "out", ["copy"], "")) == [
+        "good_copy.png"
+    ]
+    assert "photographs left out (2)" in caplog.text and "bad.jpg: not a picture" in caplog.text
+    assert "small.png: a picture of 4 x 2 is too small: 4 pixels" in caplog.text
+    with pytest.raises(UserError, match=r"no picture could be used: .*small\.png"):
+        work_through(copy, [tmp_path / "small.png"], tmp_path / "out", ["copy"], "")
+
+
+@pytest.mark.parametrize("name", ["me.png", "me.JPG", "clip.mp4"])
+def test_a_folder_is_not_called_like_a_picture(tmp_path, name):
+    photos = [Path("a.jpg")]
+    with pytest.raises(UserError, match="name of a folder"):
+        result_paths(photos, tmp_path / name, ["alpha"])
+    (tmp_path / name).mkdir()
+    assert result_paths(photos, tmp_path / name, ["alpha"])[0][0].parent.name == name
+    assert result_paths(photos, tmp_path / "run.v2", ["alpha"])
+
+
+def test_videos_in_a_folder_are_named(tmp_path, caplog):
+    for name in ("a.png", "b.MP4", "c.webm"):
+        (tmp_path / name).touch()
+    with caplog.at_level(logging.WARNING):
+        assert named(find_photographs([tmp_path])) == ["a.png"]
+    assert "videos in a folder are left out (2): b.MP4; c.webm" in caplog.text

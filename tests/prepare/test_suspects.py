@@ -1,0 +1,144 @@
+"""Bad labels and empty photographs, found by a 'model' that answers with the red channel."""
+
+import csv
+import math
+
+import numpy as np
+import processes
+import pytest
+import tiny_portraits
+from PIL import Image
+
+from portrait.data.pairs import Pair
+from portrait.errors import UserError
+from portrait.evaluation.cases import FALSE, MISSED
+from portrait.prepare import suspects
+
+
+def red_is_alpha(image):
+    return image[..., 0].astype(np.float32) / 255
+
+
+def half(left: bool = True) -> np.ndarray:
+    mask = np.zeros((20, 40), np.uint8)
+    mask[:, :20] = 255
+    return mask if left else mask[:, ::-1]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """One label as the model sees it, one the wrong way round, one with a strip too many."""
+    wide = half()
+    wide = np.where(np.arange(40) < 24, np.uint8(255), wide)
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    found = []
+    for name, matte in (("good", half()), ("turned", half(False)), ("wide", wide)):
+        Image.fromarray(np.dstack([half()] * 3)).save(folder / f"{name}.png")
+        Image.fromarray(matte).save(folder / f"{name}_matte.png")
+        found.append(Pair(folder / f"{name}.png", folder / f"{name}_matte.png"))
+    return found
+
+
+def test_cross_entropy_by_hand():
+    alpha, matte = np.float32([[0.25, 0.5]]), np.float32([[1, 0.5]])
+    expected = (-math.log(0.25) - math.log(0.5)) / 2
+    assert suspects.cross_entropy(alpha, matte) == pytest.approx(expected)
+    # However sure the model is, a pixel costs at most -log 0.001.
+    assert suspects.cross_entropy(1 - matte * 0, matte * 0) == pytest.approx(-math.log(1e-3))
+
+
+def test_the_worst_label_comes_first(pairs, tmp_path, caplog):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"nothing")
+    ranked = suspects.rank(red_is_alpha, [*pairs, Pair(broken, None)])
+    assert [pair.name for pair, _ in ranked] == ["desk/turned", "desk/wide", "desk/good"]
+    assert "1 left out" in caplog.text
+    turned, wide, good = (figures for _, figures in ranked)
+    assert turned["person_iou"] == 0 and turned["loss"] == pytest.approx(-math.log(1e-3))
+    assert wide["person_iou"] == pytest.approx(20 / 24)
+    assert wide["mad"] == pytest.approx(4 / 40)
+    assert good["loss"] == pytest.approx(-math.log(1 - 1e-3)) and good["boundary_iou"] == 1
+    with pytest.raises(UserError, match="no picture could be read"):
+        suspects.rank(red_is_alpha, [Pair(broken, None)])
+
+
+def test_the_list_and_the_sheet(pairs, tmp_path):
+    ranked = suspects.rank(red_is_alpha, pairs)
+    suspects.write_ranking(ranked, tmp_path / "out" / "suspects.csv")
+    with (tmp_path / "out" / "suspects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["rank"], row["name"]) for row in rows] == [
+        *(("1", "desk/turned"), ("2", "desk/wide"), ("3", "desk/good")),
+    ]
+    assert float(rows[1]["person_iou"]) == pytest.approx(20 / 24, abs=1e-5)
+    one, three = (suspects.draw_sheet(red_is_alpha, ranked[:count]) for count in (1, 3))
+    assert three.shape[0] == one.shape[0] and three.shape[1] > 2.5 * one.shape[1]
+
+
+def test_photographs_in_which_nobody_is(tmp_path):
+    paths = []
+    for name, columns in (("nobody", 0), ("hardly", 1), ("somebody", 10)):
+        photo = np.zeros((20, 40, 3), np.uint8)
+        photo[:, :columns, 0] = 255
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+        paths.append(tmp_path / f"{name}.png")
+    found = suspects.find_empty(red_is_alpha, paths, 1 / 40)
+    assert [(path.stem, share) for path, share in found] == [("nobody", 0), ("hardly", 1 / 40)]
+    with pytest.raises(UserError, match="gives NaN"):
+        suspects.find_empty(lambda image: np.full(image.shape[:2], np.nan), paths, 1 / 40)
+
+
+def test_a_sheet_shows_in_red_what_the_model_lacks_of_the_label(pairs):
+    ranked = suspects.rank(red_is_alpha, pairs)
+    sheets = [suspects.draw_sheet(red_is_alpha, [each]) for each in ranked[1:]]
+    (wide, good), false = (
+        [(sheet == colour).all(axis=2).sum() for sheet in sheets] for colour in (MISSED, FALSE)
+    )
+    assert wide > good + 1000  # a strip; in the sheet of the other there is the legend
+    assert false[0] == false[1]
+
+
+def test_the_second_sheet_counts_on(pairs, monkeypatch):
+    ranked = suspects.rank(red_is_alpha, pairs)
+    monkeypatch.setattr(
+        suspects, "draw_cases", lambda columns: [case.name for (case,) in columns.values()]
+    )
+    names = ["25. desk/turned", "26. desk/wide", "27. desk/good"]
+    assert suspects.draw_sheet(red_is_alpha, ranked, 25) == names
+
+
+COMMAND = """
+import sys
+from types import SimpleNamespace
+
+opened = []
+def open_model(*arguments):
+    opened.append(arguments)
+    return SimpleNamespace(matte_fn=lambda image: image[..., 0].astype("float32") / 255)
+sys.modules["segmenters"] = SimpleNamespace(open_model=open_model)
+import cli, prepare_data
+prepare_data._A_SHEET, prepare_data.write_png = 2, lambda path, sheet: path.touch()
+cli.parse_flags(["prepare_data.py", *sys.argv[1:]])
+assert cli.execute(prepare_data.dispatch, prepare_data.VERBS) == 0
+assert opened == [("fast_scnn=RUN", "-1..1", (64, 96))]
+"""
+
+
+def test_command_line(tmp_path):
+    for name, count in ("desk", 5), ("people", 1):
+        tiny_portraits.write(tmp_path / name, count, (80, 60))
+    (tmp_path / "new").mkdir()
+    for name in "suspects_desk_3.png", "bad.txt":  # of a run before, and the user's
+        (tmp_path / "new" / name).touch()
+    done = processes.python(
+        *("-c", COMMAND, "--data=desk,people", "--suspects", "--count=3", "--output=new"),
+        *("--model=fast_scnn=RUN", "--input_range=-1..1", "--input_shape=64x96"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    sheets = {f"suspects_{name}.png" for name in ("desk_1", "desk_2", "people_1")}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        *("suspects.csv", "bad.txt", *sheets)
+    }
+    assert len((tmp_path / "new" / "suspects.csv").read_text().splitlines()) == 1 + 6

@@ -1,0 +1,231 @@
+"""Painting photographs and videos with a trained network."""
+
+import itertools
+import json
+import re
+
+import av
+import numpy as np
+import pytest
+from style_networks import picture, random_network
+
+from portrait.errors import UserError
+from portrait.io.images import read_image, shrink, write_png
+from portrait.io.photos import is_video
+from portrait.io.video_reader import VideoReader
+from portrait.style_transfer import painter as apply
+from portrait.style_transfer import video
+from portrait.style_transfer.colour import with_colours_of
+from portrait.style_transfer.painter import Painter, parse_mix
+
+NAMES = ["udnie", "great_wave"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    return random_network(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "mix"),
+    [
+        *(("", [1, 0]), ("great_wave", [0, 1]), ("udnie:3,great_wave:1", [0.75, 0.25])),
+        ("udnie,great_wave,udnie:2", [0.75, 0.25]),
+    ],
+)
+def test_parse_mix(text, mix):
+    np.testing.assert_allclose(parse_mix(text, NAMES), mix)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("scream", "no style 'scream'; the styles are udnie, great_wave"),
+        ("udnie:x", "NAME:WEIGHT"),
+        ("udnie:-1", "above 0"),
+        ("udnie:nan", "above 0"),
+    ],
+)
+def test_parse_mix_explains_what_is_wrong(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_mix(text, NAMES)
+
+
+def test_any_size_is_painted_and_only_its_own_pixels_count(network):
+    painter = Painter(network, np.float32([1, 0]))
+    photo = picture(37, 50)
+    painted = painter(photo)
+    assert painted.shape == photo.shape and painted.dtype == np.uint8
+    padded = np.pad(photo, ((0, 3), (0, 2), (0, 0)), "reflect")
+    np.testing.assert_array_equal(painted, painter(padded)[:37, :50])
+    for shape in ((48, 32), (32, 20), (64, 44)):
+        assert painter(picture(*shape)).shape == (*shape, 3)
+    with pytest.raises(UserError, match="15 x 40 is too small"):
+        painter(picture(40, 15))
+
+
+def test_strength_blends_with_the_photo(network):
+    photo, mix = picture(32, 32), np.float32([0, 1])
+    full = Painter(network, mix)(photo).astype(float)
+    np.testing.assert_array_equal(Painter(network, mix, strength=0)(photo), photo)
+    half = Painter(network, mix, strength=0.5)(photo)
+    np.testing.assert_allclose(half, (full + photo) / 2, atol=1)  # two roundings
+
+
+def test_colours_of_the_photo(network):
+    photo, mix = picture(32, 32), np.float32([0, 1])
+    matched = Painter(network, mix, colours="histogram")(photo)
+    np.testing.assert_allclose(matched.mean((0, 1)), photo.mean((0, 1)), atol=3)
+    painted = Painter(network, mix)(photo)
+    found = Painter(network, mix, colours="luminance")(photo)
+    assert np.abs(found.astype(int) - painted).max() > 5
+    # `painted` is rounded to whole levels already.
+    np.testing.assert_allclose(found, with_colours_of(painted, photo), atol=1.5)
+
+
+def test_files_are_named_after_photo_and_style(tmp_path):
+    for name in ("a.png", "a.jpg.png", "b.png"):
+        write_png(tmp_path / "in" / name, picture(24, 20))
+    (tmp_path / "in" / "a.jpg").write_bytes((tmp_path / "in" / "a.png").read_bytes())
+    (tmp_path / "in" / "c.jpg").write_bytes(b"broken")
+    written = apply.paint_photos(
+        lambda photo: 255 - photo, [tmp_path / "in"], tmp_path / "out", "udnie", 16
+    )
+    names = [path.name for path in written]
+    assert names == ["a_udnie.png", "a.jpg_udnie.png", "a.png_udnie.png", "b_udnie.png"]
+    np.testing.assert_array_equal(read_image(written[0]), 255 - shrink(picture(24, 20), 16))
+    assert read_image(written[0]).shape == (16, 13, 3)
+
+
+def test_mattes_and_own_paintings_are_not_painted(tmp_path):
+    for name in ("a.png", "a_matte.png"):
+        write_png(tmp_path / name, picture(24, 20))
+    arguments = (lambda photo: 255 - photo, [tmp_path], tmp_path, "great_wave", 0)
+    written = apply.paint_photos(*arguments)
+    assert written == [tmp_path / "a_great_wave.png"]
+    assert apply.paint_photos(*arguments) == written
+
+
+def test_a_photo_is_never_overwritten(tmp_path):
+    photos = [tmp_path / "a.png", tmp_path / "a_udnie.png"]
+    for photo in photos:
+        write_png(photo, picture(24, 20))
+    written = apply.paint_photos(lambda photo: 255 - photo, photos, tmp_path, "udnie", 0)
+    assert [path.name for path in written] == ["a.png_udnie.png", "a_udnie_udnie.png"]
+
+
+def test_a_panorama_does_not_stop_a_folder(network, tmp_path, caplog):
+    write_png(tmp_path / "in" / "a.png", picture(8, 320))
+    write_png(tmp_path / "in" / "b.png", picture(24, 20))
+    painter = Painter(network, np.float32([1, 0]))
+    written = apply.paint_photos(painter, [tmp_path / "in"], tmp_path / "out", "udnie", 160)
+    assert [path.name for path in written] == ["b_udnie.png"]
+    assert "a.png: a picture of 160 x 4 is too small" in caplog.text
+
+
+def test_nothing_to_paint(tmp_path):
+    with pytest.raises(UserError, match="holds no photographs"):
+        apply.paint_photos(lambda photo: photo, [tmp_path], tmp_path, "x", 0)
+    with pytest.raises(UserError, match="no picture could be used"):
+        apply.paint_photos(lambda photo: photo, ["gone.jpg"], tmp_path, "x", 0)
+
+
+def test_style_label():
+    assert apply.style_label("udnie:2,great_wave") == "udnie-2-great_wave"
+
+
+def test_load_network_explains_what_is_missing(tmp_path, network):
+    folder = tmp_path / "paintings"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"no EPOCH-VALLOSS.weights.h5"):
+        apply.load_network(folder)
+    network.save_weights(folder / "paintings.weights.h5")
+    with pytest.raises(UserError, match=r"run.json, which names the styles"):
+        apply.load_network(folder)
+    about = {"flags": {"model_size": "small"}, "styles": NAMES}
+    (folder / "run.json").write_text(json.dumps(about))
+    loaded, names = apply.load_network(folder)
+    assert names == NAMES
+    for before, after in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_video_keeps_its_times_and_audio(tmp_path):
+    source = _clip(tmp_path / "clip.mp4", frames=6)
+    (target,) = video.video_targets([source], tmp_path / "out", "udnie")
+    assert target.name == "clip_udnie.mp4" and is_video(source)
+    assert video.paint_video(lambda frame: 255 - frame, source, target, 32) == (6, True)
+    before, after = VideoReader(source), VideoReader(target)
+    assert after.audio.codec_context.name == before.audio.codec_context.name == "aac"
+    times = [
+        [float(item.pts * r.time_base) for item in r if hasattr(item, "image")]
+        for r in (before, after)
+    ]
+    np.testing.assert_allclose(times[0], times[1], atol=1e-3)
+    (first, *_) = (item.image for item in VideoReader(target) if hasattr(item, "image"))
+    assert first.shape == (24, 32, 3)
+    assert abs(float(first.mean()) - (255 - 60)) < 4  # H.264 loses little of a plain picture
+
+
+def test_videos_are_named_as_photos_are():
+    targets = video.video_targets(["1/clip.mp4", "2/clip.mp4", "clip.avi"], "out", "udnie")
+    names = ["clip_udnie.mp4", "clip.mp4_udnie.mp4", "clip.avi_udnie.mp4"]
+    assert [path.name for path in targets] == names
+
+
+@pytest.mark.parametrize("painted", [0, 3])
+def test_ctrl_c_in_a_video(tmp_path, painted):
+    source, target = _clip(tmp_path / "clip.mp4", frames=6), tmp_path / "out.mp4"
+    calls = itertools.count()
+
+    def paint(frame):
+        if next(calls) == painted:
+            raise KeyboardInterrupt
+        return frame
+
+    if not painted:
+        with pytest.raises(KeyboardInterrupt):
+            video.paint_video(paint, source, target, 0)
+        assert list(tmp_path.iterdir()) == [source]
+        return
+    assert video.paint_video(paint, source, target, 0) == (painted, False)
+    assert sum(hasattr(item, "image") for item in VideoReader(target)) == painted
+
+
+def test_videos_that_cannot_be_read_are_left_out(tmp_path, caplog):
+    bad, good, output = tmp_path / "bad.mp4", tmp_path / "good.mp4", tmp_path / "out"
+    bad.write_bytes(b"nothing")
+    _clip(good, frames=2)
+    with pytest.raises(UserError, match=r"no video could be used: .*bad.mp4: not a video"):
+        list(video.paint_videos(lambda frame: frame, [bad], output, "udnie", 0))
+    assert not output.exists()
+    painted = list(video.paint_videos(lambda frame: frame, [bad, good], output, "udnie", 0))
+    assert painted == [(output / "good_udnie.mp4", 2)] == [(path, 2) for path in output.iterdir()]
+    assert re.search(r"videos left out \(1\): \S*bad.mp4: not a video", caplog.text)
+
+
+def test_where_nothing_can_be_written_no_further_video_is_painted(tmp_path):
+    clip = _clip(tmp_path / "clip.mp4", frames=2)
+    (tmp_path / "out").touch()
+    painting = video.paint_videos(lambda frame: frame, [clip, clip], tmp_path / "out", "udnie", 0)
+    with pytest.raises(UserError, match=r"cannot write .*out is a file"):
+        next(painting)
+
+
+def _clip(path, frames):
+    """Plain grey pictures of 64 x 48, and a tone."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("aac", rate=48000, layout="mono")
+        for _ in range(frames):
+            plain = np.full((48, 64, 3), 60, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(plain, format="rgb24")))
+        container.mux(stream.encode())
+        tone = np.sin(np.arange(12288) / 20)[None].astype(np.float32)
+        for part in np.split(tone, 12, axis=1):
+            heard = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), "fltp", "mono")
+            heard.sample_rate = 48000
+            container.mux(sound.encode(heard))
+        container.mux(sound.encode())
+    return path

@@ -1,0 +1,216 @@
+"""Training the transform network: what a run leaves behind, and going on after an interruption."""
+
+import json
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from style_networks import picture
+
+from portrait.errors import UserError
+from portrait.io.images import read_image, write_png
+from portrait.style_transfer import training, transform_net
+from portrait.style_transfer.crops import PhotoCrops, find_photos
+from portrait.style_transfer.painter import load_network
+from portrait.training.recipe import Recipe
+from portrait.training.run import Progress, Run
+
+STYLES = ["red", "blue"]
+TARGETS = np.float32([[200, 40, 40], [40, 40, 200]])
+
+
+def tint(photos, painted, mix):
+    """Stands in for VGG16: style is a colour, content the brightness."""
+    wanted = keras.ops.matmul(mix, TARGETS)[:, None, None, :]
+    change = painted - photos
+    return {
+        "content": keras.ops.mean(keras.ops.square(keras.ops.mean(change, 3))) / 1e4,
+        "style": keras.ops.mean(keras.ops.square(painted - wanted)) / 1e4,
+        "variation": keras.ops.mean(keras.ops.zeros_like(painted)),
+    }
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "COPYING_STEPS", 2)
+    monkeypatch.setattr(transform_net, "RESIDUAL_BLOCKS", 1)
+    monkeypatch.setitem(transform_net.CHANNELS, "small", (4, 4, 8))
+    for index in range(4):
+        write_png(tmp_path / "photos" / f"{index}.png", picture(32, 32, index))
+    return find_photos([str(tmp_path / "photos")])
+
+
+def run_training(photos, run, epochs, resume=False, loss=tint, validation=None):
+    """Trains from the same fresh weights, three batches an epoch."""
+    keras.utils.set_random_seed(0)
+    network = transform_net.build(size="small", styles=2)
+    crops = PhotoCrops(photos, 32, 2, 3, 2)
+    recipe = Recipe(epochs=epochs, lr=2e-3, schedule="constant", ema=False, patience=0)
+    best = training.train(
+        network, loss, crops, validation or photos[:2], STYLES, run, recipe, resume
+    )
+    return network, best
+
+
+def settings():
+    return {"flags": {"model_size": "small"}, "styles": STYLES}
+
+
+def test_a_run_leaves_what_painting_needs(photos, tmp_path):
+    run = Run.create(tmp_path / "runs", settings())
+    _, best = run_training(photos, run, 2)
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"run.json", "history.csv", "previews", "state.npz", best.name}
+    rows = (run.folder / "history.csv").read_text().splitlines()
+    assert len(rows) == 3 and {"loss", "style", "content", "val_loss"} <= set(rows[0].split(","))
+    sheet = read_image(run.folder / "previews" / "epoch_0002.png")
+    assert sheet.shape[1] > 6 * 32  # two photos side by side, each with its two styles
+    network, names = load_network(run.folder)
+    assert names == STYLES
+    image = picture(32, 32)[None].astype(np.float32)
+    painted = network({"image": image, "mix": np.float32([[1, 0]])})
+    assert np.asarray(painted).shape == (1, 32, 32, 3)
+
+
+def test_photos_to_validate_that_cannot_be_read(photos, tmp_path, monkeypatch, caplog):
+    broken = tmp_path / "broken.heic"
+    broken.write_bytes(b"no picture")
+    run = Run.create(tmp_path / "runs", settings())
+    run_training(photos, run, 1, validation=[broken, photos[0]])
+    assert "photographs left out of the validation (1)" in caplog.text
+    sheet = read_image(run.folder / "previews" / "epoch_0001.png")
+    assert np.array_equal(sheet[24:56, 4:36], picture(32, 32, 0))
+    assert len(np.unique(sheet[24:56, 3 * 36 + 4 :])) == 1  # beside it there is no other
+    monkeypatch.delattr(training, "_learn_to_copy")  # it is found out before that
+    with pytest.raises(UserError, match=r"no photograph to validate can be read: .*broken\.heic"):
+        run_training(photos, Run.create(tmp_path / "runs", {}), 1, validation=[broken])
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):
+    whole, _ = run_training(photos, Run.create(tmp_path / "whole", {}), 3)
+    run = Run.create(tmp_path / "parts", {})
+    run_training(photos, run, 1)
+    resumed, _ = run_training(photos, run, 3, resume=True)
+    state = [np.load(next(p.glob("*/state.npz"))) for p in (tmp_path / "whole", tmp_path / "parts")]
+    for name in state[0].files:
+        if name != "progress":
+            np.testing.assert_allclose(state[0][name], state[1][name], rtol=1e-3, atol=1e-5)
+    for ours, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    progress = json.loads(str(state[1]["progress"]))
+    assert progress["epoch"] == 3 and len(progress["history"]) == 3
+    with pytest.raises(
+        UserError, match=r"is finished \(all 3 epochs are done\): raise --nb_epoch$"
+    ):
+        run_training(photos, run, 3, resume=True)
+
+
+def test_fewer_epochs_than_a_killed_run_has(photos, tmp_path):
+    run = Run.create(tmp_path / "runs", {})
+
+    class Killed(Exception):
+        pass
+
+    saved = Run.save_state
+
+    def kill(self, model, progress):
+        saved(self, model, progress)
+        if progress.epoch == 2:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Run, "save_state", kill)
+        run_training(photos, run, 5)
+    with pytest.raises(UserError, match=r"is finished \(2 epochs are done\): raise --nb_epoch$"):
+        run_training(photos, run, 1, resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_it(photos, tmp_path):
+    def broken(photos, painted, mix):
+        return tint(photos, painted, mix) | {"variation": keras.ops.mean(painted) * np.nan}
+
+    with pytest.raises(UserError, match="no longer a number"):
+        run_training(photos, Run.create(tmp_path / "runs", {}), 1, loss=broken)
+
+
+def test_a_validation_that_is_no_number_ends_it(photos, tmp_path):
+    def broken(photos, painted, mix):
+        white = keras.ops.mean(photos) > 254  # the photograph to validate alone
+        return tint(photos, painted, mix) | {"variation": keras.ops.where(white, np.nan, 0.0)}
+
+    white = tmp_path / "white.png"
+    write_png(white, np.full((32, 32, 3), 255, np.uint8))
+    run = Run.create(tmp_path / "runs", {})
+    with pytest.raises(UserError, match=r"no longer a number \(epoch 1, validation\)"):
+        run_training(photos, run, 1, loss=broken, validation=[white])
+
+
+def test_a_run_in_training_is_left_alone(photos, tmp_path, monkeypatch):
+    run = Run.create(tmp_path / "runs", {})
+    monkeypatch.delattr(training, "_learn_to_copy")  # nothing is computed first
+    with run.held(), pytest.raises(UserError, match="is in training"):
+        run_training(photos, run, 1)
+
+
+def test_only_the_best_checkpoint_is_kept(photos, tmp_path):
+    run = Run.create(tmp_path / "runs", settings())
+    _, best = run_training(photos, run, 3)
+    assert [path.name for path in run.folder.glob("*.weights.h5")] == [best.name]
+    progress = json.loads(str(np.load(run.folder / "state.npz")["progress"]))
+    lowest = min(progress["history"], key=lambda row: row["val_loss"])
+    assert best.name == f"{lowest['epoch']:04}-{lowest['val_loss']:.4f}.weights.h5"
+
+
+def test_every_style_is_validated():
+    two = [np.full((8, 8, 3), level, np.uint8) for level in (0, 9)]
+    fixed = training._Fixed(two, styles=5, batch_size=2)
+    mixes = np.concatenate([fixed[index][0]["mix"] for index in range(len(fixed))])
+    assert np.array_equal(mixes, np.eye(5))
+
+
+def test_fresh_weights_learn_to_copy_before_they_paint(photos, tmp_path, monkeypatch):
+    class Copied(Exception):
+        pass
+
+    def copy(network, crops, lr):
+        assert lr == 2e-3
+        raise Copied
+
+    monkeypatch.setattr(training, "_learn_to_copy", copy)
+    with pytest.raises(Copied):
+        run_training(photos, Run.create(tmp_path / "runs", {}), 1)
+
+
+def keeper(run, crops, photos, epoch=0):
+    recipe = Recipe(epochs=9, ema=False)
+    return training._Keeper(run, recipe, Progress(epoch=epoch), crops, photos, STYLES)
+
+
+def test_each_epoch_has_crops_of_its_own(photos, tmp_path):
+    crops = PhotoCrops(photos, 32, 2, 3, 2)
+    keeper(Run(tmp_path), crops, []).on_epoch_begin(4)
+    assert crops.epoch == 4
+
+
+def test_previews_have_the_styles_in_the_order_of_their_names(tmp_path):
+    def paint(inputs):
+        return np.tile((inputs["mix"] @ TARGETS)[:, None, None], (1, 32, 32, 1))
+
+    draws = keeper(Run(tmp_path), None, [picture(32, 32)], epoch=3)
+    draws.set_model(SimpleNamespace(predict_on_batch=paint))
+    draws.draw()
+    sheet = read_image(tmp_path / "previews" / "epoch_0003.png")
+    for place, colour in enumerate(TARGETS, 1):
+        assert (sheet[24:56, 36 * place + 4 : 36 * place + 36] == colour).all()
+
+
+def test_what_is_copied_are_the_photographs(photos):
+    batches = []
+    network = SimpleNamespace(
+        compile=lambda *arguments, **options: None,
+        train_on_batch=lambda inputs, targets: batches.append((inputs["image"], targets)),
+    )
+    training._learn_to_copy(network, PhotoCrops(photos, 32, 2, 3, 2), 1e-3)
+    assert len(batches) == 2 and (batches[0][1] != batches[1][1]).any()
+    assert all(np.array_equal(image, target) for image, target in batches)

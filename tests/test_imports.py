@@ -1,0 +1,154 @@
+"""The rules of the house: who may import whom, and what (see docs/extending.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# A module imports from its own room and from rooms above it. What a line names first is a module
+# or a package; the longest name that fits decides.
+ROOMS = (
+    ("portrait.errors", "portrait.cli", "portrait.backend", "portrait.util", "portrait"),
+    ("portrait.io",),
+    ("portrait.tflite",),
+    ("portrait.matting",),
+    ("portrait.losses",),
+    ("portrait.models", "network", "fast_scnn"),
+    ("portrait.data", "data_generator", "augmentation"),
+    ("metrics",),
+    ("portrait.inference",),
+    ("portrait.training",),
+    ("portrait.evaluation",),
+    ("portrait.export",),
+    ("portrait.style_transfer",),
+    ("portrait.effects",),
+    ("portrait.prepare",),
+    ("portrait.commands",),
+    ("main", "apply", "stylize", "prepare_data"),
+    ("benchmarks",),
+)
+STRANGERS = [{"portrait.data", "data_generator", "augmentation"}, {"portrait.models"}]
+KERAS_FROM = 4  # `portrait.losses`
+TENSORFLOW = (
+    *("portrait.backend", "portrait.models.layers", "portrait.training.callbacks"),
+    *("portrait.export", "portrait.style_transfer.gatys", "portrait.style_transfer.export"),
+)
+FLAGS = ("portrait.cli", "portrait.commands", "main", "apply", "stylize", "prepare_data")
+
+
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Our modules by name, tests and notebooks left out."""
+    files = [*root.glob("*.py"), *(root / "portrait").rglob("*.py")]
+    files += (root / "benchmarks").glob("*.py")
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in files
+    }
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """Line and name of all that a file imports, wherever in it; `from a import b` gives `a.b`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+    return found
+
+
+def room(name: str) -> int | None:
+    """The number of the room that a module, or something in it, is in; None: it is not ours."""
+    while name:
+        for number, names in enumerate(ROOMS):
+            if name in names:
+                return number
+        name = name.rpartition(".")[0]
+    return None
+
+
+def within(name: str, places) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def faults(root: Path = ROOT) -> list[str]:
+    """All that breaks a rule, as `FILE:LINE: what`."""
+    found = []
+    for module, path in modules(root).items():
+        own = room(module)
+        for line, name in imports(path):
+            other, place = room(name), f"{path.relative_to(root)}:{line}: "
+            package = name.partition(".")[0]
+            if other is not None and other > own:
+                found.append(f"{place}{name} is in a room below")
+            if own == 6 and within(name, ("portrait.models", "network", "fast_scnn")):
+                found.append(f"{place}data and models do not know each other")
+            if package == "keras" and own < KERAS_FROM and module != "portrait.backend":
+                found.append(f"{place}Keras, above portrait.losses")
+            if package == "tensorflow" and not within(module, (*TENSORFLOW, "benchmarks")):
+                found.append(f"{place}TensorFlow")
+            if name.startswith("absl.flags") and not within(module, (*FLAGS, "benchmarks")):
+                found.append(f"{place}flags")
+            if other is not None and name.rpartition(".")[2].startswith("_"):
+                found.append(f"{place}{name} is private")
+    return found
+
+
+def test_modules_keep_the_rules():
+    assert not faults()
+
+
+def test_every_module_has_a_room():
+    assert [name for name in modules() if room(name) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("portrait/io/planted.py", "from portrait.effects import blur"),
+        ("portrait/io/planted.py", "def f():\n    import network"),
+        ("portrait/data/planted.py", "from portrait.models import registry"),
+        ("portrait/matting/planted.py", "import keras"),
+        ("portrait/effects/planted.py", "import tensorflow as tf"),
+        ("portrait/training/planted.py", "from absl import flags"),
+        ("portrait/effects/planted.py", "from portrait.io.images import _decode"),
+    ],
+)
+def test_a_planted_import_is_found(tmp_path, file, line):
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    assert len(faults(tmp_path)) == 1
+    assert faults(tmp_path)[0].startswith(f"{file}:")
+
+
+def test_no_test_imports_a_test():
+    tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    found = [
+        f"{path.name}:{line}: {name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line, name in imports(path)
+        if name.partition(".")[0] in {*tests, "tests"}
+    ]
+    assert not found
+
+
+def test_no_test_imports_private_names():
+    found = [
+        f"{path.name}:{line}: {name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for line, name in imports(path)
+        if room(name) is not None and name.rpartition(".")[2].startswith("_")
+    ]
+    assert not found
+
+
+def test_few_entries_stand_at_the_root():
+    import subprocess
+
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    entries = {line.partition("/")[0] for line in tracked}
+    assert len([entry for entry in entries if not entry.startswith(".")]) <= 21

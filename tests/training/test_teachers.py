@@ -1,0 +1,167 @@
+"""Teachers: what other networks see becomes part of what is learned, and of nothing else."""
+
+import json
+
+import command_line
+import numpy as np
+import pytest
+import tiny_portraits
+from test_batches import same
+
+from data_generator import AVAILABLE, PortraitSequence
+from portrait.errors import UserError
+from portrait.inference.network import shipped_files
+from portrait.training import teachers
+from portrait.training.teachers import Teachers
+
+LEFT, RIGHT = "left.tflite", "right.tflite"
+
+
+class Stub:
+    """Stands for a network that sees a person on one side of every picture."""
+
+    def __init__(self, side: str):
+        self.side = side
+        self.asked = 0
+
+    def matte_fn(self, image: np.ndarray) -> np.ndarray:
+        self.asked += 1
+        alpha = np.zeros(image.shape[:2], np.float32)
+        half = image.shape[1] // 2
+        alpha[:, :half] = self.side == LEFT
+        alpha[:, half:] = self.side == RIGHT
+        return alpha
+
+
+@pytest.fixture
+def opened(monkeypatch) -> dict[str, Stub]:
+    stubs = {}
+
+    def open_stub(model, input_range):
+        stubs[model] = Stub(model)
+        return stubs[model]
+
+    monkeypatch.setattr(teachers, "open_model", open_stub)
+    return stubs
+
+
+IMAGES = np.zeros((2, 8, 6, 3), np.uint8)
+MATTES = np.zeros((2, 8, 6), np.uint8)
+MATTES[0, :4] = 255
+
+
+def test_the_share_is_the_teachers_and_the_rest_the_label_s(opened):
+    learned = Teachers([LEFT], share=0.4)(IMAGES, MATTES)
+    assert learned.dtype == np.uint8
+    assert learned.shape == MATTES.shape
+    # The mirror image is seen the other way round: of each side half is a person.
+    assert np.unique(learned[0, :4]).tolist() == [round(255 * (0.6 + 0.4 / 2))]
+    assert np.unique(learned[0, 4:]).tolist() == [round(255 * 0.4 / 2)]
+    assert np.array_equal(Teachers([LEFT], share=0)(IMAGES, MATTES), MATTES)
+    assert (Teachers([LEFT], share=1)(IMAGES, MATTES) == 128).all()
+
+
+def test_a_teacher_named_twice_counts_twice_and_is_asked_once(opened, monkeypatch):
+    monkeypatch.setattr(
+        Stub, "matte_fn", lambda self, image: np.full((8, 6), self.side == LEFT, np.float32)
+    )
+    alpha = Teachers([LEFT, RIGHT, LEFT]).alpha(IMAGES[0])
+    assert np.allclose(alpha, 2 / 3)
+    assert set(opened) == {LEFT, RIGHT}
+
+
+def test_the_mirror_image_is_turned_back(opened, monkeypatch):
+    """A network that finds what is bright finds it at the same place twice."""
+    monkeypatch.setattr(Stub, "matte_fn", lambda self, image: image[..., 0] / np.float32(255))
+    image = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    assert np.allclose(Teachers([LEFT]).alpha(image), image[..., 0] / 255)
+
+
+def test_a_share_beyond_the_whole_is_refused(opened):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        Teachers([LEFT], share=1.5)
+
+
+def augment(images, mattes, seed):
+    return np.full_like(images, 100), np.roll(mattes, 2, axis=1)
+
+
+def test_teachers_see_augmented_pictures_and_bands_are_the_labels():
+    seen = []
+
+    def teach(images, mattes):
+        seen.append(images)
+        return mattes // 2
+
+    taught, plain = (
+        PortraitSequence(IMAGES, MATTES, 2, augmentation=augment, teachers=each)[0]
+        for each in (teach, None)
+    )
+    assert (seen[0] == 100).all()
+    assert np.array_equal(taught[0], plain[0])
+    bands = (batch[1]["boundary_attention"] for batch in (taught, plain))
+    assert np.array_equal(*bands)
+    assert taught[1]["output"].max() == pytest.approx(127 / 255)
+    assert plain[1]["output"].max() == 1
+
+
+def test_workers_and_the_caller_teach_alike():
+    """The interpreters are opened before the workers are forked."""
+    file = str(shipped_files()["fast_scnn"])
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 48, 3), dtype=np.uint8)
+    mattes = np.zeros((4, 64, 48), np.uint8)
+    here = []
+
+    class Noted(Teachers):
+        def __call__(self, images, mattes):
+            here.append(len(images))  # of this process: what workers note is lost with them
+            return super().__call__(images, mattes)
+
+    one, other = (
+        PortraitSequence(images, mattes, 2, teachers=Noted([file]), workers=count)
+        for count in (0, 2)
+    )
+    try:
+        helped = [other[index] for index in range(2)]
+        assert not here or not AVAILABLE
+        for index in range(2):
+            assert same(one[index], helped[index])
+    finally:
+        other.close()
+
+
+@pytest.fixture
+def data(tmp_path):
+    tiny_portraits.write(tmp_path / "data" / "training", 8, (32, 32))
+    return tmp_path / "data"
+
+
+def options(data) -> list[str]:
+    return [
+        *("--train=True", "--model=mattingnet", "--model_size=small", "--input_shape=32x32"),
+        *("--nb_epoch=1", "--batch_size=4", "--workers=0", f"--data={data}"),
+        f"--checkpoint_path={data.parent / 'runs'}",
+    ]
+
+
+def test_a_run_is_taught_and_keeps_who_taught_it(data):
+    file = str(shipped_files()["fast_scnn"])
+    status, _, err = command_line.run(*options(data), f"--teachers={file}")
+    assert status == 0, err
+    (run,) = data.parent.glob("runs/*/run.json")
+    assert json.loads(run.read_text())["flags"]["teachers"] == [file]
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        ("nobody.tflite", "cannot read nobody.tflite"),
+        ("nobody", "write FILE.tflite, or NETWORK=WEIGHTS"),
+    ],
+)
+def test_a_teacher_that_is_not_there_is_one_clear_line(data, model, message):
+    status, _, err = command_line.run(*options(data), f"--teachers={model}")
+    assert status == 1
+    assert len(err.strip().splitlines()) == 1
+    assert message in err
+    assert not (data.parent / "runs").exists()
