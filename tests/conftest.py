@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tiny_portraits
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parent.parent
+from project import ROOT
 
 
 @pytest.fixture(scope="session")

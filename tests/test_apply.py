@@ -12,7 +12,7 @@ import numpy as np
 import processes
 import pytest
 import tiny_clips
-from conftest import ROOT
+from project import ROOT
 from PIL import Image
 from skimage import data
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tiny_network
-from conftest import ROOT
+from project import ROOT
 
 from portrait import losses
 from portrait.effects import catalogue

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny_portraits
 from absl.testing import flagsaver
-from conftest import ROOT
+from project import ROOT
 from PIL import Image
 
 import main

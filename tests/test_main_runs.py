@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tiny_portraits
-from conftest import ROOT
+from project import ROOT
 from PIL import Image
 from test_main import FINETUNE, TRAIN
 

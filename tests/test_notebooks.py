@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from conftest import ROOT
+from project import ROOT
 from nbclient import NotebookClient
 from tiny_portraits import write
 

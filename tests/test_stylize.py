@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import processes
 import pytest
-from conftest import ROOT
+from project import ROOT
 from style_networks import picture, random_vgg
 
 from portrait.effects.styles import shipped_names

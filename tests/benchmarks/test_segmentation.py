@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_network
-from conftest import ROOT
+from project import ROOT
 from PIL import Image
 
 from benchmarks import segmentation_report, side_by_side

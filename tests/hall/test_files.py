@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from project import ROOT
 
 from portrait.errors import UserError
 from portrait.io.files import replacing

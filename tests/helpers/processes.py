@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from conftest import ROOT
+from project import ROOT
 
 
 def python(*arguments, folder=None) -> subprocess.CompletedProcess:

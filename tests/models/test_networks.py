@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT
+from project import ROOT
 from tiny_portraits import draw
 
 from portrait import losses

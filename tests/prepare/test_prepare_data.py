@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tiny_portraits
-from conftest import ROOT
+from project import ROOT
 from PIL import Image
 from skimage import data
 from tiny_portraits import standing
