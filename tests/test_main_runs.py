@@ -18,11 +18,11 @@ import pytest
 import tiny_portraits
 from project import ROOT
 from PIL import Image
+from portrait.inference.segmenters import open_model
 from test_main import FINETUNE, TRAIN
 
 from portrait.export.compress import compress
 from portrait.inference import network
-from portrait.inference.segmenters import open_model
 from portrait.models.build import build
 from portrait.models.weights import network_of
 from portrait.training import fit as training

@@ -26,10 +26,9 @@ class Spec:
         input_shape: the default of --input_shape.
         learning_rate: the default of --lr for a training that starts from random weights.
         tuned_learning_rate: the same for one that starts from trained weights.
-        imagenet: "module:function" that fills it with ImageNet's weights, called as
-            function(model, path); with an empty path it finds them by itself.
-        start: "module:function" that fills it with the weights of a file of another kind or size,
-            called as function(model, path, pictures).
+        imagenet: whether there are weights of ImageNet that it starts from by default.
+        start: "module:function" that fills it with other weights, called as function(model, path,
+            pictures); a path of None means ImageNet's.
         takes: what --start takes for this network beside `imagenet` and `none`, for messages.
         matte: "module:function" from a photograph to its alpha, of a method without weights.
         unexportable: why it cannot be exported; empty where it can.
@@ -42,7 +41,7 @@ class Spec:
     input_shape: str = "256"
     learning_rate: float = 0.001
     tuned_learning_rate: float = 0.001
-    imagenet: str = ""
+    imagenet: bool = False
     start: str = ""
     takes: str = ""
     matte: str = ""
@@ -56,7 +55,8 @@ class Spec:
 
 _BASELINES = "portrait.models.baselines"
 _VGG16 = {
-    "imagenet": "portrait.models.vgg16:load_into",
+    "imagenet": True,
+    "start": "portrait.models.vgg16:start",
     "takes": "VGG16's weights (.npz)",
     "tuned_learning_rate": 0.0001,  # a higher rate destroys what they have learned from ImageNet
 }
@@ -78,9 +78,9 @@ SPECS: dict[str, Spec] = {
             "U-Net on EfficientNet-Lite0",
             "portrait.models.lite_unet:build",
             sizes=("big", "small"),
-            imagenet="portrait.models.start.efficientnet_lite0:load_into",
-            start="portrait.models.start.slimming:start",
-            takes="weights of the big network for the small one",
+            imagenet=True,
+            start="portrait.models.start.efficientnet_lite0:start",
+            takes="EfficientNet-Lite0's weights (.npz), or for the small network the big one's",
         ),
         # MediaPipe's weights were trained on portraits that were squeezed into a square.
         Spec(

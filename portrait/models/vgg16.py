@@ -112,6 +112,20 @@ def load_into(
         layer.trainable = trainable
 
 
+def start(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
+    """Fills the layers of VGG16 in a fresh network, for `models.start.start`.
+
+    Args:
+        model: a network that contains layers of VGG16.
+        path: as `conv_weights` takes it; None: `keras.applications`' weights.
+        pictures: not needed.
+
+    Raises:
+        UserError: as `conv_weights`.
+    """
+    load_into(model, conv_weights(str(path) if path else ""))
+
+
 def uses_vgg16(model: keras.Model) -> bool:
     """Whether `model` has layers that are called as VGG16's."""
     return any(layer.name in LAYERS for layer in model.layers)
@@ -146,7 +160,7 @@ def _from_keras() -> dict[str, np.ndarray]:
     except Exception as error:  # Keras raises a bare Exception where the download fails
         reason = first_line(error)
         raise UserError(
-            f"VGG16's weights cannot be downloaded ({reason}): give a file, --vgg_weights=PATH"
+            f"VGG16's weights cannot be downloaded ({reason}): give an .npz file of them"
         ) from error
     weights = {}
     for name in LAYERS:

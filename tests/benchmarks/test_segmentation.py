@@ -12,6 +12,7 @@ import tensorflow as tf
 import tiny_network
 from project import ROOT
 from PIL import Image
+from portrait.inference.segmenters import from_tflite, open_model
 
 from benchmarks import segmentation_report, side_by_side
 from benchmarks.side_by_side import count_macs, count_parameters
@@ -21,7 +22,6 @@ from portrait.evaluation.cases import FALSE, MISSED
 from portrait.evaluation.evaluate import evaluate
 from portrait.export import tflite
 from portrait.inference import network as networks
-from portrait.inference.segmenters import from_tflite, open_model
 from portrait.models.build import for_inference
 from portrait.tflite.metadata import stated_normalization
 

@@ -12,13 +12,17 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from portrait.errors import UserError
+from portrait.models.build import build
+from portrait.models.weights import load_weights, weights_file
 from portrait.tflite import graph as tflite_graph
 from portrait.tflite.runtime import TfliteModel
+from portrait.util import evenly
 
 # By what MediaPipe's logits are best divided. On 379 training portraits the loss, half binary
 # cross-entropy and half Dice, is 0.117 without it; 0.084 for 2, 0.076 for 3, 0.083 for 4.
 STEEPNESS = 3.0
 _BATCH = 16
+_PICTURES = 96  # that the statistics of the layers are taken from
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CUSTOM Convolution2DTransposeBias")
 _NUMBERS = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2"}
 _KERNELS = {
@@ -27,6 +31,32 @@ _KERNELS = {
     keras.layers.DepthwiseConv2D: (1, 2, 3, 0),
     keras.layers.Conv2DTranspose: (1, 2, 0, 3),
 }
+
+
+def start(model: keras.Model, path: Path, pictures: np.ndarray, exactly: bool = False) -> None:
+    """Fills a fresh `selfie_net` of any size, for `models.start.start`.
+
+    Args:
+        model: the network.
+        path: MediaPipe's `.tflite` file; or weights of the next smaller size, a `.weights.h5` file
+            or the folder of a run.
+        pictures: uint8 (N, H, W, 3) of the network's size, such as it will be trained on.
+        exactly: keep MediaPipe's alphas as they are. Training continues better from softer ones
+            (see `soften`).
+
+    Raises:
+        UserError: no such weights, or not of this network.
+    """
+    shape = model.input_shape[1:3]
+    if path.suffix == ".tflite":
+        narrow = build("selfie_net", shape, "small")
+        load_into(narrow, read_weights(path), np.stack(evenly(pictures, _PICTURES)))
+        if not exactly:
+            soften(narrow)
+    else:
+        narrow = build("selfie_net", shape, "big" if model.name == "selfie_net_deep" else "small")
+        load_weights(narrow, weights_file(path))
+    widen(narrow, model)
 
 
 def read_weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,0 +1,139 @@
+"""What the flags of main.py say together: checks, and defaults that depend on other flags."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import flags
+
+from portrait import cli
+from portrait.errors import UserError
+from portrait.models import registry
+
+FLAGS = flags.FLAGS
+# Flags that a resumed run may change; the others are fixed when it starts.
+FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path")
+FREE_ON_RESUME += ("output", "refine", "tflite_name", "android", "formats")
+FREE_ON_RESUME += ("allow_cpu_ops", "sparsity", "clusters")
+# Flags of earlier versions, which old run.json files still hold.
+RETIRED = ("keep_norms", "vgg_weights", "lite0_weights", "wide_weights", "selfie_weights")
+
+
+def arguments(function: Callable) -> dict:
+    """The values of the flags that have the names of a function's arguments."""
+    return {
+        name: FLAGS[name].value for name in inspect.signature(function).parameters if name in FLAGS
+    }
+
+
+def trains() -> bool:
+    """Whether a training is asked for."""
+    return FLAGS.train or FLAGS.finetune or FLAGS.resume
+
+
+def compression() -> dict:
+    """The length and the learning rate of --compress.
+
+    --nb_epoch and --lr are for the training that comes first, if there is one.
+    """
+    epochs, lr = (None, None) if trains() else (FLAGS.nb_epoch, FLAGS.lr)
+    return {"epochs": epochs or 5, "lr": 1e-4 if lr is None else lr}
+
+
+def settle():
+    """Checks the flags, and gives those that are not set their defaults.
+
+    Returns:
+        The run to resume; None without --resume.
+
+    Raises:
+        UserError: flags do not go together, or name what does not exist.
+    """
+    _check()
+    _follow_weights()
+    run = _follow_run() if FLAGS.resume else None
+    _settle_input_shape()
+    _check_network()
+    return run
+
+
+def _check() -> None:
+    """Refuses what is wrong without loading anything, which would take seconds."""
+    if FLAGS.input_shape:
+        registry.parse_input_shape(FLAGS.input_shape)
+    if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
+        raise UserError("--boundary_thickness: write widths in pixels, such as 5 or 3,7,11")
+    if FLAGS.finetune and not FLAGS.weight_dir:
+        raise UserError("--finetune=True needs weights to start from: --weight_dir=FILE")
+    if FLAGS.finetune and not _weights().is_file():
+        raise UserError(f"there is no weights file {_weights()}")
+    if FLAGS.convert or FLAGS.compress:
+        from portrait.export.convert import check_request
+
+        name = FLAGS.tflite_name or "network"
+        check_request(name, FLAGS.formats, FLAGS.android, FLAGS.compress)
+    for path in FLAGS.predict:
+        if not Path(path).exists():
+            raise UserError(f"there is no {path}")
+
+
+def _check_network() -> None:
+    """Refuses what the network does not support."""
+    spec = registry.find(FLAGS.model)
+    if not spec.builder:
+        if trains() or FLAGS.convert or FLAGS.compress:
+            raise UserError(
+                f"{spec.name} has no weights to train or convert: use --evaluate or --predict"
+            )
+        return
+    from portrait.models.start.start import check_source
+
+    check_source(spec.name, FLAGS.start)
+    registry.builder(FLAGS.model, FLAGS.model_size)
+    if FLAGS.convert or FLAGS.compress:
+        registry.check_exportable(FLAGS.model)
+
+
+def _weights() -> Path:
+    from portrait.models.weights import weights_file
+
+    return weights_file(FLAGS.weight_dir)
+
+
+def _follow_weights() -> None:
+    """Takes the network of --weight_dir where the flags do not name one.
+
+    A training may use pictures of another size: then only the network is taken.
+    """
+    from portrait.models.weights import network_of
+
+    if not FLAGS.weight_dir or not _weights().is_file():
+        return
+    found = network_of(_weights())
+    if trains():
+        found.pop("input_shape", None)
+    cli.take_settings(found, list(found), _weights().parent)
+
+
+def _follow_run():
+    """The run to resume, whose settings the flags take."""
+    from portrait.training.run import Run
+
+    name = registry.full_name(FLAGS.model, FLAGS.model_size)
+    run = Run.latest(FLAGS.checkpoint_path or Path("trained_models") / name)
+    settings = run.settings()["flags"]
+    kept = {name: value for name, value in settings.items() if name not in RETIRED}
+    cli.take_settings(kept, FREE_ON_RESUME, run.folder)
+    return run
+
+
+def _settle_input_shape() -> None:
+    """Gives --input_shape its default: the shipped weights' if they are used, or the network's."""
+    from portrait.models.weights import network_of, shipped_weights
+
+    if FLAGS.input_shape:
+        return
+    FLAGS.input_shape = registry.find(FLAGS.model).input_shape
+    shipped = shipped_weights(registry.full_name(FLAGS.model, FLAGS.model_size))
+    if not (trains() or FLAGS.weight_dir or FLAGS.preview_data) and shipped.is_file():
+        FLAGS.input_shape = network_of(shipped)["input_shape"]
