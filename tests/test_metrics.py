@@ -7,6 +7,7 @@ from scipy import ndimage
 from sklearn import metrics as sklearn_metrics
 
 import metrics
+from portrait.tflite.runtime import TfliteModel
 
 
 @pytest.fixture(params=[(40, 30), (61, 97)], ids=str)
@@ -203,20 +204,13 @@ def test_other_shapes_are_refused(name):
 
 def test_a_published_network_scores_as_measured_before(portrait_data):
     """MediaPipe's selfie model on 145 selfies: figures of an earlier, independent measurement."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    model = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
-    network = Interpreter(str(model), num_threads=1)
-    network.allocate_tensors()
-    entrance, exit_ = network.get_input_details()[0], network.get_output_details()[0]
+    path = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
+    network = TfliteModel(path, path.name)
     scores = []
     for path in sorted((portrait_data / "portraits/selfies/testing").glob("*.jpg")):
         photo = cv2.imread(str(path))[..., ::-1]
         matte = cv2.imread(str(path.with_name(f"{path.stem}_matte.png")), cv2.IMREAD_GRAYSCALE)
-        batch = cv2.resize(photo, (256, 256))[np.newaxis].astype(np.float32) / 255
-        network.set_tensor(entrance["index"], batch)
-        network.invoke()
-        alpha = network.get_tensor(exit_["index"])[0, ..., 0]
+        alpha = network(cv2.resize(photo, (256, 256)).astype(np.float32) / 255)[..., 0]
         alpha = cv2.resize(alpha, photo.shape[1::-1])
         functions = metrics.person_iou, metrics.mean_iou, metrics.boundary_iou, metrics.mad
         scores.append([function(alpha, matte / np.float32(255)) for function in functions])

@@ -8,12 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
-from portrait.backend import stderr_kept_back
 from portrait.export.tflite_finish import large_floats, to_half
-from portrait.export.verify import as_input
 from portrait.tflite.graph import pack
+from portrait.tflite.runtime import TfliteModel
 from portrait.util import evenly
 
 _PROBES = 8  # pictures on which each kernel is rounded alone
@@ -66,13 +64,5 @@ def _rounded(model: schema.ModelT, buffers: set[int], run: Callable[[], np.ndarr
 
 def _alphas(model: schema.ModelT, pictures: np.ndarray) -> np.ndarray:
     """float32 (N, H, W)."""
-    with stderr_kept_back():
-        interpreter = Interpreter(model_content=pack(model))
-        interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    alphas = []
-    for picture in pictures:
-        interpreter.set_tensor(taken["index"], as_input(picture, taken["shape"][3]))
-        interpreter.invoke()
-        alphas.append(interpreter.get_tensor(given["index"])[0, ..., 0])
-    return np.stack(alphas)
+    run = TfliteModel(pack(model), "the float32 file")
+    return np.stack([run(picture)[..., 0] for picture in pictures])

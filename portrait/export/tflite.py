@@ -11,8 +11,6 @@ sets names, signature and metadata.
 import contextlib
 import functools
 import logging
-import statistics
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +19,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging as absl_logging
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tensorflow.lite.python.convert_phase import ConverterError
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -29,10 +26,11 @@ from portrait.backend import stderr_kept_back
 from portrait.errors import UserError, first_line
 from portrait.export import gpu_ops, half, rewrites
 from portrait.export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
-from portrait.export.tflite_finish import INPUT, OUTPUT, SIGNATURE, finish
+from portrait.export.tflite_finish import INPUT, finish
 from portrait.export.verify import as_input
 from portrait.tflite import graph
 from portrait.tflite.graph import pack
+from portrait.tflite.runtime import TfliteModel
 
 # Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
 _EIGHT_BIT = Tolerance(alpha=None, iou=0.005, mean=0.02)
@@ -46,7 +44,6 @@ TOLERANCES = {
 _FULLY_QUANTISED = ("int8", "uint8")
 # Other pictures than those for calibration fare worse, of one U-Net by twice this.
 _HALF_LIMIT = 0.25 * TOLERANCES["float16"].alpha
-_WARM_UP, _RUNS = 3, 20
 
 
 def convert(
@@ -155,46 +152,22 @@ def _batches(pictures: np.ndarray, channels: int) -> Iterator[list[np.ndarray]]:
 def runtimes(path: Path) -> Mapping[str, Runtime]:
     """The file with the XNNPACK kernels that phones' CPUs use, and with LiteRT's own."""
     return {
-        "XNNPACK": _runtime(path, OpResolverType.BUILTIN),
-        "LiteRT kernels": _runtime(path, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES),
+        "XNNPACK": _runtime(path, xnnpack=True),
+        "LiteRT kernels": _runtime(path, xnnpack=False),
     }
 
 
-def _runtime(path: Path, kernels: OpResolverType) -> Runtime:
+def _runtime(path: Path, xnnpack: bool) -> Runtime:
     try:
-        with stderr_kept_back():  # it says that it makes a delegate
-            interpreter = Interpreter(str(path), experimental_op_resolver_type=kernels)
-            interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner(SIGNATURE)
-    except (RuntimeError, ValueError) as error:
-        raise ExportError(f"LiteRT does not load it: {first_line(error)[:200]}") from error
-    taken = runner.get_input_details()[INPUT]
-    given = runner.get_output_details()[OUTPUT]
-
-    def run(picture: np.ndarray) -> np.ndarray:
-        batch = as_input(picture, taken["shape"][3]).astype(taken["dtype"])
-        alpha = runner(**{INPUT: batch})[OUTPUT][0, :, :, 0].astype(np.float32)
-        if given["dtype"] != np.float32:
-            step, zero = given["quantization"]
-            alpha = (alpha - zero) * np.float32(step)
-        return alpha
-
-    return run
+        model = TfliteModel(path, "the file", xnnpack=xnnpack)
+    except UserError as error:
+        raise ExportError(str(error)[:200]) from error
+    return lambda picture: model(picture)[..., 0]
 
 
 def latency(path: Path, threads: int) -> float:
-    """Median seconds of 20 runs with XNNPACK on this machine's CPU, after 3 to warm up."""
-    with stderr_kept_back():
-        interpreter = Interpreter(str(path), num_threads=threads)
-        interpreter.allocate_tensors()
-    taken = interpreter.get_input_details()[0]
-    interpreter.set_tensor(taken["index"], np.full(taken["shape"], 128, taken["dtype"]))
-    times = []
-    for _ in range(_WARM_UP + _RUNS):
-        start = time.perf_counter()
-        interpreter.invoke()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[_WARM_UP:])
+    """Median seconds of a run with XNNPACK on this machine's CPU."""
+    return TfliteModel(path, "the file", threads).latency()
 
 
 def inspect(path: Path, source: Source) -> Inspection:

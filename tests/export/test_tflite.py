@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tiny_network
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from portrait.export import gpu_ops, tflite, verify
 from portrait.export.formats import ExportError
 from portrait.models.build import build, for_inference
 from portrait.models.layers import MEAN, STD
 from portrait.tflite import graph as tflite_graph
+from portrait.tflite.runtime import TfliteModel
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def _open(folder, model: bytes):
 @pytest.mark.parametrize("kind", tflite.TOLERANCES)
 @pytest.mark.parametrize("channels", [3, 4])
 def test_contract(files, kind, channels):
-    interpreter = Interpreter(model_content=files[kind, channels])
+    interpreter = TfliteModel(files[kind, channels], "file").interpreter
     assert interpreter.get_signature_list() == {
         "serving_default": {"inputs": ["image"], "outputs": ["alpha"]}
     }
@@ -107,10 +107,9 @@ def test_equals_keras_in_both_runtimes(
 
 
 def test_rgba_ignores_the_alpha_of_the_picture(files, pictures):
-    interpreter = Interpreter(model_content=files["float32", 4])
-    run = interpreter.get_signature_runner("serving_default")
+    run = TfliteModel(files["float32", 4], "file")
     opaque, clear = (
-        run(image=verify.as_input(pictures[0], 4, opacity))["alpha"].copy() for opacity in (255, 0)
+        run(verify.as_input(pictures[0], 4, opacity)[0]).copy() for opacity in (255, 0)
     )
     np.testing.assert_array_equal(opaque, clear)
 
@@ -152,27 +151,6 @@ def test_a_converter_that_leaves_floats_is_found_out(trained, files, pictures, m
     )
     with pytest.raises(ExportError, match="stays in float"):
         tflite.convert(for_inference(trained), "int8", pictures)
-
-
-def test_latency_is_of_so_many_threads_and_runtimes_are_of_two_kernels(
-    files, tmp_path, monkeypatch
-):
-    opened = []
-
-    class Noted(Interpreter):
-        def __init__(self, *arguments, **options):
-            opened.append(options)
-            super().__init__(*arguments, **options)
-
-    monkeypatch.setattr(tflite, "Interpreter", Noted)
-    path = _open(tmp_path, files["float32", 3])
-    assert tflite.latency(path, 2) > 0
-    tflite.runtimes(path)
-    threads, *kernels = opened
-    assert threads == {"num_threads": 2}
-    assert [each["experimental_op_resolver_type"].name for each in kernels] == [
-        *("BUILTIN", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"),
-    ]
 
 
 def test_full_integer_wants_pictures(trained):
