@@ -11,13 +11,9 @@ Effects: alpha, cutout, blur, replace, stylize_person, stylize_background, grays
 side_by_side.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from portrait import cli
-from portrait.errors import UserError
-from portrait.io.files import refuse_overwriting
 
 FLAGS = flags.FLAGS
 VERBS = ("input", "serve")
@@ -69,75 +65,12 @@ flags.DEFINE_integer("port", 7860, "Of --serve.", 1, 65535)
 
 def dispatch() -> None:
     """Does what the flags say."""
-    _serve() if FLAGS.serve else _apply()
+    from portrait.commands import apply
 
-
-def _network():
-    from portrait.inference import network
-
-    return network.load(FLAGS.model, input_range=FLAGS.input_range, threads=FLAGS.threads)
-
-
-def _serve() -> None:
-    from portrait.effects.page import serve
-
-    serve(_network(), FLAGS.port)
-
-
-def _apply() -> None:
-    from portrait.effects import photos, video
-    from portrait.io import photos as photographs
-
-    source = Path(FLAGS.input)
-    webcam = FLAGS.input.isdecimal() and not source.exists()
-    if not webcam and not source.exists():
-        raise UserError(f"there is no {source}")
-    is_video = webcam or photographs.is_video(source)
-    if is_video and FLAGS.refine != "guided":
-        raise UserError(f"--refine={FLAGS.refine} is for photos: videos take guided")
-    effects, network = _effects(is_video), _network()
-    if source.is_dir():
-        written = photos.apply_to_folder(source, FLAGS.output, effects, network, FLAGS.refine)
-        print("\n".join(map(str, written)))
-        return
-    target = _target(f"webcam{FLAGS.input}" if webcam else source.stem, is_video)
-    if FLAGS.background:
-        refuse_overwriting(target, FLAGS.background)
-    complete = True
-    if webcam:
-        video.record_webcam(int(FLAGS.input), target, effects, network, FLAGS.smooth)
-    elif is_video:
-        outcome = video.apply_to_video(source, target, effects, network, FLAGS.smooth)
-        complete = outcome.complete
+    if FLAGS.serve:
+        apply.serve(**cli.arguments(apply.serve))
     else:
-        photos.apply_to_photo(source, target, effects, network, FLAGS.refine)
-    print(target)
-    if not complete:
-        raise KeyboardInterrupt
-
-
-def _effects(is_video: bool):
-    """The effects and what they need, as the flags say."""
-    from portrait.effects import backgrounds, catalogue, styles
-    from portrait.matting.foreground import blur_fusion, multilevel
-
-    settings = catalogue.Settings(
-        strength=FLAGS.strength,
-        background=backgrounds.load(FLAGS.background) if FLAGS.background else None,
-        style=styles.load(FLAGS.style, FLAGS.threads) if FLAGS.style else None,
-        linear=FLAGS.linear,
-        estimate=blur_fusion if is_video else multilevel,
-    )
-    return catalogue.Effects(FLAGS.effect, settings)
-
-
-def _target(name: str, is_video: bool) -> Path:
-    """The file that --output names, or NAME_EFFECT in the folder that it names."""
-    output = Path(FLAGS.output)
-    if output.suffix and not output.is_dir():
-        return output
-    suffix = ".png" if not is_video else ".webm" if "cutout" in FLAGS.effect else ".mp4"
-    return output / f"{name}_{'-'.join(FLAGS.effect)}{suffix}"
+        apply.apply(FLAGS.input, **cli.arguments(apply.apply))
 
 
 if __name__ == "__main__":

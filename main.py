@@ -15,10 +15,10 @@ combined: a network that has just been trained is then evaluated, applied and co
 from absl import flags
 
 from portrait import cli
+from portrait.cli import arguments
 from portrait.commands import flags as main_flags
 from portrait.commands import settings
 from portrait.commands.flags import VERBS
-from portrait.commands.settings import arguments
 from portrait.models import registry
 
 FLAGS = flags.FLAGS

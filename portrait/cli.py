@@ -4,6 +4,7 @@
 Ctrl-C. Errors are one line on stderr.
 """
 
+import inspect
 import logging
 import os
 import sys
@@ -62,6 +63,12 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         return _fail("; ".join(["interrupted", *map(str, stop.args)]), 130)
     return 0
+
+
+def arguments(function: Callable) -> dict:
+    """The values of the flags that have the names of a function's arguments."""
+    names = inspect.signature(function).parameters
+    return {name: FLAGS[name].value for name in names if name in FLAGS}
 
 
 def check_companions(companions: dict[str, Sequence[str]]) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import processes
 import pytest
 import tiny_clips
-from project import ROOT
 from PIL import Image
+from project import ROOT
 from skimage import data
 
 

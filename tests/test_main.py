@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tiny_portraits
 from absl.testing import flagsaver
-from project import ROOT
 from PIL import Image
+from project import ROOT
 
 import main
 from portrait import cli, losses

@@ -16,9 +16,9 @@ import keras
 import numpy as np
 import pytest
 import tiny_portraits
-from project import ROOT
 from PIL import Image
 from portrait.inference.segmenters import open_model
+from project import ROOT
 from test_main import FINETUNE, TRAIN
 
 from portrait.export.compress import compress

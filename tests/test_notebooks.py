@@ -2,8 +2,8 @@
 
 import nbformat
 import pytest
-from project import ROOT
 from nbclient import NotebookClient
+from project import ROOT
 from tiny_portraits import write
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

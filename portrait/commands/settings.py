@@ -1,7 +1,5 @@
 """What the flags of main.py say together: checks, and defaults that depend on other flags."""
 
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
@@ -17,13 +15,6 @@ FREE_ON_RESUME += ("output", "refine", "tflite_name", "android", "formats")
 FREE_ON_RESUME += ("allow_cpu_ops", "sparsity", "clusters")
 # Flags of earlier versions, which old run.json files still hold.
 RETIRED = ("keep_norms", "vgg_weights", "lite0_weights", "wide_weights", "selfie_weights")
-
-
-def arguments(function: Callable) -> dict:
-    """The values of the flags that have the names of a function's arguments."""
-    return {
-        name: FLAGS[name].value for name in inspect.signature(function).parameters if name in FLAGS
-    }
 
 
 def trains() -> bool:

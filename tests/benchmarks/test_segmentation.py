@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_network
-from project import ROOT
 from PIL import Image
 from portrait.inference.segmenters import from_tflite, open_model
+from project import ROOT
 
 from benchmarks import segmentation_report, side_by_side
 from benchmarks.side_by_side import count_macs, count_parameters

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 import tiny_portraits
-from project import ROOT
 from PIL import Image
+from project import ROOT
 from skimage import data
 from tiny_portraits import standing
 

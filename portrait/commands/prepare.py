@@ -1,0 +1,193 @@
+"""What prepare_data.py does, as functions with its flags as their arguments."""
+
+import filecmp
+import itertools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from portrait.data.pairs import Pair, find_pairs
+from portrait.errors import UserError, warn_skipped
+from portrait.inference.network import MatteFunction, load
+from portrait.io.files import replacing
+from portrait.io.images import list_images, without_made, write_png
+from portrait.models.registry import parse_input_shape
+
+_ROWS = 24  # of a sheet of suspects
+
+
+def prepare(
+    data: Sequence[str],
+    output: str | Path,
+    *,
+    exclude: str = "",
+    crops: int = 0,
+    soft: bool = False,
+    seed: int = 0,
+    workers: int = 2,
+) -> list[Path]:
+    """Copies pairs, with soft mattes or as upper-body crops; see `prepare.datasets.prepare`.
+
+    Args:
+        data: folders of pictures with mattes.
+        output: the folder to write into.
+        exclude: a file of the names to leave out; empty: none.
+        crops: crops of each picture of a whole body; 0 copies whole pictures.
+        soft: make soft mattes from binary ones.
+        seed: of the crops.
+        workers: processes.
+
+    Returns:
+        The pictures written.
+
+    Raises:
+        UserError: nothing is left, or a folder or file cannot be used.
+    """
+    from portrait.prepare import datasets
+
+    recipe = datasets.Preparation(crops, soft, seed)
+    pairs = _wanted_pairs(data, exclude)
+    written = _report(datasets.prepare(pairs, Path(output), recipe, workers))
+    if crops:
+        print("these are the crops alone; for whole pictures run it without --crops")
+    return written
+
+
+def groups(
+    data: Sequence[str],
+    output: str | Path,
+    groups: int,
+    backgrounds: Sequence[str],
+    *,
+    exclude: str = "",
+    seed: int = 0,
+    workers: int = 2,
+) -> list[Path]:
+    """Composes `groups` pictures of two or three people each; see `prepare.groups.write`.
+
+    The other arguments, results and errors are those of `prepare`.
+    """
+    from portrait.data.backgrounds import load_backgrounds
+    from portrait.prepare import groups as composed
+
+    if not backgrounds:
+        raise UserError("--groups needs photos without people as backgrounds: --backgrounds=DIR")
+    scenes = load_backgrounds(backgrounds, composed.LARGEST, workers)
+    pairs = _wanted_pairs(data, exclude)
+    written = _report(composed.write(pairs, scenes, Path(output), groups, seed))
+    if len(written) < groups:
+        print(f"only {len(written)} of {groups} pictures could be composed from this data")
+    return written
+
+
+def suspects(
+    data: Sequence[str],
+    output: str | Path,
+    *,
+    exclude: str = "",
+    count: int = 2 * _ROWS,
+    model: str = "lite_unet_big",
+    input_range: str = "",
+    input_shape: str = "",
+) -> None:
+    """Writes suspects.csv, and sheets of the `count` most suspicious labels of each set.
+
+    Args:
+        data: folders of pictures with mattes.
+        output: the folder to write into.
+        exclude: a file of the names to leave out.
+        count: labels to show of each set.
+        model: the network that the labels are compared with, and how to read it: see
+            `inference.network.load`.
+    """
+    from portrait.prepare import suspects as suspicion
+
+    output, pairs = Path(output), _wanted_pairs(data, exclude)
+    matte_fn = _matte_fn(model, input_range, input_shape)
+    ranked = suspicion.rank(matte_fn, pairs)
+    suspicion.write_ranking(ranked, output / "suspects.csv")
+    print(output / "suspects.csv")
+    for earlier in output.glob("suspects_*.png"):
+        earlier.unlink()
+    for name in dict.fromkeys(pair.name.rpartition("/")[0] for pair, _ in ranked):
+        worst = [each for each in ranked if each[0].name.rpartition("/")[0] == name][:count]
+        for start in range(0, len(worst), _ROWS):
+            sheet = suspicion.draw_sheet(matte_fn, worst[start : start + _ROWS], start + 1)
+            path = output / f"suspects_{name or 'data'}_{start // _ROWS + 1}.png"
+            write_png(path, sheet)
+            print(path)
+
+
+def blank(
+    blank: Sequence[str],
+    output: str | Path,
+    *,
+    person_share: float = 0.004,
+    model: str = "lite_unet_big",
+    input_range: str = "",
+    input_shape: str = "",
+) -> None:
+    """Copies the photos without a person out of the folders `blank`.
+
+    Args:
+        blank: folders of photos.
+        output: the folder to write into, whose name must begin with "Blank".
+        person_share: the largest share of a photo that the network may take for a person.
+        model: as in `suspects`.
+
+    Raises:
+        UserError: the name of `output` is another, or no photo is without a person.
+    """
+    from portrait.prepare.suspects import find_empty
+
+    if not Path(output).name.startswith("Blank"):
+        raise UserError(f"--output={output}: its name must begin with Blank, to be recognised")
+    output = Path(output)
+    photos = [each for folder in blank for each in without_made(list_images(folder))]
+    found = find_empty(_matte_fn(model, input_range, input_shape), photos, person_share)
+    if not found:
+        raise UserError(f"{', '.join(blank)}: none of {len(photos)} photos is without a person")
+    for photo, _ in found:
+        _copy(photo, output)
+    print(f"{output}: {len(found)} of {len(photos)} photos, without a person")
+
+
+def _copy(photo: Path, output: Path) -> None:
+    """Copies a photo under its name, or a numbered one where another photo has that name."""
+    numbered = (f"{number}_{photo.name}" for number in itertools.count(2))
+    for name in itertools.chain([photo.name], numbered):
+        if not (output / name).exists():
+            with replacing(output / name) as path:
+                shutil.copyfile(photo, path)
+            return
+        if filecmp.cmp(photo, output / name, shallow=False):
+            return
+
+
+def _wanted_pairs(data: Sequence[str], exclude: str) -> list[Pair]:
+    """The training pairs of folders without the names in the file `exclude`."""
+    from portrait.prepare.datasets import read_exclusions
+
+    pairs = find_pairs(data, "training")
+    if not exclude:
+        return pairs
+    excluded = read_exclusions(exclude)
+    kept = [pair for pair in pairs if pair.name not in excluded]
+    print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {exclude}")
+    unknown = sorted(excluded - {pair.name for pair in pairs})
+    warn_skipped(unknown, "names in " + exclude + " without a picture ({count}): {names}")
+    if not kept:
+        raise UserError(f"{exclude} excludes every picture of {', '.join(data)}")
+    return kept
+
+
+def _report(written: list[Path]) -> list[Path]:
+    for folder in dict.fromkeys(path.parent.parent for path in written):
+        count = sum(path.parent.parent == folder for path in written)
+        print(f"{folder}: {count} pictures")
+    return written
+
+
+def _matte_fn(model: str, input_range: str, input_shape: str) -> MatteFunction:
+    shape = parse_input_shape(input_shape) if input_shape else None
+    return load(model, input_range=input_range, input_shape=shape).matte
