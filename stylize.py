@@ -224,7 +224,7 @@ def _train() -> Path:
     )
     settings = {"flags": cli.run_flags(sys.modules[__name__], VERBS), "styles": names}
     if run:
-        with run.held():
+        with run.lock():
             run.write_settings(run.settings() | settings)
     else:
         begun = {"command": sys.argv, **settings, "keras": keras.__version__}

@@ -28,7 +28,7 @@ from portrait.data.sample.astronaut import matted_portrait
 from portrait.data.sample.sample import sample_backgrounds
 from portrait.effects import matting
 from portrait.effects import windows as windows_module
-from portrait.effects.matting import REFINEMENTS, look_twice
+from portrait.effects.matting import REFINEMENTS, two_passes
 from portrait.errors import UserError
 from portrait.inference import network as networks
 from portrait.io.images import Window, list_images, read_image, resize
@@ -86,7 +86,7 @@ def placing_table(network: networks.Network, folders: list[list[Scene]], photos:
         "squeezed": squeezed,
         "with bars": with_bars,
         "tiles": tiles,
-        "two looks": look_twice,
+        "two looks": two_passes,
     }
     print(f"{'':32}" + "".join(f"{name:>14}" for name in looks))
     for kind, make in scenes(photos).items():
@@ -168,7 +168,7 @@ def nobody(network: networks.Network, folders: list[list[Scene]], photos: list) 
     """Prints how many pictures give an empty matte."""
     portraits = [image for folder in folders for image, _ in folder]
     for name, images in (("photographs", photos), ("portraits", portraits)):
-        empty = sum(not look_twice(network, image).any() for image in images)
+        empty = sum(not two_passes(network, image).any() for image in images)
         print(f"{name:32}{empty} of {len(images)} empty")
 
 

@@ -243,7 +243,7 @@ def _open_run(run, flags: dict, training: int, validation: int):
                 f"{training} and {validation} now: continue with --finetune=True "
                 f"--weight_dir={run.folder}"
             )
-        with run.held():
+        with run.lock():
             run.write_settings(settings | {"flags": flags, "data": counts})
         return run
     settings = {"command": sys.argv, "flags": flags, "data": counts, "keras": keras.__version__}

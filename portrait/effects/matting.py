@@ -34,7 +34,7 @@ def matte(
         UserError: no such network.
     """
     network = network or default_network()
-    coarse = look_twice(network, image)
+    coarse = two_passes(network, image)
     if not coarse.any():
         return np.zeros(image.shape[:2], np.float32)
     if refine == "none":
@@ -49,7 +49,7 @@ def default_network() -> networks.Network:
     return networks.load()
 
 
-def look_twice(network: networks.Network, image: np.ndarray) -> np.ndarray:
+def two_passes(network: networks.Network, image: np.ndarray) -> np.ndarray:
     """The network's alpha on the picture's grid: of the whole, then around the people it saw.
 
     Returns:

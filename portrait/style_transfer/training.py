@@ -13,7 +13,7 @@ from portrait.io.images import PictureError, read_image, write_png
 from portrait.io.sheets import grid
 from portrait.style_transfer.crops import PhotoCrops, batch, centre_crop
 from portrait.style_transfer.perceptual import TERMS
-from portrait.training.callbacks import RunKeeper, go_on
+from portrait.training.callbacks import Checkpointer, go_on
 from portrait.training.recipe import Recipe, make_optimizer
 from portrait.training.run import Progress, Run
 
@@ -76,7 +76,7 @@ def train(
             written; nothing to resume.
     """
     photos = _read_crops(validation, crops.size)
-    with run.held():
+    with run.lock():
         if not (resume and run.has_state()):
             _learn_to_copy(network, crops, recipe.lr)
         trainer = PaintingTrainer(network, loss)
@@ -140,7 +140,7 @@ class _Fixed(keras.utils.PyDataset):
         return (batch(self.photos[part], self.mix[part]),)
 
 
-class _Keeper(RunKeeper):
+class _Keeper(Checkpointer):
     """Tells `crops` which epoch it is, and draws the held-out photographs in every style."""
 
     def __init__(

@@ -45,7 +45,7 @@ def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progres
     return progress
 
 
-class RunKeeper(keras.callbacks.Callback):
+class Checkpointer(keras.callbacks.Callback):
     """Keeps checkpoints, history and state; a subclass adds pictures by `draw`.
 
     After each epoch the checkpoint is written first, then the state, and only then is the former
@@ -132,7 +132,7 @@ class RunKeeper(keras.callbacks.Callback):
 PREVIEW_PICTURES = 8
 
 
-class PreviewKeeper(RunKeeper):
+class PreviewCheckpointer(Checkpointer):
     """Draws the mattes of eight fixed pictures, and the curves; writes TensorBoard's logs."""
 
     def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):

@@ -9,7 +9,7 @@ import keras
 from data_generator import PortraitSequence
 from portrait import losses
 from portrait.backend import has_gpu
-from portrait.training.callbacks import PreviewKeeper, go_on
+from portrait.training.callbacks import PreviewCheckpointer, go_on
 from portrait.training.person_iou import PersonIoU
 from portrait.training.recipe import Recipe, make_optimizer
 from portrait.training.run import Run
@@ -51,10 +51,10 @@ def train(
         UserError: the loss is no longer a number; a file cannot be written; nothing to resume;
             another process trains in the folder.
     """
-    with run.held():
+    with run.lock():
         compile_model(model, recipe, len(training))
         progress = go_on(run, model, recipe, resume)
-        keeper = PreviewKeeper(run, recipe, progress, validation)
+        keeper = PreviewCheckpointer(run, recipe, progress, validation)
         model.fit(
             training,
             validation_data=validation,

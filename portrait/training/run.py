@@ -92,7 +92,7 @@ class Run:
         return cls(max(runs, key=lambda run: (run / "run.json").stat().st_mtime_ns))
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keeps other processes from training in the folder; where there is no `fcntl`, does not.
 
         Raises:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from portrait.effects import matting
-from portrait.effects.matting import look_twice
+from portrait.effects.matting import two_passes
 from portrait.effects.windows import (
     _MOST_TILES,
     _tiles,
@@ -61,7 +61,7 @@ def test_a_second_look_is_finer():
     matte[200:310, 308:312] = 0
     image[..., 0] = matte * 255
     once = coarse_alpha(RED, image)
-    twice = look_twice(RED, image)
+    twice = two_passes(RED, image)
     assert once.shape == twice.shape == matte.shape
     assert np.abs(twice - matte).mean() < np.abs(once - matte).mean() / 2
 

@@ -149,7 +149,7 @@ def test_a_validation_that_is_no_number_ends_it(photos, tmp_path):
 def test_a_run_in_training_is_left_alone(photos, tmp_path, monkeypatch):
     run = Run.create(tmp_path / "runs", {})
     monkeypatch.delattr(training, "_learn_to_copy")  # nothing is computed first
-    with run.held(), pytest.raises(UserError, match="is in training"):
+    with run.lock(), pytest.raises(UserError, match="is in training"):
         run_training(photos, run, 1)
 
 

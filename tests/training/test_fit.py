@@ -163,7 +163,7 @@ def test_the_recipe_s_loss_is_what_is_trained():
 
 def test_a_folder_in_training_is_left_alone(tmp_path):
     run = Run.create(tmp_path, {})
-    with Run(run.folder).held(), pytest.raises(UserError, match="is in training"):
+    with Run(run.folder).lock(), pytest.raises(UserError, match="is in training"):
         train(build(), *sequences(), run, RECIPE)
     assert sorted(path.name for path in run.folder.iterdir()) == ["run.json"]
 

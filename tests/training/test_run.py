@@ -202,7 +202,7 @@ def test_killed_while_it_writes_a_file_it_has_the_former_one(
 
 
 def test_two_processes_do_not_train_in_one_folder(run):
-    with run.held(), pytest.raises(UserError, match="is in training"), Run(run.folder).held():
+    with run.lock(), pytest.raises(UserError, match="is in training"), Run(run.folder).lock():
         pass
-    with Run(run.folder).held():
+    with Run(run.folder).lock():
         pass
