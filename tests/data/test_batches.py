@@ -34,7 +34,7 @@ def sequence(count=23, batch_size=5, **options) -> PortraitSequence:
     return PortraitSequence(images, mattes, batch_size, **options)
 
 
-def lock(batch) -> list[int]:
+def held(batch) -> list[int]:
     return batch[0][:, 0, 0, 0].astype(int).tolist()
 
 
