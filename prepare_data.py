@@ -1,6 +1,7 @@
 """Makes better training data from existing data, in new folders; the originals stay as they are.
 
   python prepare_data.py --data=DIR,DIR --output=NEW --soft=True     soft mattes from binary ones
+  python prepare_data.py --data=DIR --output=NEW --teachers=A,B      soft targets from teachers
   python prepare_data.py --data=DIR --output=NEW --crops=2           upper bodies of whole ones
   python prepare_data.py --data=DIR --output=NEW --groups=500        several people in one picture
   python prepare_data.py --data=DIR,DIR --output=NEW --suspects=True labels to look at
@@ -28,8 +29,17 @@ flags.DEFINE_boolean("soft", False, "Make soft mattes from binary ones.")
 flags.DEFINE_string(
     "exclude", "", "A file of names to leave out, such as selfies/00012, one a line (# comments)."
 )
+flags.DEFINE_list(
+    "teachers",
+    [],
+    "Mix the alphas of these into the mattes, where they are sure and agree with the label: names "
+    "in trained_models/, .tflite files, weights, or folders of mattes.",
+)
+flags.DEFINE_float("teacher_share", 0.65, "The share of --teachers in a mixed matte.", 0, 1)
 flags.DEFINE_boolean("suspects", False, "Write suspects.csv and sheets of labels to look at.")
-flags.DEFINE_integer("count", 48, "Suspects on the sheets of each set.", 1)
+flags.DEFINE_integer(
+    "count", 48, "Pictures on the sheets of --suspects, for each set, and of --teachers.", 1
+)
 flags.DEFINE_list("blank", [], "Folders of photos: copy those without a person.")
 flags.DEFINE_float(
     "person_share",
@@ -58,13 +68,15 @@ flags.DEFINE_string(
 flags.DEFINE_integer("seed", 0, "Seed of crops and groups.", 0)
 flags.DEFINE_integer("workers", 2, "Processes.", 1)
 
-VERBS = ("crops", "groups", "soft", "exclude", "suspects", "blank")
+VERBS = ("crops", "groups", "soft", "exclude", "teachers", "suspects", "blank")
+ALONE = ("blank", "suspects", "groups", "teachers")
 COMPANIONS = {
     "backgrounds": ["groups"],
-    "count": ["suspects"],
+    "count": ["suspects", "teachers"],
+    "teacher_share": ["teachers"],
     "person_share": ["blank"],
     "model": ["suspects", "blank"],
-    "input_range": ["suspects", "blank"],
+    "input_range": ["suspects", "blank", "teachers"],
     "input_shape": ["suspects", "blank"],
     "seed": ["crops", "groups"],
 }
@@ -75,7 +87,7 @@ def dispatch() -> None:
     from portrait.commands import prepare
 
     steps = _check()
-    for name in ("blank", "suspects", "groups"):
+    for name in ALONE:
         if name in steps:
             command = getattr(prepare, name)
             command(**cli.arguments(command))
@@ -93,7 +105,7 @@ def _check() -> list[str]:
         raise UserError("--output=DIR: give a new folder to write into")
     cli.check_companions(COMPANIONS)
     steps = [name for name in VERBS if FLAGS[name].value and name != "exclude"]
-    for alone in ("blank", "suspects", "groups"):
+    for alone in ALONE:
         if alone in steps and len(steps) > 1:
             others = ", ".join(f"--{name}" for name in steps if name != alone)
             raise UserError(f"--{alone} is a step by itself: do {others} in another command")

@@ -3,6 +3,7 @@
 import filecmp
 import itertools
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,6 +78,62 @@ def groups(
     written = _report(composed.write(pairs, scenes, Path(output), groups, seed))
     if len(written) < groups:
         print(f"only {len(written)} of {groups} pictures could be composed from this data")
+    return written
+
+
+def teachers(
+    data: Sequence[str],
+    output: str | Path,
+    teachers: Sequence[str],
+    *,
+    exclude: str = "",
+    teacher_share: float = 0.65,
+    count: int = 2 * _ROWS,
+    input_range: str = "",
+) -> list[Path]:
+    """Writes pairs with soft targets from labels and teachers; see `prepare.distil`.
+
+    The pictures that are left out, because sure teachers contradict their label, are drawn on
+    sheets.
+
+    Args:
+        data: folders of pictures with mattes.
+        output: the folder to write into.
+        teachers: names of networks, `.tflite` files, weights, or folders of mattes.
+        exclude: a file of the names to leave out.
+        teacher_share: the teachers' share where they and the label agree, 0..1.
+        count: pictures on the sheets.
+        input_range: as `inference.network.load` takes it.
+
+    Returns:
+        The photographs written.
+
+    Raises:
+        UserError: an argument, a folder or a file cannot be used.
+    """
+    from portrait.prepare import distil
+
+    pairs, output = _wanted_pairs(data, exclude), Path(output)
+    labelled = distil.Teachers(teachers, input_range)
+    rule = distil.Rule(share=teacher_share)
+    settings = {"teachers": list(teachers), "teacher_share": teacher_share}
+    written = _report(distil.write(pairs, output, labelled, rule, settings))
+    rows = distil.read_table(output / "teachers.csv")
+    kinds = Counter(row["kind"] for row in rows)
+    print(", ".join(f"{number} {kind}" for kind, number in kinds.items()))
+    by_name = {pair.name: pair for pair in pairs}
+    differing = sorted(
+        (row for row in rows if row["kind"] == distil.LEFT_OUT), key=lambda row: float(row["iou"])
+    )[:count]
+    for earlier in output.glob("left_out_*.png"):
+        earlier.unlink()
+    for start in range(0, len(differing), _ROWS):
+        sheet = distil.sheet(
+            [by_name[row["name"]] for row in differing[start : start + _ROWS]], labelled
+        )
+        path = output / f"left_out_{start // _ROWS + 1}.png"
+        write_png(path, sheet)
+        print(path)
     return written
 
 

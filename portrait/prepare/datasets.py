@@ -165,7 +165,7 @@ def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | s
     if pair.matte is None or not preparation.crops:
         if pair.matte:  # first: a photograph without it would be left out of a training
             _write_matte(folder / f"{stem}_matte.png", image, matte, preparation.soft)
-        return [_copy(pair.image, folder / (stem + pair.image.suffix))]
+        return [copy(pair.image, folder / (stem + pair.image.suffix))]
     random = np.random.default_rng(seed_of(preparation.seed, pair.name))
     written = []
     for number, crop in enumerate(find_crops(matte, preparation.crops, random), 1):
@@ -181,7 +181,8 @@ def _write_matte(path: Path, image: np.ndarray, matte: np.ndarray, soft: bool) -
         write_png(path, soft_matte(image, matte) if soft else np.ascontiguousarray(matte))
 
 
-def _copy(source: Path, path: Path) -> Path:
+def copy(source: Path, path: Path) -> Path:
+    """Copies a file, unless there is one already."""
     if not path.exists():
         with replacing(path) as temporary:
             shutil.copyfile(source, temporary)

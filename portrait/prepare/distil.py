@@ -1,0 +1,285 @@
+"""Soft training targets from labels and teachers, with a rule for where they disagree.
+
+Hard labels teach hard edges, and labels of different data sets follow different rules. Teachers are
+soft and follow one rule, but fail on some pictures. Where the teachers are sure and the label
+agrees, the target is a mixture of both; where they are not sure, it is the label with a slight
+blur; where they are sure and the label differs, one of the two is wrong, and the picture is left
+out to be looked at.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from metrics import person_iou
+from portrait.data.pairs import Pair, read_pair
+from portrait.errors import UserError, warn_skipped
+from portrait.evaluation.cases import Case, draw_cases
+from portrait.inference.network import MatteFunction, load
+from portrait.io.files import replacing
+from portrait.io.images import PictureError, list_images, resize, write_png
+from portrait.io.mattes import read_matte
+from portrait.prepare.datasets import claim, copy
+
+COLUMNS = ("name", "kind", "agreement", "softness", "iou")
+LEFT_OUT = "left out"
+_BLUR = 1 / 400  # sigma as a share of the longer side, and at least
+_LEAST_BLUR = 0.5  # pixels
+_SHARPENING = 2.0  # a mean of alphas has softer edges than each of them
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When teachers are believed.
+
+    Attributes:
+        share: of the teachers in a mixture, 0..1; the rest is the label.
+        agreement: the least person IoU of every teacher with their mean where they are sure.
+        softness: the largest sum of min(alpha, 1 - alpha), as a share of the person, where they
+            are sure.
+        agree: the least person IoU of teachers and label for a mixture.
+        differ: the person IoU below which sure teachers contradict a label.
+    """
+
+    share: float = 0.65
+    agreement: float = 0.94
+    softness: float = 0.03
+    agree: float = 0.93
+    differ: float = 0.90
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the teachers say of a picture.
+
+    Attributes:
+        alpha: their mean, sharpened, float32 (H, W), 0..1.
+        agreement: the least person IoU of a teacher with the mean.
+        softness: see `Rule`; infinite where they see nobody.
+    """
+
+    alpha: np.ndarray
+    agreement: float
+    softness: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """A training target.
+
+    Attributes:
+        kind: "mixed", "label", or "left out", whose matte is the label.
+        matte: uint8 (H, W).
+        agreement: of the teachers, see `Opinion`.
+        softness: of the teachers.
+        iou: person IoU of teachers and label.
+    """
+
+    kind: str
+    matte: np.ndarray
+    agreement: float
+    softness: float
+    iou: float
+
+
+class Teachers:
+    """Networks and folders of mattes that label pictures together.
+
+    Args:
+        sources: what `inference.network.load` takes; or folders of mattes, which are found by the
+            name of the picture, NAME.* or NAME_matte.*, in the folder or in its sub-folder of the
+            set's name.
+        input_range: as `inference.network.load` takes it.
+
+    Raises:
+        UserError: a source is neither.
+    """
+
+    def __init__(self, sources: Sequence[str], input_range: str = ""):
+        if not sources:
+            raise UserError("no teachers: name networks or folders of mattes")
+        self._networks: list[MatteFunction] = []
+        self._folders: list[dict[str, Path]] = []
+        for source in sources:
+            mattes = _mattes_in(Path(source))
+            if mattes:
+                self._folders.append(mattes)
+            else:
+                self._networks.append(load(source, input_range=input_range).matte)
+
+    def __call__(self, pair: Pair, image: np.ndarray) -> Opinion:
+        """What they say of the image, uint8 (H, W, 3), of a pair.
+
+        Raises:
+            UserError: a folder has no matte of it and there is no other teacher.
+        """
+        alphas = [_of_both_sides(matte_fn, image) for matte_fn in self._networks]
+        for mattes in self._folders:
+            path = mattes.get(pair.name) or mattes.get(pair.name.rpartition("/")[2])
+            if path:
+                alphas.append(resize(read_matte(path), image.shape[:2]).astype(np.float32) / 255)
+        if not alphas:
+            raise UserError(f"no teacher has a matte of {pair.name}")
+        return opinion(alphas)
+
+
+def opinion(alphas: Sequence[np.ndarray]) -> Opinion:
+    """Joins the alphas, float32 (H, W), 0..1, of several teachers."""
+    mean = np.mean(alphas, axis=0, dtype=np.float32)
+    sharp = (0.5 + _SHARPENING * (mean - 0.5)).clip(0, 1) if len(alphas) > 1 else mean
+    person = float((sharp >= 0.5).sum())
+    unsure = float(np.minimum(sharp, 1 - sharp).sum())
+    return Opinion(
+        sharp,
+        min(person_iou(alpha, mean) for alpha in alphas),
+        unsure / person if person else float("inf"),
+    )
+
+
+def target(label: np.ndarray, teachers: Opinion, rule: Rule = Rule()) -> Target:
+    """The training target of a picture.
+
+    Args:
+        label: uint8 (H, W), 255 = person.
+        teachers: of the same size.
+        rule: when they are believed.
+    """
+    blurred = blur(label)
+    iou = person_iou(teachers.alpha, label.astype(np.float32) / 255)
+    sure = teachers.agreement >= rule.agreement and teachers.softness <= rule.softness
+    kind, matte = "label", blurred
+    if sure and iou < rule.differ:
+        kind, matte = LEFT_OUT, label
+    elif sure and iou >= rule.agree:
+        mixed = rule.share * 255 * teachers.alpha + (1 - rule.share) * blurred
+        kind, matte = "mixed", np.rint(mixed).astype(np.uint8)
+    return Target(kind, matte, teachers.agreement, teachers.softness, iou)
+
+
+def write(
+    pairs: Sequence[Pair], output: Path, teachers: Teachers, rule: Rule, settings: dict
+) -> list[Path]:
+    """Writes pairs with the targets that teachers and labels make, in the layout of PFCN+.
+
+    Beside the sets stands `teachers.csv`, a row a picture. A picture that is left out has a row
+    but no files. Work that was interrupted continues where it stopped.
+
+    Args:
+        pairs: what to write.
+        output: a new folder, or the folder of an interrupted run with the same settings.
+        teachers: label the pictures.
+        rule: when they are believed.
+        settings: what makes another run the same, see `datasets.claim`.
+
+    Returns:
+        The photographs in `output`.
+
+    Raises:
+        UserError: `output` holds something else or cannot be written; no picture could be used.
+    """
+    claim(output, pairs, settings)
+    table = output / "teachers.csv"
+    done = {row["name"]: row["kind"] for row in read_table(table)}
+    written, unreadable = [], []
+    with _Table(table) as writer:
+        for pair in tqdm(pairs, "teachers", unit=" pictures", disable=None):
+            set_name, _, stem = pair.name.rpartition("/")
+            photo = output / set_name / "training" / (stem + pair.image.suffix)
+            if pair.name not in done:
+                try:
+                    image, label = read_pair(pair)
+                except PictureError as error:
+                    unreadable.append(str(error))
+                    continue
+                made = target(label, teachers(pair, image), rule)
+                if made.kind != LEFT_OUT:
+                    # First: a photograph without its matte would be left out of a training.
+                    write_png(photo.with_name(f"{stem}_matte.png"), made.matte)
+                    copy(pair.image, photo)
+                done[pair.name] = made.kind
+                writer.row(pair.name, made)
+            if done[pair.name] != LEFT_OUT:
+                written.append(photo)
+    warn_skipped(unreadable, "{count} left out: {names}")
+    if not written:
+        raise UserError("no picture could be prepared")
+    return written
+
+
+def sheet(pairs: Sequence[Pair], teachers: Teachers) -> np.ndarray:
+    """Pictures with their labels and what the teachers say, in three columns; uint8 RGB."""
+    cases = []
+    for pair in pairs:
+        image, label = read_pair(pair)
+        alpha, matte = teachers(pair, image).alpha, label.astype(np.float32) / 255
+        cases.append(Case(image, matte, alpha, pair.name, f"IoU {person_iou(alpha, matte):.3f}"))
+    rows = -(-len(cases) // 3)
+    columns = {
+        f"from {start + 1}": cases[start : start + rows] for start in range(0, len(cases), rows)
+    }
+    return draw_cases(columns)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a `teachers.csv`; an incomplete last one, of a killed run, is left out."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [row for row in csv.DictReader(file) if row.get(COLUMNS[-1])]
+
+
+class _Table:
+    """Appends rows to a `teachers.csv`, each whole."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self):
+        rows = read_table(self._path)
+        with replacing(self._path) as path, _open(path, "w") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        self._file = _open(self._path, "a")
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def row(self, name: str, made: Target) -> None:
+        figures = (f"{each:.4f}" for each in (made.agreement, made.softness, made.iou))
+        csv.writer(self._file).writerow([name, made.kind, *figures])
+        self._file.flush()
+
+
+def _open(path: Path, mode: str):
+    return path.open(mode, newline="", encoding="utf-8", errors="surrogateescape")
+
+
+def blur(label: np.ndarray) -> np.ndarray:
+    """A label, uint8 (H, W), with edges about as soft as those of a sharp photograph."""
+    sigma = _BLUR * max(label.shape) + _LEAST_BLUR
+    return cv2.GaussianBlur(label, (0, 0), sigma)
+
+
+def _of_both_sides(matte_fn: MatteFunction, image: np.ndarray) -> np.ndarray:
+    """The mean alpha of a picture and its mirror image."""
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    return (matte_fn(image) + matte_fn(mirrored)[:, ::-1]) / 2
+
+
+def _mattes_in(folder: Path) -> dict[str, Path]:
+    """The mattes of a folder and its sub-folders, by NAME or SET/NAME; empty for a run's folder."""
+    if not folder.is_dir() or (folder / "run.json").is_file():
+        return {}
+    folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    return {
+        ("" if each is folder else f"{each.name}/") + path.stem.removesuffix("_matte"): path
+        for each in folders
+        for path in list_images(each)
+    }
