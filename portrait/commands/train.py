@@ -118,7 +118,7 @@ FLAGS = tuple(name for name in inspect.signature(train).parameters if name != "r
 def data_folders(data: Sequence[str]) -> list[str]:
     """The folders `data`, or where there are none the built-in sample, which is made if need be."""
     if data:
-        return list(data)
+        return [str(folder) for folder in data]
     from portrait.data.sample.sample import ensure_sample
 
     return [str(ensure_sample())]

@@ -121,7 +121,7 @@ class Run:
 
     def write_settings(self, settings: dict) -> None:
         with replacing(self.folder / "run.json") as path:
-            path.write_text(json.dumps(settings, indent=2) + "\n")
+            path.write_text(json.dumps(settings, indent=2, default=os.fspath) + "\n")
 
     def has_state(self) -> bool:
         """Whether there is anything to resume from: the run lived through its first epoch."""

@@ -1,0 +1,204 @@
+"""`train` as a notebook calls it: the run that it leaves, what it starts from, and resuming."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tiny_network
+import tiny_portraits
+import tiny_spec
+from PIL import Image
+
+from portrait.commands import train as commands
+from portrait.commands.train import batches, train
+from portrait.errors import UserError
+from portrait.inference.network import load, shipped_files
+from portrait.models.build import build
+from portrait.training import fit
+from portrait.training.recipe import Recipe
+from portrait.training.run import Run
+
+SIZE = (64, 32)
+QUICK = {"augment": "none", "workers": 0, "batch_size": 4}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_spec.register(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_portraits.write(tmp_path_factory.mktemp("data") / "set", 10, SIZE)
+
+
+@pytest.fixture(scope="module")
+def best(data, tmp_path_factory):
+    """The checkpoint of a training of two epochs. Its arguments are paths, as a notebook has."""
+    runs = tmp_path_factory.mktemp("runs")
+    return train("tiny", data=[data], checkpoint_path=runs, nb_epoch=2, **QUICK)
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with open(run / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def flags(run: Path) -> dict:
+    return json.loads((run / "run.json").read_text())["flags"]
+
+
+def test_the_best_checkpoint_is_returned_and_the_run_is_complete(best):
+    run = best.parent
+    rows = history(run)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    lowest = min(rows, key=lambda row: float(row["val_loss"]))
+    assert best.name == f"{int(lowest['epoch']):04}-{float(lowest['val_loss']):.4f}.weights.h5"
+    for name in ("curves.png", "previews/epoch_0001.png", "unseen"):
+        assert (run / name).exists(), name
+    assert load(run).input_shape == SIZE
+
+
+def test_a_run_keeps_the_arguments_of_train_and_the_numbers_of_pictures(best, data):
+    kept = flags(best.parent)
+    assert kept.keys() == set(commands.FLAGS)
+    assert (kept["model"], kept["input_shape"], kept["nb_epoch"]) == ("tiny", "64x32", 2)
+    assert kept["data"] == [str(data)]
+    pictures = json.loads((best.parent / "run.json").read_text())["data"]
+    assert sum(pictures.values()) == 10
+
+
+def test_a_run_goes_on_to_more_epochs(best, data, tmp_path):
+    run = Path(shutil.copytree(best.parent, tmp_path / best.parent.name))
+    train("tiny", data=[data], run=Run(run), nb_epoch=3, **QUICK)
+    assert [row["epoch"] for row in history(run)] == ["1", "2", "3"]
+    assert history(run)[:2] == history(best.parent)
+    assert flags(run)["nb_epoch"] == 3
+    assert list(tmp_path.iterdir()) == [run]
+
+
+def test_a_run_does_not_go_on_with_other_pictures(best, tmp_path):
+    """The schedule counts steps, so an epoch must not change its length."""
+    more = tiny_portraits.write(tmp_path / "more", 20, SIZE)
+    before = (best.parent / "run.json").read_bytes()
+    with pytest.raises(UserError, match=str(best.parent)):
+        train("tiny", data=[str(more)], run=Run(best.parent), nb_epoch=3, **QUICK)
+    assert (best.parent / "run.json").read_bytes() == before
+
+
+@pytest.fixture
+def started(data, tmp_path, monkeypatch):
+    """Prepares a training that ends before its first step.
+
+    Returns:
+        A function from more arguments of `train` to the network, both batches and the recipe that
+        the training was to have, and the flags in its run.json.
+    """
+    given = []
+    monkeypatch.setattr(fit, "train", lambda *arguments: given.append(arguments))
+
+    def start(**more):
+        train("tiny", **QUICK | {"data": [str(data)], "checkpoint_path": str(tmp_path)} | more)
+        network, training, validation, run, recipe, _ = given.pop()
+        return network, training, validation, recipe, flags(run.folder)
+
+    return start
+
+
+@pytest.mark.parametrize("weights", ["none", "imagenet", "file", "weight_dir"])
+def test_the_default_rate_depends_on_what_the_weights_are(
+    started, best, tmp_path, monkeypatch, weights
+):
+    rates = {"learning_rate": 0.25, "tuned_learning_rate": 0.125}
+    tiny_spec.register(monkeypatch, imagenet=weights == "imagenet", **rates)
+    (tmp_path / "file").write_text("3")
+    asked = {
+        "none": {},
+        "imagenet": {},  # the default where there are such weights
+        "file": {"start": str(tmp_path / "file")},
+        "weight_dir": {"weight_dir": str(best)},
+    }[weights]
+    *_, recipe, kept = started(**asked)
+    assert recipe.lr == kept["lr"] == (0.25 if weights == "none" else 0.125)
+    *_, recipe, kept = started(**asked, lr=0.5)
+    assert recipe.lr == kept["lr"] == 0.5
+
+
+def test_the_weights_that_a_training_starts_from(started, best, tmp_path, monkeypatch):
+    def bias(network) -> float:
+        return float(network.get_layer("output").bias[0])
+
+    (tmp_path / "file").write_text("3")
+    assert bias(started()[0]) == 0
+    assert bias(started(start=str(tmp_path / "file"))[0]) == 3
+    expected = build("tiny", SIZE)
+    expected.load_weights(best)
+    for source in (best, best.parent):
+        network = started(weight_dir=str(source), start=str(tmp_path / "file"))[0]
+        for ours, theirs in zip(network.get_weights(), expected.get_weights(), strict=True):
+            assert np.array_equal(ours, theirs)
+    tiny_spec.register(monkeypatch, imagenet=True)
+    assert bias(started()[0]) == 1
+    assert bias(started(start="none")[0]) == 0
+
+
+def test_the_recipe_has_the_arguments(started):
+    *_, recipe, _ = started(
+        nb_epoch=3,
+        loss="focal",
+        boundary_weight=0.1,
+        lr=0.02,
+        schedule="halving",
+        ema=False,
+        patience=7,
+        checkpoint=2,
+    )
+    assert recipe == Recipe(3, "focal", 0.1, 0.02, "halving", False, 7, checkpoint_every=2)
+
+
+def test_half_precision_is_for_the_training_alone(started):
+    network, *_ = started(mixed_precision="bfloat16")
+    assert network.get_layer("stem").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_batches_have_the_arguments(data, tmp_path):
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(tmp_path / "wall.png")
+    training, validation = batches(
+        "tiny",
+        data=[str(data)],
+        augment="background,gamma",
+        augment_strength=0.5,
+        backgrounds=[str(tmp_path)],
+        boundary_thickness=["3", "9"],
+        teachers=[str(shipped_files()["fast_scnn"])],
+        teacher_share=0.2,
+        batch_size=2,
+        seed=9,
+        workers=0,
+    )
+    augmentation = training.augmentation
+    walls = [photo[0, 0].tolist() for photo in augmentation.backgrounds]
+    assert (augmentation.names, augmentation.strength) == (("background", "gamma"), 0.5)
+    assert walls == [[1, 2, 3]]
+    assert (training.seed, training.teachers.share) == (9, 0.2)
+    assert max(len(images) for images, _ in training) == 2
+    # The mean of two bands has the values 1, a half and 0, in 256 levels.
+    for part in (training, validation):
+        _, targets = part[0]
+        assert targets["output"].shape[1:3] == SIZE
+        levels = np.unique(targets["boundary_attention"] * 255)
+        assert levels == pytest.approx([0, 128, 255])
+    training.close()
+
+
+def test_two_pictures_are_the_least(tmp_path):
+    tiny_portraits.write(tmp_path / "one", 1, SIZE)
+    with pytest.raises(UserError, match="one: two pictures"):
+        batches("tiny", data=[str(tmp_path / "one")], **QUICK)
