@@ -17,6 +17,7 @@ from portrait.export.formats import Format, Inspection, Runtime, Source, Toleran
 from portrait.export.samples import Samples
 from portrait.export.verify import as_input
 from portrait.models.build import for_inference
+from portrait.models.registry import Spec
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "trained_models").glob("**/README.md"))
@@ -51,7 +52,7 @@ def test_commands_have_their_flags(page):
     lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     for line in lines:
         for script, arguments in re.findall(r"python (\S+\.py)([^#]*)", line):
-            beside = [ROOT / "main_flags.py"] if script == "main.py" else []
+            beside = [ROOT / "portrait/commands/flags.py"] if script == "main.py" else []
             source = "".join(file.read_text() for file in (ROOT / script, *beside))
             flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source)
             assert set(re.findall(r"--(\w+)", arguments)) <= set(flags), line
@@ -59,7 +60,7 @@ def test_commands_have_their_flags(page):
 
 @pytest.fixture(scope="module")
 def examples():
-    """The network, the effect and the export format of docs/extending.md."""
+    """The network, its entry, the effect and the export format of docs/extending.md."""
     return blocks(ROOT / "docs" / "extending.md", "python")
 
 
@@ -69,6 +70,12 @@ def tiny_net(examples):
     exec(examples[0], names)
     keras.utils.set_random_seed(0)
     return names["build"](SIZE)
+
+
+def test_the_example_of_an_entry_names_the_example_of_a_network(tiny_net, examples):
+    spec = eval(examples[1], {"Spec": Spec})
+    assert spec.names == [tiny_net.name]
+    assert spec.builder == f"portrait.models.{tiny_net.name}:build"
 
 
 def test_the_example_of_a_network_learns(tiny_net):
@@ -92,7 +99,7 @@ def test_the_examples_of_a_network_and_a_format_are_exported(tiny_net, examples,
     imported = (Counter, Format, Inspection, Path, Source, Tolerance, as_input)
     names = {each.__name__: each for each in imported}
     names |= {"Runtime": Runtime, "keras": keras, "np": np}
-    exec(examples[2], names)
+    exec(examples[3], names)
     pictures = tiny_network.pictures(2, SIZE)
     samples = Samples(pictures, pictures, np.zeros(pictures.shape[:3], np.uint8), "a test")
     convert_all(tiny_net, tmp_path, "net", samples, formats=names["FORMATS"])
@@ -102,7 +109,7 @@ def test_the_examples_of_a_network_and_a_format_are_exported(tiny_net, examples,
 
 def test_the_example_of_an_effect_darkens_the_background(examples, monkeypatch):
     monkeypatch.setattr(catalogue, "CHANGES", dict(catalogue.CHANGES))
-    exec(examples[1], vars(catalogue).copy())
+    exec(examples[2], vars(catalogue).copy())
     image = np.full((20, 20, 3), 200, np.uint8)
     alpha = np.zeros((20, 20), np.float32)
     alpha[:, 10:] = 1
