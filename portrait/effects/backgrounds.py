@@ -29,15 +29,28 @@ def load(text: str) -> BackgroundFunction:
     if is_video(path):
         return _Clip(path)
     if not path.is_file():
-        with contextlib.suppress(ValueError):
-            colour = np.array(ImageColor.getrgb(text)[:3]).clip(0, 255).astype(np.uint8)
-            return lambda time: colour
-        if not path.suffix or "(" in text:
-            raise UserError(
-                f"--background={text}: write a colour (white, #3060a0), a picture or a video"
-            )
+        try:
+            return plain(text)
+        except UserError as error:
+            if not path.suffix or "(" in text:
+                raise UserError(
+                    f"--background={text}: write a colour (white, #3060a0), a picture or a video"
+                ) from error
     picture = read_image(path)
     return lambda time: picture
+
+
+def plain(colour: str) -> BackgroundFunction:
+    """One colour ("white", "#3060a0", "rgb(10, 20, 30)") as a background.
+
+    Raises:
+        UserError: it is no colour.
+    """
+    try:
+        rgb = np.array(ImageColor.getrgb(colour)[:3]).clip(0, 255).astype(np.uint8)
+    except ValueError as error:
+        raise UserError(f"{colour!r} is no colour: write one such as white or #3060a0") from error
+    return lambda time: rgb
 
 
 class _Clip:

@@ -1,14 +1,14 @@
 """A local web page: a picture or the webcam in, an effect out."""
 
 import functools
-import logging
 import os
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from portrait.effects import backgrounds, catalogue, styles
+from portrait.effects import backgrounds, catalogue, page_guard, styles
 from portrait.effects.catalogue import Settings, render
 from portrait.effects.matting import matte
 from portrait.errors import UserError
@@ -22,25 +22,44 @@ if TYPE_CHECKING:
 _SIDE = 1280  # pixels of the longer side, at most: the page answers in a second
 _HEIGHT = 460  # at which pictures are shown
 
-LAUNCH = {"share": False, "quiet": True, "run_history": False, "footer_links": []}
-"""How the page is launched: for this computer alone, and without keeping what was done."""
-
 
 def serve(network: Network, port: int) -> None:
-    """Shows the page at http://127.0.0.1:`port` until Ctrl-C. Nothing leaves this computer.
+    """Shows the page at http://127.0.0.1:`port` until Ctrl-C or SIGTERM.
+
+    Nothing leaves this computer, nobody else is answered (`page_guard`), and pictures are deleted
+    at the end.
 
     Raises:
         UserError: the port is taken.
     """
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
-    page = build(network)
-    address = {"server_name": "127.0.0.1", "server_port": port}
-    try:
-        page.launch(**address, prevent_thread_lock=True, **LAUNCH)
-    except OSError as error:
-        raise UserError(f"cannot serve at port {port}: it is taken; give --port=NUMBER") from error
-    print(f"http://127.0.0.1:{port}: Ctrl-C ends it", flush=True)
-    page.block_thread()
+    import uvicorn
+
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"cannot serve at port {port}: it is taken; give --port=N") from error
+        port = listening.getsockname()[1]  # another one where 0 is asked for
+        server = uvicorn.Server(uvicorn.Config(application(network, port), log_level="warning"))
+        print(f"http://127.0.0.1:{port}: Ctrl-C ends it", flush=True)
+        server.run([listening])
+
+
+def application(network: Network, port: int) -> page_guard.LocalOnly:
+    """The page as an ASGI application that is served at 127.0.0.1:`port`."""
+    import fastapi
+    import gradio
+
+    page = gradio.mount_gradio_app(
+        fastapi.FastAPI(openapi_url=None),
+        build(network),
+        path="/",
+        footer_links=[],
+        run_history=False,
+        max_file_size=page_guard.LARGEST,
+    )
+    return page_guard.LocalOnly(page, port)
 
 
 def build(network: Network) -> "gradio.Blocks":
@@ -86,13 +105,29 @@ def build(network: Network) -> "gradio.Blocks":
     return page
 
 
+def _upload(**options) -> "gradio.Image":
+    """A `gradio.Image` for uploads only: Gradio would fetch the address that a request names."""
+    import gradio
+
+    image = gradio.Image(**options)
+    take = image.async_move_resource_to_block_cache
+
+    async def take_file(path):
+        if "://" in str(path or ""):
+            raise gradio.Error("addresses are not read: upload the picture")
+        return await take(path)
+
+    image.async_move_resource_to_block_cache = take_file
+    return image
+
+
 def _lay_out() -> tuple:
-    """Puts the fields on the page: those of `make_answer`, in its order, and the result."""
+    """Puts the fields on the page, in the order of `make_answer`'s arguments, and the result."""
     import gradio
 
     gradio.Markdown("# Portrait effects\nEverything happens on this computer.")
     with gradio.Row():
-        picture = gradio.Image(
+        picture = _upload(
             label="Photograph",
             sources=["upload", "webcam", "clipboard"],
             height=_HEIGHT,
@@ -115,7 +150,7 @@ def _lay_out() -> tuple:
         colour = gradio.ColorPicker(
             "#2e7d5b", label="Background: a colour ...", visible=False, scale=0, min_width=300
         )
-        behind = gradio.Image(
+        behind = _upload(
             label="... or a picture", height=200, visible=False, buttons=[], sources=["upload"]
         )
     names = styles.shipped_names()
@@ -124,14 +159,17 @@ def _lay_out() -> tuple:
         value=names[0],
         allow_custom_value=True,
         visible=False,
-        label="Style: a name, a mix such as udnie:2,great_wave:1, or a .tflite file",
+        label="Style: a name, or a mix such as udnie:2,great_wave:1",
     )
     return picture, effects, strength, colour, behind, style, linear, result
 
 
 def _background(colour: str, picture: np.ndarray | None) -> backgrounds.BackgroundFunction:
-    """What `replace` puts behind people: the picture, where there is one, or else the colour."""
-    return backgrounds.load(colour) if picture is None else lambda time: picture
+    """What `replace` puts behind people: the picture, where there is one, or else the colour.
+
+    Not `backgrounds.load`, which would read files and addresses that a request names.
+    """
+    return backgrounds.plain(colour) if picture is None else lambda time: picture
 
 
 def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]]:
@@ -141,7 +179,7 @@ def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]
         The result (None without a picture, the picture without effects), and a note for the user,
         or "".
     """
-    load_style = functools.cache(styles.load)
+    load_style = functools.cache(styles.load_shipped)
 
     def answer(
         picture: np.ndarray | None,

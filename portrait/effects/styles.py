@@ -40,18 +40,35 @@ def load(style: str, threads: int = 1) -> PaintFunction:
     path = Path(style)
     if path.suffix == ".tflite":
         return _load_tflite(path, threads)
-    start_keras()
-    from portrait.style_transfer import painter as apply
-
     trained, _, mix = (style, "", "") if path.exists() else style.partition(":")
     own = Path(trained).exists()
-    network, names = apply.load_network(trained if own else _PAINTINGS)
-    painter = apply.Painter(network, apply.parse_mix(mix if own else style, names))
+    return _painter(Path(trained) if own else _PAINTINGS, mix if own else style)
+
+
+def _painter(weights: Path, style: str) -> PaintFunction:
+    """The network of `weights` in a style or mix; empty: its first style."""
+    start_keras()
+    from portrait.style_transfer.painter import Painter, load_network, parse_mix
+
+    network, names = load_network(weights)
+    painter = Painter(network, parse_mix(style, names))
 
     def paint(picture: np.ndarray) -> np.ndarray:
         return resize(painter(shrink(picture, _SIDE)), picture.shape[:2])
 
     return paint
+
+
+def load_shipped(style: str) -> PaintFunction:
+    """Loads a style of the shipped network, or a mix of them; never a file.
+
+    Raises:
+        UserError: no such style.
+    """
+    shipped = shipped_names()
+    if unknown := {part.partition(":")[0].strip() for part in style.split(",")} - set(shipped):
+        raise UserError(f"there is no style {min(unknown)!r}: the styles are {', '.join(shipped)}")
+    return _painter(_PAINTINGS, style)
 
 
 def _load_tflite(path: Path, threads: int) -> PaintFunction:

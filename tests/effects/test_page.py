@@ -3,6 +3,7 @@
 import browser
 import numpy as np
 import pytest
+import served
 from PIL import Image
 from skimage import data
 
@@ -60,10 +61,8 @@ def test_large_pictures_are_made_smaller():
 
 @pytest.fixture(scope="module")
 def url():
-    served = page.build(NETWORK)
-    _, url, _ = served.launch(server_name="127.0.0.1", prevent_thread_lock=True, **page.LAUNCH)
-    yield url
-    served.close()
+    with served.serving(NETWORK) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.mark.slow

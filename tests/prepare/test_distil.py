@@ -70,7 +70,7 @@ def test_nobody_in_either_is_agreement():
 
 @pytest.fixture
 def data(tmp_path):
-    """Six pictures of the set `people`, and teachers' mattes: equal, but another one for the last."""
+    """Six pictures of the set `people`, and teachers' mattes: equal, but inverse for the last."""
     folder = tmp_path / "people"
     tiny_portraits.write(folder / "training", 6, (64, 48))
     pairs = find_pairs([folder], "training")
@@ -120,7 +120,7 @@ def test_an_interrupted_run_continues(data, tmp_path):
 
 
 def test_a_picture_without_any_teacher_is_named(data):
-    folder, mattes, pairs = data
+    _, mattes, pairs = data
     (mattes / "people" / f"{pairs[0].image.stem}.webp").unlink()
     with pytest.raises(UserError, match=pairs[0].name):
         Teachers([str(mattes)])(pairs[0], read_pair(pairs[0])[0])
