@@ -104,15 +104,20 @@ def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None
     """
     for name, value in started_with.items():
         if name not in FLAGS:
-            raise UserError(f"{folder} was started with --{name}={value}, which there is no more")
+            raise UserError(f"{folder} was started with --{name}={value}, which no longer exists")
         flag = FLAGS[name]
         if not flag.present:
             flag.value = value
         elif flag.value != value and name not in free:
             raise UserError(
-                f"{folder} was started with --{name}={value}: it cannot go on with "
-                f"--{name}={flag.value}"
+                f"{folder} was started with --{name}={_written(value)}: it cannot go on with "
+                f"--{name}={_written(flag.value)}"
             )
+
+
+def _written(value) -> str:
+    """The value of a flag as a command line has it."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _fail(message: str, status: int) -> int:

@@ -8,7 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tiny_network
 import tiny_portraits
 import tiny_spec
 from PIL import Image

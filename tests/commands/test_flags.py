@@ -1,0 +1,47 @@
+"""The flags of main.py: their choices and help come from what they choose from."""
+
+import re
+
+import pytest
+
+from portrait import losses
+from portrait.commands.flags import FLAGS
+from portrait.export.formats import FORMATS
+from portrait.matting.refine import METHODS
+from portrait.models.registry import SPECS
+from portrait.training.recipe import SCHEDULES
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("model", SPECS),
+        ("model_size", {size for spec in SPECS.values() for size in spec.sizes}),
+        ("loss", losses.MATTE_WEIGHTS),
+        ("schedule", SCHEDULES),
+        ("refine", {"none", *METHODS}),
+    ],
+)
+def test_choices_are_those_of_the_modules(flag, expected):
+    assert set(FLAGS[flag].parser.enum_values) == set(expected)
+
+
+def test_the_help_names_all_formats():
+    (names,) = re.findall(r"export: (.*)\. Default", FLAGS["formats"].help)
+    assert set(re.findall(r"\w+(?=[,;]| \(|$)", names)) == FORMATS.keys()
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_the_help_has_what_the_registry_says_of_a_network(spec):
+    if spec.sizes:
+        assert f"{spec.name}: {', '.join(spec.sizes)}" in FLAGS["model_size"].help
+    if spec.takes:
+        assert f"{spec.name}: {spec.takes}" in FLAGS["start"].help
+    for flag, field in (
+        ("input_shape", "input_shape"),
+        ("lr", "learning_rate"),
+        ("lr", "tuned_learning_rate"),
+    ):
+        value, usual = getattr(spec, field), getattr(type(spec), field)
+        exception = f"{value} for {spec.name}"
+        assert (exception in FLAGS[flag].help) == (value != usual)

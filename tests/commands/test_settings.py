@@ -1,0 +1,134 @@
+"""What the flags of main.py say together: defaults, the network of weights, resuming."""
+
+import json
+import shlex
+
+import first_readme
+import pytest
+from absl.testing import flagsaver
+from project import ROOT
+
+from portrait import cli
+from portrait.commands import settings
+from portrait.commands import train as commands
+from portrait.commands.flags import FLAGS
+from portrait.errors import UserError
+from portrait.models.registry import parse_input_shape
+from portrait.models.weights import network_of
+
+SHIPPED = sorted((ROOT / "trained_models").glob("*/*.weights.h5"))
+
+
+@pytest.fixture
+def settle(tmp_path, monkeypatch):
+    """Parses flags in an empty folder and settles them; returns the run to resume."""
+    monkeypatch.chdir(tmp_path)
+
+    def settled(*arguments: str):
+        assert cli.parse_flags(["main.py", *arguments]) == ["main.py"]
+        return settings.settle()
+
+    with flagsaver.flagsaver():
+        yield settled
+
+
+@pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.parent.name)
+def test_shipped_networks_are_used_at_the_size_of_their_run_json(settle, weights):
+    network = network_of(weights)
+    settle("--evaluate", f"--model={network['model']}", f"--model_size={network['model_size']}")
+    assert FLAGS.input_shape == network["input_shape"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "shape"),
+    [
+        (["--predict=."], "288x224"),
+        (["--predict=.", "--input_shape=128"], "128"),
+        (["--predict=.", "--weight_dir=mine.weights.h5"], "256"),
+        (["--preview_data=sheet.png"], "256"),
+        (["--train"], "256"),
+    ],
+)
+def test_only_shipped_weights_bring_their_size(settle, flags, shape):
+    """The shipped U-Net was trained at 288x224; the default is 256."""
+    settle("--model=lite_unet", *flags)
+    assert FLAGS.input_shape == shape
+
+
+@pytest.mark.parametrize("name", ["selfie_net_deep", "selfie_net_deep/selfie_net_deep.h5"])
+def test_weights_tell_their_network(settle, name):
+    """By their folder, and by the name that an older Keras gave them."""
+    settle("--evaluate", f"--weight_dir={ROOT / 'trained_models' / name}")
+    found = (FLAGS.model, FLAGS.model_size, FLAGS.input_shape)
+    assert found == ("selfie_net", "deep", "256x256")
+
+
+def test_a_training_takes_the_network_of_its_weights_but_not_their_size(settle):
+    settle("--finetune", f"--weight_dir={ROOT / 'trained_models' / 'lite_unet_small'}")
+    assert (FLAGS.model, FLAGS.model_size) == ("lite_unet", "small")
+    assert parse_input_shape(FLAGS.input_shape) == (256, 192)
+
+
+@pytest.mark.parametrize(
+    ("command", "finetune", "every"),
+    [(first_readme.TRAIN, False, 31), (first_readme.FINETUNE, True, 100)],
+)
+def test_commands_of_the_first_readme(settle, command, finetune, every, tmp_path):
+    weights = tmp_path / "trained_models/mattingnet/20200202/490-0.12.h5"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    _, _, *arguments = shlex.split(command)
+    settle(*arguments)
+    assert (FLAGS.train, FLAGS.finetune, FLAGS.convert) == (True, finetune, False)
+    assert (FLAGS.nb_epoch, FLAGS.batch_size, FLAGS.lr) == (10000, 32, 0.0001)
+    assert (FLAGS.val_ratio, FLAGS.checkpoint, FLAGS.android) == (0.8, every, False)
+    assert (FLAGS.model, FLAGS.model_size) == ("mattingnet", "big")
+    assert parse_input_shape(FLAGS.input_shape) == (256, 192)
+    assert FLAGS.weight_dir and FLAGS.checkpoint_path
+
+
+@pytest.fixture
+def old_run(tmp_path):
+    """The folder of a run whose run.json has the flags of an earlier version."""
+    folder = tmp_path / "runs" / "20260131"
+    folder.mkdir(parents=True)
+    flags = {"model": "lite_unet", "model_size": "small", "input_shape": "64x32", "lr": 0.125}
+    flags |= {"data": ["a", "b"], "nb_epoch": 3, "output": "output", "formats": None}
+    flags |= {"keep_norms": True, "lite0_weights": "", "vgg_weights": "", "clusters": 32}
+    (folder / "run.json").write_text(json.dumps({"flags": flags}))
+    return folder
+
+
+def test_a_run_resumes_with_its_own_flags_without_the_retired_ones(settle, old_run):
+    run = settle("--resume", "--checkpoint_path=runs", "--nb_epoch=5")
+    assert run.folder.resolve() == old_run
+    given = cli.arguments(commands.train)
+    network = (given["model"], given["model_size"], given["input_shape"])
+    assert network == ("lite_unet", "small", "64x32")
+    assert (given["lr"], given["data"], given["nb_epoch"]) == (0.125, ["a", "b"], 5)
+
+
+@pytest.mark.parametrize("flag", ["--lr=0.5", "--model=fast_scnn", "--data=c"])
+def test_a_run_does_not_resume_with_another_value(settle, old_run, flag):
+    with pytest.raises(UserError, match=f"runs/20260131.*{flag}"):
+        settle("--resume", "--checkpoint_path=runs", flag)
+
+
+def test_a_flag_that_is_unknown_does_not_resume(settle, old_run):
+    path = old_run / "run.json"
+    path.write_text(json.dumps({"flags": {"model": "fast_scnn", "sparkle": 3}}))
+    with pytest.raises(UserError, match="--sparkle=3"):
+        settle("--resume", "--checkpoint_path=runs")
+
+
+@pytest.mark.parametrize(
+    ("flags", "epochs", "lr"),
+    [
+        ([], 5, 0.0001),
+        (["--nb_epoch=3", "--lr=0.5"], 3, 0.5),
+        (["--train", "--nb_epoch=3", "--lr=0.5"], 5, 0.0001),
+    ],
+)
+def test_compressing_after_a_training_has_its_own_length_and_rate(settle, flags, epochs, lr):
+    settle("--compress=qat", *flags)
+    assert settings.compression() == {"epochs": epochs, "lr": lr}
