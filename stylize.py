@@ -21,7 +21,6 @@ from portrait.backend import start_keras
 from portrait.errors import UserError
 
 FLAGS = flags.FLAGS
-SHIPPED = Path(__file__).parent / "trained_models" / "style" / "paintings"
 
 # What to do.
 flags.DEFINE_boolean("train", False, "Train a network to paint as --style_image.")
@@ -126,17 +125,16 @@ def dispatch() -> None:
         _paint_by_gatys()
         return
     weights = _train() if FLAGS.train or FLAGS.resume else None
-    if not (FLAGS.content or FLAGS.convert):
-        return
-    from portrait.style_transfer.painter import load_network, parse_mix
-
-    network, names = load_network(weights or FLAGS.weight_dir or SHIPPED)
-    style = FLAGS.style or names[0]
-    mix = parse_mix(style, names)
+    trained = weights or FLAGS.weight_dir
     if FLAGS.content:
-        _paint(network, mix, style)
+        from portrait.style_transfer.painter import paint
+
+        options = {"size": FLAGS.size, "strength": FLAGS.strength, "colours": FLAGS.colours}
+        paint(FLAGS.content, FLAGS.style, trained, FLAGS.output, **options)
     if FLAGS.convert:
-        _convert(network, mix, style)
+        from portrait.style_transfer.export import export_style
+
+        export_style(FLAGS.style, trained, FLAGS.output, FLAGS.input_shape)
 
 
 def _check() -> None:
@@ -254,23 +252,6 @@ def _paintings() -> tuple[list[str], list]:
     return names, [fit_painting(read_image(path), FLAGS.style_size) for path in FLAGS.style_image]
 
 
-def _paint(network, mix, style: str) -> None:
-    from portrait.io.photos import is_video
-    from portrait.style_transfer.painter import Painter, paint_photos, style_label
-    from portrait.style_transfer.video import paint_videos
-
-    painter = Painter(network, mix, FLAGS.strength, FLAGS.colours)
-    label = style_label(style)
-    photos = [path for path in FLAGS.content if not is_video(path)]
-    if photos:
-        for path in paint_photos(painter, photos, FLAGS.output, label, FLAGS.size):
-            print(path)
-    videos = [path for path in FLAGS.content if is_video(path)]
-    if videos:
-        for target, frames in paint_videos(painter, videos, FLAGS.output, label, FLAGS.size):
-            print(f"{target}: {frames} frames")
-
-
 def _paint_by_gatys() -> None:
     """Paints every photo of --content as the one painting."""
     from portrait.io.images import read_image, shrink, write_png
@@ -312,31 +293,6 @@ def _paint_by_gatys() -> None:
     label = f"{style_label(style)}_gatys"
     for path in work_through(paint, FLAGS.content, FLAGS.output, [label], "paint"):
         print(path)
-
-
-def _convert(network, mix, style: str) -> None:
-    """Exports one style, or mix, at --input_shape."""
-    from portrait.data.sample.sample import sample_backgrounds, sample_portrait
-    from portrait.io.images import resize
-    from portrait.models.registry import parse_input_shape
-    from portrait.style_transfer.export import export_style
-    from portrait.style_transfer.painter import style_label
-    from portrait.style_transfer.transform_net import fix_style
-
-    shape = parse_input_shape(FLAGS.input_shape)
-    pictures = [sample_portrait()[0], *sample_backgrounds()]
-    report = export_style(
-        fix_style(network, mix, shape),
-        FLAGS.output,
-        style_label(style),
-        [resize(picture, shape) for picture in pictures],
-    )
-    for file in report["files"]:
-        times = ", ".join(f"{ms:.0f} ms on {n} threads" for n, ms in file["latency_ms"].items())
-        print(
-            f"{FLAGS.output}/{file['file']}: {file['bytes'] / 1e3:.0f} kB, off by up to "
-            f"{file['max_error']:.2f} of 255{', ' if times else ''}{times}"
-        )
 
 
 if __name__ == "__main__":

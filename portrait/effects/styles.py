@@ -8,20 +8,19 @@ import numpy as np
 
 from portrait.backend import start_keras
 from portrait.errors import UserError
-from portrait.inference.network import SHIPPED
 from portrait.io.images import resize, shrink
+from portrait.style_transfer import PAINTINGS
 from portrait.tflite.runtime import TfliteModel
 
 PaintFunction = Callable[[np.ndarray], np.ndarray]
 """From uint8 RGB (H, W, 3) to the painted picture, of the same shape and type."""
 
-_PAINTINGS = SHIPPED / "style" / "paintings"
 _SIDE = 720  # pixels that a network paints at most: its strokes do not grow with the picture
 
 
 def shipped_names() -> list[str]:
     """The styles of the shipped network."""
-    return json.loads((_PAINTINGS / "run.json").read_text())["styles"]
+    return json.loads((PAINTINGS / "run.json").read_text())["styles"]
 
 
 def load(style: str, threads: int = 1) -> PaintFunction:
@@ -42,7 +41,7 @@ def load(style: str, threads: int = 1) -> PaintFunction:
         return _load_tflite(path, threads)
     trained, _, mix = (style, "", "") if path.exists() else style.partition(":")
     own = Path(trained).exists()
-    return _painter(Path(trained) if own else _PAINTINGS, mix if own else style)
+    return _painter(Path(trained) if own else PAINTINGS, mix if own else style)
 
 
 def _painter(weights: Path, style: str) -> PaintFunction:
@@ -68,7 +67,7 @@ def load_shipped(style: str) -> PaintFunction:
     shipped = shipped_names()
     if unknown := {part.partition(":")[0].strip() for part in style.split(",")} - set(shipped):
         raise UserError(f"there is no style {min(unknown)!r}: the styles are {', '.join(shipped)}")
-    return _painter(_PAINTINGS, style)
+    return _painter(PAINTINGS, style)
 
 
 def _load_tflite(path: Path, threads: int) -> PaintFunction:

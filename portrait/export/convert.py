@@ -35,7 +35,23 @@ _PROBES, _TIMES = 8, 8
 
 
 class FilesRefused(UserError):
-    """Files that were not kept; all else that was asked for is done."""
+    """Some files were not kept; everything else is done.
+
+    Args:
+        report: of the export, see `export`.
+        advice: what helps.
+    """
+
+    def __init__(self, report: dict, advice: Sequence[str] = ()):
+        names = refused_files(report)
+        total = len(report["files"])
+        text = f"{len(names)} of {total} files were not kept: {', '.join(names)}"
+        super().__init__("; ".join([text, *advice]))
+
+
+def refused_files(report: dict) -> list[str]:
+    """The names of an export's files that were not kept."""
+    return [file["file"] for file in report["files"] if not file["kept"]]
 
 
 def convert_all(
@@ -48,12 +64,7 @@ def convert_all(
     allow_cpu_ops: bool = False,
     details: dict | None = None,
 ) -> dict:
-    """Exports a network in several formats, checks each file, and reports.
-
-    A file is written under a temporary name and inspected: every op must be one that phones' GPUs
-    take, and on every picture the file must agree with the Keras model within its format's
-    tolerance. Only then does it get its name; an earlier file of that name stays where the new one
-    is refused. Prints a table; writes the JSON report and a picture beside the files.
+    """Exports a segmentation network in several formats, see `export`.
 
     Args:
         model: the network as `models.build` makes it, a `keras.Model`.
@@ -66,8 +77,7 @@ def convert_all(
         details: more for the report, plain values.
 
     Returns:
-        The JSON report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`,
-        and `files`, see `report.Result.as_json`.
+        See `export`.
 
     Raises:
         UserError: unknown formats, a bad name, nothing can be written.
@@ -78,37 +88,78 @@ def convert_all(
     chosen = _chosen(formats, android)
     name = f"{_checked_name(name)}{'_rgba' if android else ''}"
     source = Source(for_inference(model, 4 if android else 3), samples.calibration)
+    document = export(source, output, name, samples, chosen, allow_cpu_ops, details)
+    if refused_files(document):
+        raise FilesRefused(document, _advice(document, isinstance(formats, Mapping)))
+    return document
+
+
+def export(
+    source: Source,
+    output: str | Path,
+    name: str,
+    samples: Samples,
+    formats: Mapping[str, Format],
+    allow_cpu_ops: bool = False,
+    details: dict | None = None,
+) -> dict:
+    """Writes files of a network, checks each of them, and reports.
+
+    A file is written under a temporary name and inspected: every op must be one that phones' GPUs
+    take, and on every picture the file must agree with the Keras model within its format's
+    tolerance. Only then does it get its name; an earlier file of that name stays where the new one
+    is refused. Prints a table; writes `NAME_export.json`, the report, and `NAME_export.png`, the
+    picture that each file fares worst on, beside the files.
+
+    Args:
+        source: the network.
+        output: the folder to write into.
+        name: what the files' names begin with.
+        samples: pictures of the network's size.
+        formats: by name.
+        allow_cpu_ops: keep files with ops that phones would run on the CPU.
+        details: more for the report, plain values.
+
+    Returns:
+        The JSON report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`,
+        and `files`, see `report.Result.as_json`.
+
+    Raises:
+        UserError: nothing can be written.
+    """
     if samples.pictures.shape[1:3] != source.size:
         raise ValueError(f"samples of {samples.pictures.shape[1:3]} for a network of {source.size}")
-    export = _Export(
-        source, samples, verify.keras_alphas(source.model, samples.pictures), allow_cpu_ops
-    )
+    expected = verify.keras_outputs(source.model, samples.pictures)
+    job = _Export(source, samples, expected, allow_cpu_ops)
     output = Path(output)
     results, cases = [], []
-    for key, format_ in tqdm(chosen.items(), "export", unit=" files", leave=False, disable=None):
+    for key, format_ in tqdm(formats.items(), "export", unit=" files", leave=False, disable=None):
         result = Result(key, f"{name}{format_.suffix}")
         results.append(result)
         try:
-            cases.append(export.write(format_, output / result.file, result))
+            cases.append(job.write(format_, output / result.file, result))
         except ExportError as error:
             result.refused = str(error)
-    document = export.document(results) | (details or {})
+    document = job.document(results) | (details or {})
     with replacing(output / f"{name}_export.json") as path:
         path.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="ascii")
     if cases:
         write_png(output / f"{name}_export.png", report.sheet(cases))
-    print(report.table(results))
+    print(report.table(results, source.gives_picture))
     print(f"checked on {len(samples.pictures)} pictures of {samples.source}")
     print(f"files, report and picture: {output / name}_*")
-    if refused := [result.file for result in results if result.refused]:
-        eight = {"int8", "uint8"} & {result.format for result in results if result.refused}
-        retrainable = not isinstance(formats, Mapping)
-        advice = "; main.py --compress=qat trains a network for 8 bits"
-        raise FilesRefused(
-            f"{len(refused)} of {len(results)} files were not kept: {', '.join(refused)}"
-            + (advice if eight and retrainable else "")
-        )
     return document
+
+
+def _advice(document: dict, trained_for_8_bits: bool) -> list[str]:
+    """What helps against refusals of a segmentation network's files."""
+    refused = [file for file in document["files"] if not file["kept"]]
+    advice = []
+    if not trained_for_8_bits and {file["format"] for file in refused} & set(QAT_FORMATS):
+        advice.append("main.py --compress=qat trains a network for 8 bits")
+    if any(file["gpu"]["verdict"] == "no" for file in refused):
+        advice.append("--allow_cpu_ops=True keeps files with ops that phone GPUs do not take")
+    return advice
 
 
 class _Export(NamedTuple):
@@ -133,7 +184,7 @@ class _Export(NamedTuple):
             if result.violations and not self.allow_cpu_ops:
                 raise ExportError(_not_for_gpus(result.violations))
             for runtime, run in format_.runtimes(temporary).items():
-                parity, alphas = verify.compare(
+                parity, outputs = verify.compare(
                     run, self.samples.pictures, self.expected, self.samples.mattes
                 )
                 result.parity[runtime] = parity
@@ -143,17 +194,17 @@ class _Export(NamedTuple):
                 result.latency = {count: format_.latency(temporary, count) for count in _THREADS}
         worst = parity.worst
         return Case(
-            result.format, self.samples.pictures[worst], self.expected[worst], alphas[worst]
+            result.format, self.samples.pictures[worst], self.expected[worst], outputs[worst]
         )
 
     def _tolerance(self, format_: Format, parity: verify.Parity) -> Tolerance:
         """The format's; for an exact one with as much room as the arithmetic needs."""
         tolerance = format_.tolerance
-        if not tolerance.exact or not parity.max_error > tolerance.alpha:
+        if not tolerance.exact or not parity.max_error > tolerance.largest:
             return tolerance
         furthest = np.argsort([-each.max_error for each in parity.pictures])[:_PROBES]
         error = verify.rounding_error(self.source.model, self.samples.pictures[furthest])
-        return tolerance._replace(alpha=max(tolerance.alpha, _TIMES * error))
+        return tolerance._replace(largest=max(tolerance.largest, _TIMES * error))
 
     def document(self, results: list[Result]) -> dict:
         """The JSON report."""
@@ -219,10 +270,7 @@ def _not_for_gpus(violations: list[Violation]) -> str:
         for each in violations[:_NAMED]
     ]
     more = f"; and {len(violations) - _NAMED} more" if len(violations) > _NAMED else ""
-    return (
-        f"phone GPUs do not take it: {'; '.join(named)}{more} "
-        "(--allow_cpu_ops=True keeps such files)"
-    )
+    return f"phone GPUs do not take it: {'; '.join(named)}{more}"
 
 
 def _sizes(path: Path) -> tuple[int, int]:

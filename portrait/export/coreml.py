@@ -1,12 +1,14 @@
 """Core ML files from a Keras model: `.mlpackage` for iOS 15 or 16 and later, `.mlmodel` before.
 
-Every file takes an RGB image `image`, H x W, as a CVPixelBuffer of raw bytes, and gives
+Every file takes an RGB image `image`, H x W, as a CVPixelBuffer of raw bytes. A segmenter gives
     `alpha`: a multi-array (1, 1, H, W) of float32, 0..1, and
-    `matte`: the same as a grayscale image, 0..255, which Vision hands over as a CVPixelBuffer.
+    `matte`: the same as a grayscale image, 0..255, which Vision hands over as a CVPixelBuffer;
+a network that paints gives
+    `painted`: an RGB image, H x W.
 Scaling a photograph to H x W is Vision's part; normalisation is inside.
 
-Apple's runtime is on Apple's systems only. Here the files are run by `mil_interpreter` and
-`nn_interpreter`, which show what the file says, not what a phone makes of it.
+Apple's runtime exists on Apple's systems only. Here `coreml_interpreter` and `mlmodel_interpreter`
+run the files: they show what a file says, not what a phone computes.
 """
 
 import contextlib
@@ -25,10 +27,19 @@ from coremltools.optimize import coreml as compression
 
 from portrait.errors import UserError, first_line
 from portrait.export import coreml_interpreter, coreml_prelu, mlmodel_interpreter
-from portrait.export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
+from portrait.export.coreml_finish import finish
+from portrait.export.formats import (
+    ALPHA,
+    INPUT,
+    PICTURE,
+    ExportError,
+    Format,
+    Inspection,
+    Runtime,
+    Source,
+    Tolerance,
+)
 from portrait.io.files import replacing
-
-INPUT, ALPHA, MATTE = "image", "alpha", "matte"
 
 # Weights of fewer elements stay in float16 in the 8-bit and palettised files. coremltools' own
 # limit of 2048 would leave out most layers of networks as small as these.
@@ -37,18 +48,14 @@ _PALETTE_BITS = 6
 _COMPRESSED = ("mlpackage_int8", "mlpackage_palettized")
 _KEPT_IN_FLOAT32 = 2048  # weights of a convolution
 
-_CONTRACT = "1"  # a change of names, shapes or ranges raises it
-_AUTHOR = "Trained and exported with Portrait segmentation, small Keras networks for phones."
-_LICENSE = "As its author grants; mind the terms of the pictures that it was trained on, too."
-
-_EIGHT_BIT = Tolerance(alpha=None, iou=0.005, mean=0.02)
+_EIGHT_BIT = Tolerance(largest=None, iou=0.005, mean=0.02)
 TOLERANCES = {
-    "mlpackage_float32": Tolerance(alpha=1e-5, iou=None, exact=True),
+    "mlpackage_float32": Tolerance(largest=1e-5, iou=None, exact=True),
     # It computes in float16, too, where TFLite's only stores: up to one step of an 8-bit matte.
-    "mlpackage_float16": Tolerance(alpha=1 / 256, iou=5e-4),
+    "mlpackage_float16": Tolerance(largest=1 / 256, iou=5e-4),
     "mlpackage_int8": _EIGHT_BIT,
     "mlpackage_palettized": _EIGHT_BIT,
-    "mlmodel": Tolerance(alpha=1e-5, iou=None, exact=True),
+    "mlmodel": Tolerance(largest=1e-5, iou=None, exact=True),
 }
 
 
@@ -56,7 +63,7 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
     """Converts a network.
 
     Args:
-        model: what `models.for_inference(trained)` returns: (N, H, W, 3) in 0..255 to (N, H, W, 1).
+        model: see `formats.Source`; it takes 3 channels.
         kind: "mlpackage_float32" or "mlpackage_float16", a program for iOS 15 that computes in that
             type; "mlpackage_int8", the float16 one with weights in 8 bits, linear, a scale for
             each channel; "mlpackage_palettized", with weights from 64 values a layer, found by
@@ -79,7 +86,7 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
             converted = _compressed(_converted(model, kind), kind)
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             raise ExportError(f"coremltools: {first_line(error)}") from error
-        return _finished(converted, model)
+        return finish(converted, model)
 
 
 def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
@@ -88,12 +95,19 @@ def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
 
     @tf.function(input_signature=[specification])
     def infer(image):
-        alpha = tf.transpose(model(image, training=False), (0, 3, 1, 2))
-        return alpha, alpha * 255.0
+        output = tf.transpose(model(image, training=False), (0, 3, 1, 2))
+        return output if output.shape[1] == 3 else (output, output * 255.0)
 
     # A Keras model given as such converts only as long as nothing in the process imported tf_keras.
     infer = infer.get_concrete_function()
     names = [output.name.split(":")[0] for output in infer.outputs]
+    outputs = [
+        # The type is stated because for iOS 16 it would follow the precision.
+        ct.TensorType(names[0], dtype=np.float32),
+        ct.ImageType(names[-1], color_layout=ct.colorlayout.GRAYSCALE),
+    ]
+    if len(names) == 1:
+        outputs = [ct.ImageType(names[0], color_layout=ct.colorlayout.RGB)]
     settings = {"convert_to": "neuralnetwork"}
     if kind != "mlmodel":
         precision = ct.precision.FLOAT32
@@ -114,10 +128,7 @@ def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
         inputs=[
             ct.ImageType(INPUT, specification.shape.as_list(), color_layout=ct.colorlayout.RGB)
         ],
-        outputs=[
-            ct.TensorType(names[0], dtype=np.float32),  # for iOS 16 it would follow the precision
-            ct.ImageType(names[1], color_layout=ct.colorlayout.GRAYSCALE),
-        ],
+        outputs=outputs,
         pass_pipeline=passes,
         skip_model_load=True,
         **settings,
@@ -157,39 +168,6 @@ def _compressed(converted: ct.models.MLModel, kind: str) -> ct.models.MLModel:
     return compress(converted, compression.OptimizationConfig(settings))
 
 
-def _finished(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLModel:
-    """With names, what Xcode shows of the file, and the contract checked."""
-    specification = converted.get_spec()
-    described = specification.description
-    if (len(described.input), len(described.output)) != (1, 2):
-        raise ExportError(f"{len(described.input)} inputs and {len(described.output)} outputs")
-    # TensorFlow calls all outputs Identity.
-    for output, name in zip(list(described.output), (ALPHA, MATTE), strict=True):
-        ct.utils.rename_feature(specification, output.name, name)
-    height, width = model.input_shape[1:3]
-    image, (alpha, matte) = described.input[0], described.output
-    colours = ct.proto.FeatureTypes_pb2.ImageFeatureType.ColorSpace
-    for picture, colour in ((image, colours.RGB), (matte, colours.GRAYSCALE)):
-        found = picture.type.imageType
-        if (found.height, found.width, found.colorSpace) != (height, width, colour):
-            raise ExportError(f"{picture.name} is not an image of {height} x {width}: {found}")
-    array, shape = alpha.type.multiArrayType, (1, 1, height, width)
-    floats = ct.proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT32
-    if array.dataType != floats or tuple(array.shape) not in ((), shape):
-        raise ExportError(f"{alpha.name} is not an array of float32, {shape}: {array}")
-    array.shape[:] = shape  # which the older format leaves out
-    image.shortDescription = f"Photograph, {width} x {height}, RGB."
-    alpha.shortDescription = f"Share of the person, 0 to 1, as (1, 1, {height}, {width})."
-    matte.shortDescription = "The same as a grayscale image: 255 = person."
-    described.metadata.shortDescription = (
-        f"Separates a person from the background, softly ({model.name})."
-    )
-    described.metadata.author = _AUTHOR
-    described.metadata.license = _LICENSE
-    described.metadata.versionString = _CONTRACT
-    return ct.models.MLModel(specification, weights_dir=converted.weights_dir, skip_model_load=True)
-
-
 @contextlib.contextmanager
 def _progress_bars_off() -> Iterator[None]:
     """coremltools draws its bars on stderr and has no switch for them."""
@@ -225,7 +203,7 @@ def run(path: Path, picture: np.ndarray) -> np.ndarray:
         picture: uint8 RGB (H, W, 3), of the file's size.
 
     Returns:
-        The alpha, float32 (H, W), 0..1.
+        See `formats.Runtime`.
     """
     (runtime,) = runtimes(path).values()
     return runtime(picture)
@@ -242,7 +220,10 @@ def runtimes(path: Path) -> Mapping[str, Runtime]:
 
     def run_once(picture: np.ndarray) -> np.ndarray:
         image = picture.transpose(2, 0, 1)[None].astype(np.float32)
-        return execute(loaded, {INPUT: image})[ALPHA][0, 0]
+        outputs = execute(loaded, {INPUT: image})
+        return (
+            outputs[PICTURE][0].transpose(1, 2, 0) if PICTURE in outputs else outputs[ALPHA][0, 0]
+        )
 
     return {name: run_once}
 

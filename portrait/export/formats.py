@@ -32,28 +32,36 @@ QAT_FORMATS = ("int8", "uint8")
 RGBA_FORMATS = ("float32", "float16", "dynamic", "int8", "uint8")
 """Those that have a variant of 4 channels for Android (`Format.rgba`)."""
 
+INPUT, ALPHA, PICTURE = "image", "alpha", "painted"
+"""Names in a file: of its input, and of its output, which is an alpha or a picture."""
+
 
 class ExportError(Exception):
     """A converter gave a file that is not what it should be; it is not kept."""
 
 
 Runtime = Callable[[np.ndarray], np.ndarray]
-"""Runs a written file: uint8 RGB (H, W, 3) of the network's size to float32 alpha (H, W), 0..1."""
+"""Runs a written file on a picture of the network's size, uint8 RGB (H, W, 3).
+
+Returns float32: the alpha (H, W) in 0..1, or the picture (H, W, 3) in 0..255.
+"""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported.
+    """What is exported: a network with one input and one output.
 
     Attributes:
-        model: the `keras.Model` of `models.for_inference(trained, channels)`: one input, raw
-            0..255 (N, H, W, channels), one output, the alpha (N, H, W, 1) in 0..1.
-        calibration: uint8 RGB (N, H, W, 3), real pictures of the network's size, which set the
-            ranges of quantised formats.
+        model: a `keras.Model` from raw 0..255 (N, H, W, channels) to the alpha (N, H, W, 1) in
+            0..1, as `models.build.for_inference` returns it, or to a picture (N, H, W, 3) in
+            0..255.
+        calibration: uint8 RGB (N, H, W, 3), real pictures of the network's size. They set the
+            ranges of quantised formats, and choose which weights of a float16 file stay in float32;
+            without them, none do.
     """
 
     model: Any
-    calibration: np.ndarray
+    calibration: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,22 +73,30 @@ class Source:
         """3 for RGB, 4 for RGBA."""
         return self.model.input_shape[3]
 
+    @property
+    def gives_picture(self) -> bool:
+        """Whether the output is a picture, not an alpha."""
+        return self.model.output_shape[3] == 3
+
 
 class Tolerance(NamedTuple):
     """How far a file may be from its Keras model; None: no limit.
 
+    Differences are between the two outputs at a pixel: of alphas in 0..1, of pictures in levels of
+    0..255.
+
     Attributes:
-        alpha: the largest |alpha - Keras's alpha| of any pixel of any picture.
-        iou: the largest change of the mean person IoU.
-        gains: whether a rise counts as a change: a file that is to equal its model is not better,
-            either; one that was trained on may be.
+        largest: the largest difference at any pixel of any picture.
+        iou: the largest change of the mean person IoU; for alphas only.
+        gains: whether a rise of the IoU counts as a change. It does for a file that shall equal its
+            model; a file with further training may be better.
         exact: whether the file computes as Keras does, so that only the order of sums differs. Then
-            `alpha` gives way where Keras's own float32 is less exact (`verify.rounding_error`).
-        mean: the largest mean of |alpha - Keras's alpha|.
+            `largest` rises where Keras's own float32 is less exact (`verify.rounding_error`).
+        mean: the largest mean difference.
     """
 
-    alpha: float | None
-    iou: float | None
+    largest: float | None
+    iou: float | None = None
     gains: bool = True
     exact: bool = False
     mean: float | None = None

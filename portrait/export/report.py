@@ -77,19 +77,24 @@ class Result:
                 "verdict": self.gpu,
                 "violations": [each._asdict() for each in self.violations or ()],
             },
-            "against_keras": {
-                runtime: {
-                    "max_alpha_error": _number(parity.max_error),
-                    "mean_alpha_error": _number(parity.mean_error),
-                    "mask_agreement_iou": parity.agreement,
-                    "person_iou": parity.iou,
-                    "keras_person_iou": parity.keras_iou,
-                    "iou_change": parity.iou_change,
-                }
-                for runtime, parity in self.parity.items()
-            },
+            "against_keras": {name: _figures(parity) for name, parity in self.parity.items()},
             "latency_ms": {str(n): seconds * 1e3 for n, seconds in self.latency.items()},
         }
+
+
+def _figures(parity: Parity) -> dict[str, float | None]:
+    """Of alphas in 0..1; of pictures the errors alone, in levels of 0..255."""
+    largest, mean = _number(parity.max_error), _number(parity.mean_error)
+    if parity.agreement is None:
+        return {"max_error": largest, "mean_error": mean}
+    return {
+        "max_alpha_error": largest,
+        "mean_alpha_error": mean,
+        "mask_agreement_iou": parity.agreement,
+        "person_iou": parity.iou,
+        "keras_person_iou": parity.keras_iou,
+        "iou_change": parity.iou_change,
+    }
 
 
 def _number(value: float | None) -> float | None:
@@ -97,19 +102,29 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[Result], pictures: bool = False) -> str:
     """Aligned lines, one a file, with the figures of the runtime that is furthest from Keras.
 
-    Errors are of alpha, 0..1; latencies are milliseconds on this machine's CPU.
+    Args:
+        results: of the files.
+        pictures: the files give pictures, with errors in levels of 0..255, not alphas in 0..1.
+
+    Latencies are milliseconds on this machine's CPU.
     """
-    rows = [
-        ("", "", "kB,", "alpha", "error", "person", "", "ms, 1", "ms, 2", "phone"),
-        ("format", "kB", "zipped", "max", "mean", "IoU", "change", "thread", "threads", "GPU"),
-    ]
+    iou_heads = () if pictures else (("person", "IoU"), ("", "change"))
+    columns = (
+        *(("", "format"), ("", "kB"), ("kB,", "zipped")),
+        *(("levels" if pictures else "alpha", "max"), ("error", "mean")),
+        *iou_heads,
+        *(("ms, 1", "thread"), ("ms, 2", "threads"), ("phone", "GPU")),
+    )
+    rows = list(zip(*columns, strict=True))
     for result in results:
         parity = result.furthest
-        errors = ("-", "-") if parity is None else (parity.max_error, parity.mean_error)
-        ious = ("-", "-")
+        errors, ious = ("-", "-"), ("-", "-")
+        if parity:
+            digits = ".3f" if pictures else ".1e"
+            errors = (f"{parity.max_error:{digits}}", f"{parity.mean_error:{digits}}")
         if parity and parity.iou is not None:
             ious = (f"{parity.iou:.4f}", f"{parity.iou_change:+.5f}")
         times = [result.latency.get(threads) for threads in (1, 2)]
@@ -118,8 +133,8 @@ def table(results: Sequence[Result]) -> str:
                 result.format,
                 f"{result.bytes / 1e3:.0f}",
                 f"{result.zipped_bytes / 1e3:.0f}",
-                *(error if error == "-" else f"{error:.1e}" for error in errors),
-                *ious,
+                *errors,
+                *(() if pictures else ious),
                 *("-" if time is None else f"{time * 1e3:.1f}" for time in times),
                 result.gpu,
             )
@@ -139,16 +154,23 @@ def machine() -> dict[str, str | int]:
 
 
 class Case(NamedTuple):
-    """A row of the picture: uint8 RGB (H, W, 3), two alphas (H, W) in 0..1, and the format."""
+    """A row of the sheet: a format, a picture, and what Keras and the file make of it.
+
+    Attributes:
+        format: its name.
+        picture: uint8 RGB (H, W, 3).
+        expected: Keras's output, float32: an alpha (H, W) in 0..1 or a picture (H, W, 3) in 0..255.
+        found: the file's output, the same.
+    """
 
     format: str
     picture: np.ndarray
-    keras_alpha: np.ndarray
-    alpha: np.ndarray
+    expected: np.ndarray
+    found: np.ndarray
 
 
 def sheet(cases: Sequence[Case]) -> np.ndarray:
-    """Photo, Keras's alpha, the file's and their difference, a row a file.
+    """Photo, Keras's output, the file's and their difference, a row a file.
 
     White in the difference is the row's largest, which its caption tells.
 
@@ -167,13 +189,19 @@ def sheet(cases: Sequence[Case]) -> np.ndarray:
     for place, label in enumerate(_PANELS):
         draw.text((_GAP + place * (size[0] + _GAP), 6), label, INK, font)
     for row, case in enumerate(cases):
-        difference = np.abs(case.alpha - case.keras_alpha)
+        difference = np.abs(case.found - case.expected)
         largest = float(difference.max())
-        shown = difference / max(largest, 1e-12)
+        panels = (case.picture, _shown(case.expected), _shown(case.found))
+        panels += (as_rgb(difference / max(largest, 1e-12)),)
         top = _HEAD + row * row_height
         caption = f"{case.format}: white in the difference is {largest:.1e}"
         draw.text((_GAP, top + 3), caption, INK, font)
-        for place, panel in enumerate((case.picture, case.keras_alpha, case.alpha, shown)):
+        for place, panel in enumerate(panels):
             corner = (_GAP + place * (size[0] + _GAP), top + _CAPTION)
-            sheet.paste(Image.fromarray(resize(as_rgb(panel), size[::-1])), corner)
+            sheet.paste(Image.fromarray(resize(panel, size[::-1])), corner)
     return np.asarray(sheet)
+
+
+def _shown(output: np.ndarray) -> np.ndarray:
+    """An alpha or a picture as uint8 RGB."""
+    return as_rgb(output if output.ndim == 2 else output / np.float32(255))

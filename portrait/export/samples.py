@@ -15,13 +15,13 @@ class Samples:
     Attributes:
         calibration: uint8 RGB (N, H, W, 3); quantised formats take their ranges from these.
         pictures: uint8 RGB (M, H, W, 3); files are compared with Keras on these.
-        mattes: uint8 (M, H, W), 255 = person, of `pictures`.
+        mattes: uint8 (M, H, W), 255 = person, of `pictures`; None for a network that paints.
         source: where they come from, in words.
     """
 
     calibration: np.ndarray
     pictures: np.ndarray
-    mattes: np.ndarray
+    mattes: np.ndarray | None
     source: str
 
 

@@ -1,7 +1,8 @@
 """TFLite files from a Keras model: float32, float16, dynamic-range int8, full int8 and uint8.
 
-Every file has a fixed batch of 1, one input `image` of raw 0..255 (1, H, W, 3 or 4), one output
-`alpha` of 0..1 (1, H, W, 1), and the signature `serving_default` with these names.
+Every file has a fixed batch of 1, one input `image` of raw 0..255 (1, H, W, 3 or 4), one output,
+and the signature `serving_default` with their names. The output is `alpha`, (1, H, W, 1) in 0..1,
+or, of a network that paints, `painted`, (1, H, W, 3) in 0..255.
 
 The Keras model goes through a concrete function with its weights frozen into constants: from an
 unfrozen one the converter writes a file without weights, and says nothing. `tflite_finish` then
@@ -25,25 +26,33 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from portrait.backend import stderr_kept_back
 from portrait.errors import UserError, first_line
 from portrait.export import gpu_ops, half, rewrites
-from portrait.export.formats import ExportError, Format, Inspection, Runtime, Source, Tolerance
-from portrait.export.tflite_finish import INPUT, finish
-from portrait.export.verify import as_input
+from portrait.export.formats import (
+    INPUT,
+    ExportError,
+    Format,
+    Inspection,
+    Runtime,
+    Source,
+    Tolerance,
+)
+from portrait.export.tflite_finish import finish
+from portrait.export.verify import as_input, without_single_channel
 from portrait.tflite import graph
 from portrait.tflite.graph import pack
 from portrait.tflite.runtime import TfliteModel
 
 # Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
-_EIGHT_BIT = Tolerance(alpha=None, iou=0.005, mean=0.02)
+_EIGHT_BIT = Tolerance(largest=None, iou=0.005, mean=0.02)
 TOLERANCES = {
-    "float32": Tolerance(alpha=1e-5, iou=None, exact=True),
-    "float16": Tolerance(alpha=2e-3, iou=5e-4),
-    "dynamic": Tolerance(alpha=None, iou=2e-3, mean=0.02),
+    "float32": Tolerance(largest=1e-5, iou=None, exact=True),
+    "float16": Tolerance(largest=2e-3, iou=5e-4),
+    "dynamic": Tolerance(largest=None, iou=2e-3, mean=0.02),
     "int8": _EIGHT_BIT,
     "uint8": _EIGHT_BIT,
 }
 _FULLY_QUANTISED = ("int8", "uint8")
 # Other pictures than those for calibration fare worse, of one U-Net by twice this.
-_HALF_LIMIT = 0.25 * TOLERANCES["float16"].alpha
+_HALF_LIMIT = 0.25 * TOLERANCES["float16"].largest
 
 
 def convert(
@@ -55,7 +64,7 @@ def convert(
     """Converts a network.
 
     Args:
-        model: what `models.for_inference` returns: (N, H, W, 3 or 4) in 0..255 to (N, H, W, 1).
+        model: see `formats.Source`.
         kind: "float32"; "float16", which stores the large weights in half; "dynamic", int8 weights
             and float activations; "int8", integers throughout but float32 at both ends; "uint8",
             integers there, too: a picture's bytes in, alpha in steps of 1/256 out.
@@ -69,6 +78,29 @@ def convert(
     Raises:
         UserError: Keras does not run on TensorFlow.
         ExportError: the converter gave something else than what is described above.
+    """
+    converted = run_converter(model, kind, calibration, quantisation_aware)
+    written = graph.parse(converted)
+    if rewrites.rewrite(written):
+        converted = pack(written)
+    if kind in _FULLY_QUANTISED:
+        _refuse_floats(converted)
+    kept = ()
+    if kind == "float16" and calibration is not None:
+        kept = half.sensitive(graph.parse(converted), calibration, _HALF_LIMIT)
+    shapes = ((1, *model.input_shape[1:]), (1, *model.output_shape[1:]))
+    return finish(converted, *shapes, kind, model.name, kept)
+
+
+def run_converter(
+    model: keras.Model,
+    kind: str,
+    calibration: np.ndarray | None = None,
+    quantisation_aware: bool = False,
+) -> bytes:
+    """The file as TensorFlow's converter gives it, in float32 where `kind` is "float16".
+
+    Takes and raises the same as `convert`.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("TFLite needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow")
@@ -86,19 +118,9 @@ def convert(
         converter.inference_input_type = converter.inference_output_type = tf.uint8
     try:
         with _quiet():
-            converted = converter.convert()
+            return converter.convert()
     except (ConverterError, RuntimeError, ValueError) as error:
         raise ExportError(f"TFLite's converter: {first_line(error)[:200]}") from error
-    written = graph.parse(converted)
-    if rewrites.rewrite(written):
-        converted = pack(written)
-    if kind in _FULLY_QUANTISED:
-        _refuse_floats(converted)
-    kept = ()
-    if kind == "float16" and calibration is not None:
-        kept = half.sensitive(graph.parse(converted), calibration, _HALF_LIMIT)
-    shapes = ((1, *model.input_shape[1:]), (1, *model.output_shape[1:]))
-    return finish(converted, *shapes, kind, model.name, kept)
 
 
 def _frozen(model: keras.Model):
@@ -162,7 +184,7 @@ def _runtime(path: Path, xnnpack: bool) -> Runtime:
         model = TfliteModel(path, "the file", xnnpack=xnnpack)
     except UserError as error:
         raise ExportError(str(error)[:200]) from error
-    return lambda picture: model(picture)[..., 0]
+    return lambda picture: without_single_channel(model(picture))
 
 
 def latency(path: Path, threads: int) -> float:

@@ -8,12 +8,11 @@ from collections.abc import Collection
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from portrait.export.formats import ExportError
+from portrait.export.formats import ALPHA, INPUT, PICTURE, ExportError
 from portrait.tflite import graph as tflite_graph
 from portrait.tflite import metadata
 
-INPUT, OUTPUT, SIGNATURE = "image", "alpha", "serving_default"
-PICTURE = "painted"  # the output of networks that make a picture (`style_transfer`)
+SIGNATURE = "serving_default"
 
 _KEPT_IN_FLOAT32 = 2048  # constants of up to so many elements, in a float16 file
 
@@ -21,7 +20,7 @@ _KEPT_IN_FLOAT32 = 2048  # constants of up to so many elements, in a float16 fil
 def finish(
     converted: bytes,
     image: tuple[int, ...],
-    alpha: tuple[int, ...],
+    answer: tuple[int, ...],
     kind: str,
     name: str,
     kept: Collection[int] = (),
@@ -31,9 +30,9 @@ def finish(
     Args:
         converted: the converter's bytes; float32 where `kind` is "float16".
         image: shape of the input, (1, H, W, 3 or 4).
-        alpha: shape of the output, (1, H, W, 1), called `alpha`; of a network that makes a
-            picture (1, H, W, 3), called `painted`, which MediaPipe has no use for: its file has no
-            metadata.
+        answer: shape of the output: (1, H, W, 1), which is named `alpha`, or (1, H, W, 3), which
+            is named `painted`. A file that gives a picture has no metadata, since MediaPipe has no
+            use for it.
         kind: see `tflite.convert`.
         name: of the network, for people.
         kept: the buffers of large constants that stay in float32 in a float16 file.
@@ -48,12 +47,12 @@ def finish(
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs = [_named(graph, graph.inputs[0], INPUT, image, kind)]
-    output = PICTURE if alpha[3] == 3 else OUTPUT
-    signature.outputs = [_named(graph, graph.outputs[0], output, alpha, kind)]
+    output = PICTURE if answer[3] == 3 else ALPHA
+    signature.outputs = [_named(graph, graph.outputs[0], output, answer, kind)]
     model.signatureDefs = [signature]
     if kind == "float16":
         _halve(model, kept)
-    if output == OUTPUT:
+    if output == ALPHA:
         _describe(model, image, name)
     return tflite_graph.pack(model)
 

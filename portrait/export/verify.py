@@ -1,4 +1,4 @@
-"""How far a written file's alphas are from those of its Keras model, on real pictures."""
+"""How far a written file's outputs are from those of its Keras model, on real pictures."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ _BATCH = 8
 
 
 class Difference(NamedTuple):
-    """One picture: errors are of |alpha - Keras's alpha|; IoUs are against the matte."""
+    """One picture: errors are |output - Keras's output|; IoUs are against the matte."""
 
     max_error: float
     mean_error: float
@@ -23,9 +23,11 @@ class Parity(NamedTuple):
     """A file against its Keras model.
 
     Attributes:
-        max_error: the largest |alpha - Keras's alpha| of any pixel, 0..1; NaN if an alpha is.
-        mean_error: the mean of it.
-        agreement: mean over pictures of the IoU of the file's and Keras's person masks.
+        max_error: the largest |output - Keras's output| at any pixel: 0..1 for alphas, levels of
+            0..255 for pictures; NaN if an output is.
+        mean_error: the mean of the same.
+        agreement: mean over pictures of the IoU of the file's and Keras's person masks; None if the
+            output is a picture.
         iou: the mean person IoU with the mattes; None where there are none with a person.
         keras_iou: the same of the Keras model.
         worst: which picture has the largest mean error.
@@ -34,7 +36,7 @@ class Parity(NamedTuple):
 
     max_error: float
     mean_error: float
-    agreement: float
+    agreement: float | None
     iou: float | None
     keras_iou: float | None
     worst: int
@@ -53,35 +55,40 @@ def as_input(picture: np.ndarray, channels: int, opacity: int = 255) -> np.ndarr
     return batch
 
 
-def keras_alphas(model: Any, pictures: np.ndarray) -> np.ndarray:
-    """The alphas that a file must give.
+def keras_outputs(model: Any, pictures: np.ndarray) -> np.ndarray:
+    """The outputs that a file must give.
 
     A model of RGBA sees transparent pictures, where files see opaque ones: it must not matter.
 
     Args:
-        model: a `keras.Model` as `models.for_inference` returns it.
+        model: a `keras.Model`, see `formats.Source`.
         pictures: uint8 RGB (N, H, W, 3).
 
     Returns:
-        float32 (N, H, W), 0..1.
+        float32: alphas (N, H, W) in 0..1, or pictures (N, H, W, 3) in 0..255.
     """
     channels = model.input_shape[3]
     batches = (pictures[i : i + _BATCH] for i in range(0, len(pictures), _BATCH))
-    alphas = [
+    outputs = [
         np.asarray(model(np.concatenate([as_input(each, channels, 0) for each in batch])))
         for batch in batches
     ]
-    return np.concatenate(alphas)[..., 0]
+    return without_single_channel(np.concatenate(outputs))
+
+
+def without_single_channel(outputs: np.ndarray) -> np.ndarray:
+    """Alphas (..., 1) as (...); pictures (..., 3) as they are."""
+    return outputs[..., 0] if outputs.shape[-1] == 1 else outputs
 
 
 def rounding_error(model: Any, pictures: np.ndarray) -> float:
-    """How far the model's alphas are from those that it gives in float64: the largest difference.
+    """The largest difference between the model's outputs in float32 and in float64.
 
     Deep networks with steep outlines amplify the last bit of float32 to more than 1e-5, and two
     correct programs then differ by as much.
 
     Args:
-        model: as for `keras_alphas`.
+        model: as for `keras_outputs`.
         pictures: uint8 RGB (N, H, W, 3).
     """
     import keras
@@ -92,7 +99,7 @@ def rounding_error(model: Any, pictures: np.ndarray) -> float:
     # Recursive: the network that takes RGBA has the one that takes RGB as a layer.
     exact = keras.models.clone_model(model, clone_function=precise, recursive=True)
     exact.set_weights(model.get_weights())
-    return float(np.abs(keras_alphas(exact, pictures) - keras_alphas(model, pictures)).max())
+    return float(np.abs(keras_outputs(exact, pictures) - keras_outputs(model, pictures)).max())
 
 
 def compare(
@@ -106,31 +113,34 @@ def compare(
     Args:
         runtime: runs the file.
         pictures: uint8 RGB (N, H, W, 3).
-        expected: `keras_alphas` of them.
-        mattes: uint8 (N, H, W), 255 = person; those without a person have no IoU.
+        expected: `keras_outputs` of them.
+        mattes: uint8 (N, H, W), 255 = person; those without a person have no IoU. None: there are
+            none.
 
     Returns:
-        The figures, and the file's alphas, float32 (N, H, W).
+        The figures, and the file's outputs, float32 of the shape of `expected`.
     """
-    alphas = np.stack([runtime(picture) for picture in pictures])
-    errors = np.abs(alphas - expected)
-    ious, keras_ious = person_ious(alphas, mattes), person_ious(expected, mattes)
+    outputs = np.stack([runtime(picture) for picture in pictures])
+    errors = np.abs(outputs - expected)
+    ious, keras_ious = person_ious(outputs, mattes), person_ious(expected, mattes)
     differences = [
         Difference(float(error.max()), float(error.mean()), iou, keras_iou)
         for error, iou, keras_iou in zip(errors, ious, keras_ious, strict=True)
     ]
-    agreement = [person_iou(a, k) for a, k in zip(alphas, expected, strict=True)]
+    agreement = None
+    if expected.ndim == 3:
+        agreement = np.mean([person_iou(*pair) for pair in zip(outputs, expected, strict=True)])
     mean_errors = [each.mean_error for each in differences]
     parity = Parity(
         max_error=float(np.max([each.max_error for each in differences])),
         mean_error=float(np.mean(mean_errors)),
-        agreement=float(np.mean(agreement)),
+        agreement=None if agreement is None else float(agreement),
         iou=mean_iou(ious),
         keras_iou=mean_iou(keras_ious),
         worst=int(np.argmax(mean_errors)),
         pictures=differences,
     )
-    return parity, alphas
+    return parity, outputs
 
 
 def person_ious(alphas: np.ndarray, mattes: np.ndarray | None) -> list[float | None]:
@@ -158,14 +168,14 @@ def problem(parity: Parity, tolerance: Tolerance) -> str | None:
     Where no matte shows a person, the IoU's tolerance holds for the masks' disagreement.
     """
     if not np.isfinite(parity.max_error):
-        return "alphas are not numbers (NaN)"
-    if tolerance.alpha is not None and parity.max_error > tolerance.alpha:
-        limit = f"{tolerance.alpha:.2g}"
-        return f"alpha differs from Keras's by up to {parity.max_error:.1e}, over {limit}"
+        return "the output is not a number (NaN)"
+    if tolerance.largest is not None and parity.max_error > tolerance.largest:
+        largest, limit = f"{parity.max_error:.2g}", f"{tolerance.largest:.2g}"
+        return f"the output differs from Keras's by up to {largest}, over {limit}"
     if tolerance.mean is not None and parity.mean_error > tolerance.mean:
         mean = f"{parity.mean_error:.2g}"
-        return f"alphas differ from Keras's by {mean} on average, over {tolerance.mean}"
-    if tolerance.iou is None:
+        return f"the output differs from Keras's by {mean} on average, over {tolerance.mean}"
+    if tolerance.iou is None or parity.agreement is None:
         return None
     if parity.iou_change is None:
         lost, what = 1 - parity.agreement, "masks differ from Keras's: an IoU less than 1 by"

@@ -1,4 +1,4 @@
-"""Paints photographs with a trained transform network."""
+"""Paints photographs and videos with a trained transform network: `paint`."""
 
 import json
 import re
@@ -10,10 +10,11 @@ import numpy as np
 
 from portrait.errors import UserError
 from portrait.io.images import TooSmallError, read_image, shrink, write_png
-from portrait.io.photos import work_through
+from portrait.io.photos import is_video, work_through
 from portrait.models.weights import load_weights, weights_file
-from portrait.style_transfer import transform_net
+from portrait.style_transfer import PAINTINGS, transform_net
 from portrait.style_transfer.colour import match_colours, with_colours_of
+from portrait.style_transfer.video import paint_videos
 
 COLOURS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "painting": lambda painted, photo: painted,
@@ -23,11 +24,68 @@ COLOURS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 """Whose colours a painted photograph has: the painting's, or in two ways the photograph's."""
 
 
-def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
-    """The network of all styles that a training made, and the names of these.
+def paint(
+    content: Sequence[str | Path],
+    style: str = "",
+    weight_dir: str | Path = "",
+    output: str | Path = "output",
+    *,
+    size: int = 512,
+    strength: float = 1.0,
+    colours: str = "painting",
+) -> list[Path]:
+    """Paints photographs and videos in one style, and prints the name of every file it writes.
 
     Args:
-        path: as `runs.weights_file` takes it; the run's `run.json` lies beside the weights.
+        content: files, and folders of photographs.
+        style: a style or a mix, see `parse_mix`; empty: the network's first style.
+        weight_dir: weights of a trained network or the folder of a run; empty: the shipped network.
+        output: the folder to write into.
+        size: longer side of the painted pictures in pixels, unless the photograph is smaller; 0:
+            the photograph's own. A smaller picture has larger strokes.
+        strength: share of the painted picture against the photograph, 0 to 1.
+        colours: a key of `COLOURS`.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: there is no such network or style; no picture or video can be used; nothing can
+            be written.
+        KeyboardInterrupt: Ctrl-C; a video that has been begun is a playable file.
+    """
+    network, mix, style = load_style(weight_dir, style)
+    painter, label = Painter(network, mix, strength, colours), style_label(style)
+    written = []
+    if photos := [path for path in content if not is_video(path)]:
+        written = paint_photos(painter, photos, output, label, size)
+        print("\n".join(map(str, written)))
+    if videos := [path for path in content if is_video(path)]:
+        for target, frames in paint_videos(painter, videos, output, label, size):
+            print(f"{target}: {frames} frames")
+            written.append(target)
+    return written
+
+
+def load_style(weight_dir: str | Path, style: str) -> tuple[keras.Model, np.ndarray, str]:
+    """A trained network, the share of each of its styles, and the style's name.
+
+    Args:
+        weight_dir: as for `load_network`; empty: the shipped network.
+        style: see `parse_mix`.
+
+    Raises:
+        UserError: there is no such network or style.
+    """
+    network, names = load_network(weight_dir or PAINTINGS)
+    return network, parse_mix(style, names), style or names[0]
+
+
+def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
+    """The network of all styles that a training made, and the names of its styles.
+
+    Args:
+        path: as `weights.weights_file` takes it; the run's `run.json` lies beside the weights.
 
     Raises:
         UserError: one of the files is missing or is something else.
@@ -137,14 +195,14 @@ def paint_photos(
     """Writes `NAME_LABEL.png` for photographs.
 
     For NAME, for mattes and earlier results in a folder, and for photographs that cannot be used,
-    see `photographs`.
+    see `io.photos.work_through`.
 
     Args:
         paint: as which style.
         inputs: picture files and folders.
         output: the folder to write into; made if missing.
         label: of the style, see `style_label`.
-        size: of the longer side, see `preprocess.shrink`.
+        size: of the longer side in pixels, see `images.shrink`.
 
     Returns:
         The files written.

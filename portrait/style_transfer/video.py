@@ -72,7 +72,7 @@ def paint_video(
         paint: uint8 (H, W, 3) to the painted picture of the same shape; of each frame alone.
         source: the video file.
         target: the file to write; its suffix decides on the format.
-        size: of the longer side, see `preprocess.shrink`.
+        size: of the longer side, see `images.shrink`.
 
     Returns:
         The number of frames, and whether these are all: False after Ctrl-C.

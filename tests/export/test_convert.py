@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_network
+from function_layer import FunctionLayer
 from PIL import Image
-from test_gpu_ops import Apply
 
 from portrait.errors import UserError
-from portrait.export import FORMATS, FilesRefused, convert_all, tflite, verify
+from portrait.export import FilesRefused, convert_all, tflite, verify
 from portrait.export.formats import Format, Inspection, Tolerance
 from portrait.export.samples import Samples
 from portrait.models.build import for_inference
@@ -64,18 +64,19 @@ def test_android(trained, samples, tmp_path):
     assert "net_rgba_float16.tflite" in _names(tmp_path)
 
 
-def test_beyond_tolerance_is_not_kept(trained, samples, tmp_path, monkeypatch):
-    strict = dataclasses.replace(tflite.FORMATS["float16"], tolerance=Tolerance(1e-9, None))
-    monkeypatch.setitem(tflite.FORMATS, "float16", strict)
+def test_beyond_tolerance_is_not_kept(trained, samples, tmp_path):
+    strict = dataclasses.replace(tflite.FORMATS["float16"], tolerance=Tolerance(1e-9))
+    formats = {"float16": strict, "float32": tflite.FORMATS["float32"]}
     earlier = tmp_path / "net_float16.tflite"
     earlier.write_bytes(b"earlier")
-    with pytest.raises(FilesRefused, match=r"1 of 2 files .* net_float16\.tflite"):
-        convert_all(trained, tmp_path, "net", samples, formats=["float16", "float32"])
+    with pytest.raises(FilesRefused, match=r"net_float16\.tflite") as refused:
+        convert_all(trained, tmp_path, "net", samples, formats=formats)
+    assert "net_float32.tflite" not in str(refused.value)
     assert earlier.read_bytes() == b"earlier"
     names = {"net_float16.tflite", "net_float32.tflite", "net_export.json", "net_export.png"}
     assert _names(tmp_path) == names
     half, exact = json.loads((tmp_path / "net_export.json").read_text())["files"]
-    assert not half["kept"] and "over 1e-09" in half["refused"]
+    assert not half["kept"] and "1e-09" in half["refused"]
     assert exact["kept"] and exact["refused"] is None
 
 
@@ -91,7 +92,7 @@ def _steep() -> keras.Model:
 
 
 @pytest.mark.parametrize("android", [False, True])
-def test_float32_may_be_as_inexact_as_keras_itself(samples, tmp_path, monkeypatch, android):
+def test_float32_may_be_as_inexact_as_keras_itself(samples, tmp_path, android):
     steep = _steep()
     report = convert_all(steep, tmp_path, "net", samples, android=android, formats=["float32"])
     channels = 4 if android else 3
@@ -108,17 +109,17 @@ def test_float32_may_be_as_inexact_as_keras_itself(samples, tmp_path, monkeypatc
             tflite.convert(for_inference(other, channels), "float32")
         ),
     )
-    monkeypatch.setitem(tflite.FORMATS, "float32", wrong)
-    with pytest.raises(FilesRefused, match="1 of 1"):
-        convert_all(steep, tmp_path, "net", samples, android=android, formats=["float32"])
+    with pytest.raises(FilesRefused, match=r"_float32\.tflite"):
+        convert_all(steep, tmp_path, "net", samples, android=android, formats={"float32": wrong})
 
 
 def test_ops_of_the_cpu_need_permission(samples, tmp_path, capsys):
-    model = tiny_network.build(tail=Apply(_mirrored, "picker"))
-    with pytest.raises(UserError, match="1 of 1"):
+    model = tiny_network.build(tail=FunctionLayer(_mirrored, "picker"))
+    with pytest.raises(FilesRefused, match=r"net_float32\.tflite.*--allow_cpu_ops"):
         convert_all(model, tmp_path, "net", samples, formats=["float32"])
     assert _names(tmp_path) == {"net_export.json"}
-    assert "GATHER_ND of layer picker" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "GATHER_ND" in printed and "picker" in printed
     convert_all(model, tmp_path, "net", samples, formats=["float32"], allow_cpu_ops=True)
     (file,) = json.loads((tmp_path / "net_export.json").read_text())["files"]
     assert file["kept"] and file["gpu"]["verdict"] == "no"
@@ -134,13 +135,14 @@ def _mirrored(x):
 def test_weights_that_are_not_numbers(samples, tmp_path):
     model = tiny_network.build()
     model.get_layer("stem").bias.assign(np.full(8, np.nan))
-    with pytest.raises(UserError, match="1 of 1"):
+    with pytest.raises(FilesRefused, match=r"net_float32\.tflite"):
         convert_all(model, tmp_path, "net", samples, formats=["float32"])
     (file,) = json.loads((tmp_path / "net_export.json").read_text())["files"]
-    assert "NaN" in file["refused"]
+    (figures, *_) = file["against_keras"].values()
+    assert figures["max_alpha_error"] is None  # JSON has no NaN
 
 
-def test_formats_that_are_folders(trained, samples, tmp_path, monkeypatch):
+def test_formats_that_are_folders(trained, samples, tmp_path):
     def write(source, path):
         path.mkdir()
         (path / "model").write_bytes(b"new!")
@@ -149,26 +151,37 @@ def test_formats_that_are_folders(trained, samples, tmp_path, monkeypatch):
         suffix="_folder.mlpackage",
         write=write,
         runtimes=lambda path: {"none": lambda picture: np.zeros(picture.shape[:2], np.float32)},
-        tolerance=Tolerance(None, None),
+        tolerance=Tolerance(None),
         inspect=lambda path, source: Inspection(Counter(), None),
     )
-    monkeypatch.setitem(tflite.FORMATS, "folder", folder)
-    monkeypatch.setitem(FORMATS, "folder", "export.tflite")
     earlier = tmp_path / "net_folder.mlpackage"
     earlier.mkdir()
     (earlier / "old").write_bytes(b"old")
-    report = convert_all(trained, tmp_path, "net", samples, formats=["folder"])
+    report = convert_all(trained, tmp_path, "net", samples, formats={"folder": folder})
     assert _names(earlier) == {"model"}
     assert report["files"][0]["bytes"] == 4
     assert report["files"][0]["gpu"]["verdict"] == "-"
     assert _names(tmp_path) == {"net_folder.mlpackage", "net_export.json", "net_export.png"}
-    with pytest.raises(UserError, match="RGBA"):
-        convert_all(trained, tmp_path, "net", samples, android=True, formats=["folder"])
+    with pytest.raises(UserError, match="folder"):
+        convert_all(trained, tmp_path, "net", samples, android=True, formats={"folder": folder})
 
 
-def test_what_users_get_wrong(trained, samples, tmp_path):
-    with pytest.raises(UserError, match="the formats are float32"):
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".tflite"])
+def test_names_that_are_no_names_of_files(trained, samples, tmp_path, name):
+    with pytest.raises(UserError, match=repr(name.removesuffix(".tflite"))):
+        convert_all(trained, tmp_path, name, samples, formats=["float32"])
+
+
+def test_formats_that_do_not_exist(trained, samples, tmp_path):
+    with pytest.raises(UserError, match="float8"):
         convert_all(trained, tmp_path, "net", samples, formats=["float8"])
-    for name in ("", "a/b", "..", ".tflite"):
-        with pytest.raises(UserError, match="plain name"):
-            convert_all(trained, tmp_path, name, samples, formats=["float32"])
+
+
+def test_8_bits_that_lose_too_much_get_advice(trained, samples, tmp_path, monkeypatch):
+    """But not formats of the caller's own: those of a network that was trained for 8 bits."""
+    strict = dataclasses.replace(tflite.FORMATS["int8"], tolerance=Tolerance(1e-9))
+    monkeypatch.setitem(tflite.FORMATS, "int8", strict)
+    with pytest.raises(FilesRefused, match="--compress=qat"):
+        convert_all(trained, tmp_path, "net", samples, formats=["int8"])
+    with pytest.raises(FilesRefused, match=r"net_int8\.tflite$"):
+        convert_all(trained, tmp_path, "net", samples, formats={"int8": strict})

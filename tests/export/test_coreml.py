@@ -17,6 +17,7 @@ from portrait.export import (
     FilesRefused,
     convert_all,
     coreml,
+    coreml_finish,
     coreml_interpreter,
     mlmodel_interpreter,
     verify,
@@ -46,7 +47,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def expected(model, pictures):
-    alphas = verify.keras_alphas(model, pictures)
+    alphas = verify.keras_outputs(model, pictures)
     assert alphas.std() > 0.1
     return alphas
 
@@ -234,4 +235,4 @@ def test_a_converter_that_gives_something_else(files):
     converted = ct.models.MLModel(str(files["mlmodel"]), skip_model_load=True)
     larger = for_inference(tiny_network.build((HEIGHT, 2 * WIDTH)))
     with pytest.raises(ExportError, match=f"image is not an image of {HEIGHT} x {2 * WIDTH}"):
-        coreml._finished(converted, larger)
+        coreml_finish.finish(converted, larger)

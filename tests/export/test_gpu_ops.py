@@ -6,22 +6,12 @@ import pytest
 import tensorflow as tf
 import tiny_network
 from ai_edge_litert import schema_py_generated as schema
+from function_layer import FunctionLayer
 
 from portrait.export import gpu_ops, tflite
 from portrait.models.build import for_inference
 from portrait.tflite import graph as tflite_graph
 from portrait.tflite.graph import pack
-
-
-class Apply(keras.layers.Layer):
-    """A layer of any function on tensors."""
-
-    def __init__(self, function, name):
-        super().__init__(name=name)
-        self.function = function
-
-    def call(self, x):
-        return self.function(x)
 
 
 def _convert(tail) -> tuple[bytes, keras.Model]:
@@ -47,7 +37,7 @@ def _patched(change) -> list[str]:
 def test_gather_nd_names_its_layer():
     height, width = tiny_network.SIZE
     upside_down = [[[[0, y, x] for x in range(width)] for y in reversed(range(height))]]
-    tail = Apply(lambda x: tf.gather_nd(x, upside_down), "picker")
+    tail = FunctionLayer(lambda x: tf.gather_nd(x, upside_down), "picker")
     assert _violations(tail) == [("GATHER_ND", "picker")]
 
 
@@ -61,15 +51,15 @@ def test_symmetric_padding():
     def pad(x):
         return tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")[:, 1:-1, 1:-1]
 
-    assert _violations(Apply(pad, "mirror")) == [("MIRROR_PAD", "mirror")]
+    assert _violations(FunctionLayer(pad, "mirror")) == [("MIRROR_PAD", "mirror")]
 
 
 def test_one_dimensional_constant_that_is_added():
     offsets = tf.range(9.0)
-    tail = Apply(lambda x: tf.nn.relu(x) * offsets, "scaled")
+    tail = FunctionLayer(lambda x: tf.nn.relu(x) * offsets, "scaled")
     assert _violations(tail) == [("MUL", "scaled")]
     per_channel = tf.reshape(offsets, (1, 1, 1, 9))
-    assert _violations(Apply(lambda x: tf.nn.relu(x) * per_channel, "scaled")) == []
+    assert _violations(FunctionLayer(lambda x: tf.nn.relu(x) * per_channel, "scaled")) == []
 
 
 def test_dynamic_batch():

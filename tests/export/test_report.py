@@ -33,6 +33,13 @@ def test_a_line_has_the_figures_of_the_furthest_runtime(result):
     assert np.isnan(result.furthest.max_error)
 
 
+def test_a_line_of_a_painting_has_levels_and_no_iou(result):
+    result.parity = {"near": verify.Parity(1.25, 0.5, None, None, None, 0, [])}
+    row = report.table([result], pictures=True).splitlines()[2].split()
+    assert row == ["float16", "1234", "987", "1.250", "0.500", "12.3", "7.1", "yes"]
+    assert result.as_json()["against_keras"] == {"near": {"max_error": 1.25, "mean_error": 0.5}}
+
+
 def test_latencies_are_kept_in_milliseconds(result):
     assert result.as_json()["latency_ms"] == pytest.approx({"1": 12.3, "2": 7.1})
 
@@ -41,7 +48,16 @@ def test_a_row_shows_photo_keras_file_and_difference():
     photo = np.full((96, 64, 3), (10, 200, 30), np.uint8)
     keras_alpha, alpha = (np.full((96, 64), level, np.float32) for level in (0.2, 0.6))
     sheet = report.sheet([report.Case("float16", photo, keras_alpha, alpha)])
+    assert panels(sheet) == [[10, 200, 30], [51] * 3, [153] * 3, [255] * 3]
+
+
+def test_a_row_of_a_painting_has_colours():
+    photo, painted = np.full((96, 64, 3), 7, np.uint8), np.full((96, 64, 3), 100, np.float32)
+    case = report.Case("float16", photo, painted, painted + np.float32([20, 0, 10]))
+    assert panels(report.sheet([case])) == [[7] * 3, [100] * 3, [120, 100, 110], [255, 0, 128]]
+
+
+def panels(sheet):
+    """A colour of each of the four panels, which are 128 pixels wide and 4 apart."""
     middle = sheet[sheet.shape[0] // 2]
-    # Four panels of 128 pixels, 4 apart.
-    levels = [middle[4 + place * (128 + 4) + 64].tolist() for place in range(4)]
-    assert levels == [[10, 200, 30], [51] * 3, [153] * 3, [255] * 3]
+    return [middle[4 + place * (128 + 4) + 64].tolist() for place in range(4)]

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from portrait.export import rewrites, tflite
 from portrait.models.build import for_inference
@@ -38,17 +37,8 @@ def network(
 
 def converted(model: keras.Model, int8: bool) -> bytes:
     """The converter's own bytes."""
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [tflite._frozen(model)], tf.Module()
-    )
-    if int8:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        pictures = RANDOM.integers(0, 256, (4, 1, SIDE, SIDE, 3)).astype(np.float32)
-        pictures[0].flat[:2] = 0, 255
-        converter.representative_dataset = lambda: ([each] for each in pictures)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    with tflite._quiet():
-        return converter.convert()
+    pictures = RANDOM.integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    return tflite.run_converter(model, "int8" if int8 else "float32", pictures)
 
 
 def rewritten(file: bytes) -> tuple[bytes, int]:

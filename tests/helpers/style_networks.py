@@ -1,8 +1,13 @@
 """VGG16 with random weights and transform networks whose styles differ, for tests."""
 
+import contextlib
 import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from portrait.models import vgg16
 from portrait.style_transfer import transform_net
@@ -22,6 +27,15 @@ def random_vgg() -> dict[str, np.ndarray]:
     return weights
 
 
+@contextlib.contextmanager
+def tiny() -> Iterator[None]:
+    """Gives small transform networks one residual block and few channels meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transform_net, "RESIDUAL_BLOCKS", 1)
+        patch.setitem(transform_net.CHANNELS, "small", (4, 8, 16))
+        yield
+
+
 def random_network(styles: int, input_shape=(None, None)):
     """A small transform network whose styles differ."""
     rng = np.random.default_rng(1)
@@ -37,3 +51,12 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     ramp = np.add.outer(np.linspace(0, 100, height), np.linspace(0, 100, width))
     return (ramp[..., None] + rng.uniform(0, 55, (height, width, 3))).astype(np.uint8)
+
+
+def write_run(folder: Path, network, names: list[str]) -> Path:
+    """What a training leaves behind that painting needs; returns the folder."""
+    folder.mkdir(parents=True)
+    network.save_weights(folder / "0001-1.0000.weights.h5")
+    about = {"flags": {"model_size": "small"}, "styles": names}
+    (folder / "run.json").write_text(json.dumps(about))
+    return folder

@@ -24,7 +24,7 @@ def test_exported(name, tmp_path):
             layer.set_weights([random.normal(0, 1e-3, each.shape) for each in layer.get_weights()])
     pictures, _ = draw(4, SHAPE)
     source = formats.Source(for_inference(trained), pictures)
-    expected = verify.keras_alphas(source.model, pictures)
+    expected = verify.keras_outputs(source.model, pictures)
     assert expected.std() > 1e-3
     for kind in ("float32", "float16"):
         format_ = formats.load_format(kind)

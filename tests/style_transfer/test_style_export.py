@@ -6,79 +6,97 @@ import coremltools as ct
 import keras
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 from skimage import data
-from style_networks import picture, random_network
+from style_networks import picture, random_network, tiny, write_run
 
-from portrait.errors import UserError
-from portrait.export.formats import ExportError
-from portrait.inference import network as networks
+from portrait.export import FilesRefused
+from portrait.export.formats import Tolerance
 from portrait.io.images import resize
-from portrait.style_transfer import export as phones
-from portrait.style_transfer import transform_net
+from portrait.style_transfer import PAINTINGS, export, transform_net
 from portrait.style_transfer.painter import load_network
+from portrait.tflite.metadata import stated_normalization
+from portrait.tflite.runtime import TfliteModel
 
 SHAPE = (32, 64)
+STYLE = "red:1,blue:3"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return transform_net.fix_style(random_network(2), [0.5, 0.5], SHAPE)
+def trained(tmp_path_factory):
+    """The folder of a run; its network has eight convolutions, and two enlargements."""
+    with tiny():
+        folder = tmp_path_factory.mktemp("style") / "run"
+        return write_run(folder, random_network(2), ["red", "blue"])
 
 
-def export(model, folder, formats, monkeypatch):
-    monkeypatch.setattr(phones, "FORMATS", {name: phones.FORMATS[name] for name in formats})
-    return phones.export_style(model, folder, "mix", [picture(*SHAPE)])
+@pytest.fixture(scope="module")
+def exported(trained):
+    """The folder and the report of all files."""
+    folder = trained.parent / "files"
+    with tiny():
+        return folder, export.export_style(STYLE, trained, folder, "32x64")
 
 
-def test_a_tflite_file_takes_and_gives_raw_pixels(model, tmp_path, monkeypatch):
-    report = export(model, tmp_path, ["float32"], monkeypatch)
-    (file,) = report["files"]
-    assert file["ops"]["MIRROR_PAD"] == 16 and file["ops"]["RESIZE_BILINEAR"] == 2
-    assert json.loads((tmp_path / "mix_export.json").read_text()) == report
-    runner = Interpreter(str(tmp_path / "mix_float32.tflite")).get_signature_runner()
-    image = picture(*SHAPE, seed=5)[None].astype(np.float32)
-    found = runner(image=image)["painted"]
-    np.testing.assert_allclose(found, np.asarray(model(image)), atol=0.1)
-    assert found.shape == (1, *SHAPE, 3)
+def test_files_and_report(exported):
+    folder, report = exported
+    assert {path.name for path in folder.iterdir()} == {
+        *("red-1-blue-3_float32.tflite", "red-1-blue-3_float16.tflite"),
+        *("red-1-blue-3_float16.mlpackage", "red-1-blue-3_export.json"),
+        "red-1-blue-3_export.png",
+    }
+    assert json.loads((folder / "red-1-blue-3_export.json").read_text()) == report
+    assert report["input"] == [1, *SHAPE, 3]
+    exact, half, package = report["files"]
+    for file in (exact, half):
+        assert file["gpu"]["verdict"] == "yes" and len(file["against_keras"]) == 2
+        assert set(file["latency_ms"]) == {"1", "2"}
+        assert file["ops"]["MIRROR_PAD"] == 8 and file["ops"]["RESIZE_BILINEAR"] == 2
+    for file in (exact, half, package):
+        for figures in file["against_keras"].values():
+            assert 0 < figures["mean_error"] < figures["max_error"] < 1
 
 
-def test_a_file_that_paints_otherwise_is_not_kept(model, tmp_path, monkeypatch):
-    (tmp_path / "mix_float32.tflite").write_text("the one before")
-    monkeypatch.setattr(
-        phones, "_open_tflite", lambda path: lambda batch: np.full_like(batch, np.nan)
-    )
-    tflite = phones._tflite("float32", (0.1, 0.01))
-    monkeypatch.setitem(phones.FORMATS, "float32", tflite)
-    with pytest.raises(UserError, match=r"1 files were not kept: mix_float32.tflite: it differs"):
-        export(model, tmp_path, ["float32"], monkeypatch)
-    assert (tmp_path / "mix_float32.tflite").read_text() == "the one before"
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_a_tflite_file_takes_and_gives_raw_pixels(trained, exported, kind):
+    with tiny():
+        network, _ = load_network(trained)
+        model = transform_net.fix_style(network, [0.25, 0.75], SHAPE)
+    file = TfliteModel(exported[0] / f"red-1-blue-3_{kind}.tflite", "file")
+    assert file.interpreter.get_signature_list() == {
+        "serving_default": {"inputs": ["image"], "outputs": ["painted"]}
+    }
+    assert stated_normalization(file.file) is None
+    photo = picture(*SHAPE, seed=5)
+    painted = np.asarray(model(np.float32(photo)[None]))[0]
+    assert painted.std() > 10
+    np.testing.assert_allclose(file(photo), painted, atol=0.5)
 
 
-def test_what_gpus_do_not_take_is_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(phones.gpu_ops.MAX_VERSION, "MIRROR_PAD", 0)
-    with pytest.raises(ExportError, match="do not take MIRROR_PAD of reflection_padding"):
-        phones._write_tflite(model, tmp_path / "x.tflite", "float32")
-
-
-@pytest.mark.slow
-def test_all_formats(model, tmp_path, monkeypatch):
-    report = export(model, tmp_path, list(phones.FORMATS), monkeypatch)
-    files = {file["file"]: file for file in report["files"]}
-    assert set(files) == {"mix_float32.tflite", "mix_float16.tflite", "mix.mlpackage"}
-    for name, file in files.items():
-        assert (tmp_path / name).exists() and file["max_error"] < 8
-    # 424,111 weights of 4 and of 2 bytes.
-    assert files["mix_float32.tflite"]["bytes"] == pytest.approx(4 * 424111, rel=0.1)
-    assert files["mix_float16.tflite"]["bytes"] == pytest.approx(2 * 424111, rel=0.1)
-    description = ct.utils.load_spec(str(tmp_path / "mix.mlpackage")).description
+def test_a_core_ml_package_takes_and_gives_an_image(exported):
+    path = exported[0] / "red-1-blue-3_float16.mlpackage"
+    description = ct.utils.load_spec(str(path)).description
+    names = [feature.name for feature in (*description.input, *description.output)]
+    assert names == ["image", "painted"]
     for feature in (*description.input, *description.output):
-        assert feature.type.imageType.colorSpace == feature.type.imageType.RGB
+        image = feature.type.imageType
+        assert (image.height, image.width) == SHAPE and image.colorSpace == image.RGB
+        assert feature.shortDescription
+
+
+def test_a_file_that_paints_otherwise_is_not_kept(trained, tmp_path, monkeypatch):
+    earlier = tmp_path / "blue_float32.tflite"
+    earlier.write_text("the one before")
+    monkeypatch.setattr(export, "TOLERANCES", {"float32": Tolerance(largest=1e-9)})
+    with tiny(), pytest.raises(FilesRefused, match=r"blue_float32\.tflite"):
+        export.export_style("blue", trained, tmp_path, "32x32")
+    assert earlier.read_text() == "the one before"
+    (file,) = json.loads((tmp_path / "blue_export.json").read_text())["files"]
+    assert not file["kept"] and "1e-09" in file["refused"]
 
 
 def test_the_shipped_styles_stay_within_float16():
     """What the normalisations square and take the mean of, in every style, with room to spare."""
-    network, names = load_network(networks.SHIPPED / "style" / "paintings")
+    network, names = load_network(PAINTINGS)
     image = np.float32(resize(data.astronaut()[:448, 88:424], (256, 192)))[None]
     for mix in np.eye(len(names)):
         fixed = transform_net.fix_style(network, mix, (256, 192))

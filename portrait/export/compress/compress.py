@@ -111,7 +111,7 @@ def compress(
     output = Path(output)
     name = f"{name.removesuffix('.tflite')}_{SUFFIXES[plan.method]}"
     check_request(name, formats, android, plan.method)
-    given = verify.keras_alphas(for_inference(model), samples.pictures)
+    given = verify.keras_outputs(for_inference(model), samples.pictures)
     had = verify.mean_iou(verify.person_ious(given, samples.mattes))
     network = bridge.twin(model, build)
     if plan.method == "qat":

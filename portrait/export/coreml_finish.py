@@ -1,0 +1,80 @@
+"""Finishes a Core ML network that the converter gave: names, descriptions, the contract checked."""
+
+from typing import Any
+
+import coremltools as ct
+import keras
+
+from portrait.export.formats import ALPHA, PICTURE, ExportError
+
+MATTE = "matte"
+
+_CONTRACT = "1"  # a change of names, shapes or ranges raises it
+_AUTHOR = "Trained and exported with Portrait segmentation, small Keras networks for phones."
+_LICENSE = "As its author grants; mind the terms of the pictures that it was trained on, too."
+
+
+def finish(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLModel:
+    """Gives a converted network its names and descriptions, and checks its inputs and outputs.
+
+    Args:
+        converted: the network as the converter gives it, with one input, and with the alpha and the
+            matte, or with the painted picture, as outputs in this order.
+        model: the same in Keras, see `formats.Source`.
+
+    Raises:
+        ExportError: it has other inputs and outputs, or they are of another size or type.
+    """
+    specification = converted.get_spec()
+    described = specification.description
+    paints = model.output_shape[3] == 3
+    names = (PICTURE,) if paints else (ALPHA, MATTE)
+    if (len(described.input), len(described.output)) != (1, len(names)):
+        raise ExportError(f"{len(described.input)} inputs and {len(described.output)} outputs")
+    # TensorFlow names all outputs Identity.
+    for output, name in zip(list(described.output), names, strict=True):
+        ct.utils.rename_feature(specification, output.name, name)
+    size = model.input_shape[1:3]
+    height, width = size
+    _describe_image(described.input[0], size, "RGB", f"Photograph, {width} x {height}, RGB.")
+    if paints:
+        text = f"Painted photograph, {width} x {height}, RGB."
+        _describe_image(described.output[0], size, "RGB", text)
+        purpose = "Paints a photograph in a style"
+    else:
+        _describe_alpha(described.output[0], size)
+        text = "The same as a grayscale image: 255 = person."
+        _describe_image(described.output[1], size, "GRAYSCALE", text)
+        purpose = "Separates a person from the background, softly"
+    described.metadata.shortDescription = f"{purpose} ({model.name})."
+    described.metadata.author = _AUTHOR
+    described.metadata.license = _LICENSE
+    described.metadata.versionString = _CONTRACT
+    return ct.models.MLModel(specification, weights_dir=converted.weights_dir, skip_model_load=True)
+
+
+def _describe_image(feature: Any, size: tuple[int, int], colours: str, text: str) -> None:
+    """Gives an input or output its description.
+
+    Raises:
+        ExportError: it is not an image of this size and these colours.
+    """
+    colour = ct.proto.FeatureTypes_pb2.ImageFeatureType.ColorSpace.Value(colours)
+    found = feature.type.imageType
+    if (found.height, found.width, found.colorSpace) != (*size, colour):
+        raise ExportError(f"{feature.name} is not an image of {size[0]} x {size[1]}: {found}")
+    feature.shortDescription = text
+
+
+def _describe_alpha(feature: Any, size: tuple[int, int]) -> None:
+    """Gives the alpha its description and shape.
+
+    Raises:
+        ExportError: it is not a float32 array of this size.
+    """
+    array, shape = feature.type.multiArrayType, (1, 1, *size)
+    floats = ct.proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT32
+    if array.dataType != floats or tuple(array.shape) not in ((), shape):
+        raise ExportError(f"{feature.name} is not an array of float32, {shape}: {array}")
+    array.shape[:] = shape  # which the older format leaves out
+    feature.shortDescription = f"Share of the person, 0 to 1, as {shape}."
