@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tiny_portraits
+from batches import same
 
 from data_generator import AVAILABLE, PortraitSequence, __file__, make_batches
 from portrait.data import workers as workers_module
@@ -36,12 +37,6 @@ def sequence(count=23, batch_size=5, **options) -> PortraitSequence:
 
 def held(batch) -> list[int]:
     return batch[0][:, 0, 0, 0].astype(int).tolist()
-
-
-def same(one, other) -> bool:
-    return np.array_equal(one[0], other[0]) and all(
-        np.array_equal(one[1][name], other[1][name]) for name in one[1]
-    )
 
 
 def test_a_batch_has_the_contract_s_shapes_and_ranges():

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from folders import tree
 from PIL import Image
-from test_prepare_data import run, tree
+from processes import python
+from project import ROOT
 
 from portrait.data.pairs import Pair, find_pairs, place, read_pair
 from portrait.errors import UserError
@@ -156,7 +158,7 @@ def test_the_next_ones_are_other_pictures(street):
 
 def test_command_line(street, photos, tmp_path):
     flags = (f"--data={street}", f"--output={tmp_path / 'new'}", "--groups=9")
-    done = run(*flags, f"--backgrounds={photos}")
+    done = python(ROOT / "prepare_data.py", *flags, f"--backgrounds={photos}")
     assert done.returncode == 0, done.stderr
     assert f"{tmp_path / 'new/street'}: 6 pictures" in done.stdout
     assert "no more than 6 of 9 could be composed" in done.stdout
@@ -164,5 +166,5 @@ def test_command_line(street, photos, tmp_path):
         (flags, "--backgrounds=DIR"),
         ((*flags, f"--backgrounds={photos}", "--soft=True"), "do --soft in another command"),
     ):
-        done = run(*arguments)
+        done = python(ROOT / "prepare_data.py", *arguments)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tiny_portraits
+from folders import tree
 from PIL import Image
+from processes import python
 from project import ROOT
 from skimage import data
 from tiny_portraits import standing
@@ -20,17 +20,8 @@ from portrait.prepare.datasets import Preparation, prepare
 from portrait.prepare.upper_body import find_crops
 
 
-def tree(folder) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def run(*arguments):
-    command = [sys.executable, ROOT / "prepare_data.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return python(ROOT / "prepare_data.py", *arguments)
 
 
 def test_crops_show_the_upper_body():

@@ -6,7 +6,7 @@ import command_line
 import numpy as np
 import pytest
 import tiny_portraits
-from test_batches import same
+from batches import same
 
 from data_generator import AVAILABLE, PortraitSequence
 from portrait.errors import UserError
