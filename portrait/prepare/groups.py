@@ -85,7 +85,7 @@ def write(
                 random = np.random.default_rng(seed_of(seed, people[first].name))
                 size = 3 if random.random() < _THREE else 2
                 try:
-                    chosen = [read_pair(pair) for pair in _next_ones(people, first, size)]
+                    chosen = [read_pair(pair) for pair in neighbours(people, first, size)]
                 except PictureError as error:
                     unreadable.append(str(error))
                     continue
@@ -107,7 +107,7 @@ def write(
     return written
 
 
-def _next_ones(people: Sequence[Pair], first: int, count: int) -> Iterator[Pair]:
+def neighbours(people: Sequence[Pair], first: int, count: int) -> Iterator[Pair]:
     """The pair at `first` and those that follow, `count` in all, each of another picture."""
     seen = set()
     for index in range(first, first + len(people)):

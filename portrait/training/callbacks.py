@@ -146,7 +146,7 @@ class PreviewCheckpointer(Checkpointer):
             row = progress.history[-1]
             scalars = {name: row[name] for name in row if name != "epoch"}
             self._board.scalars(scalars, progress.epoch)
-        if not (_is_preview(progress.epoch) or progress.finished):
+        if not (is_preview(progress.epoch) or progress.finished):
             return
         images, targets = self._fixed
         sheet = previews.matte_sheet(images, targets, self.model.predict_on_batch(images))
@@ -205,6 +205,6 @@ def _spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[st
     return few[0]
 
 
-def _is_preview(epoch: int) -> bool:
+def is_preview(epoch: int) -> bool:
     """Often at first, when much happens; then every 10th epoch, from 100 on every 100th."""
     return epoch <= 5 or epoch % (10 if epoch <= 100 else 100) == 0

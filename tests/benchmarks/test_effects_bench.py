@@ -2,16 +2,14 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from project import ROOT
 
 from portrait.data.sample.astronaut import matted_portrait
 from portrait.data.sample.sample import sample_backgrounds
 from portrait.io.images import write_png
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.slow

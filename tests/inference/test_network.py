@@ -1,18 +1,24 @@
-"""Networks and styles from files, by either engine."""
-
-import json
+"""Trained networks from names, files and folders."""
 
 import numpy as np
 import pytest
+import tiny_network
+import tiny_tflite
 from skimage import data
 
 from metrics import person_iou
-from portrait.effects import styles
 from portrait.errors import UserError
 from portrait.inference import network as networks
+from portrait.inference.network import Network
 from portrait.io.images import resize
+from portrait.models.weights import SHIPPED
 
 PORTRAIT = np.ascontiguousarray(data.astronaut()[:448, 40:376])
+SIZE = (32, 24)
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 
 
 def test_the_shipped_network_finds_a_person():
@@ -30,97 +36,92 @@ def test_names_are_those_of_rgb_files():
     assert {"fast_scnn", "lite_unet_big", "lite_unet_big_288x224"} <= set(names)
     assert not any("rgba" in name for name in names)
     assert names["fast_scnn"].name == "fast_scnn_float16.tflite"
-    assert networks.load(networks.DEFAULT).input_shape == (288, 224)
+    assert networks.load("lite_unet_big_288x224").input_shape == (288, 224)
 
 
 def test_files_are_named_where_they_are_wrong(tmp_path):
-    with pytest.raises(UserError, match=r"there is no network 'resnet': give .*fast_scnn"):
-        networks.load("resnet")
-    with pytest.raises(UserError, match="there is no file"):
-        networks.load(str(tmp_path / "gone.tflite"))
     (tmp_path / "bad.tflite").write_bytes(b"no network")
-    with pytest.raises(UserError, match="LiteRT does not load it"):
-        networks.load(str(tmp_path / "bad.tflite"))
-    with pytest.raises(UserError, match="from a picture to a picture"):
-        styles.load(str(networks.SHIPPED / "fast_scnn" / "fast_scnn_float16.tflite"))
+    (tmp_path / "alone.weights.h5").touch()
+    for source in ("resnet", *map(str, (tmp_path / "gone.tflite", tmp_path / "bad.tflite"))):
+        with pytest.raises(UserError, match=source):
+            networks.load(source)
+    for name in ("gone", "alone"):  # the second has no run.json that says what it is of
+        with pytest.raises(UserError, match=rf"{name}\.weights\.h5"):
+            networks.load(tmp_path / f"{name}.weights.h5")
 
 
-@pytest.mark.slow
-def test_both_engines_agree():
+def test_weights_and_the_file_made_of_them_agree():
     small = resize(PORTRAIT, (288, 224))
-    tflite, keras = networks.load().run(small), networks.load(engine="keras").run(small)
+    weights = networks.load(SHIPPED / "lite_unet_big", input_shape=(288, 224))
+    tflite, keras = networks.load("lite_unet_big_288x224").run(small), weights.run(small)
     # Weights of half precision.
     assert np.abs(tflite - keras).max() < 2e-3
     assert person_iou(tflite, keras) > 0.999
 
 
-@pytest.fixture(scope="module")
-def tflite_files(tmp_path_factory):
-    """A style that swaps red and blue, and a network of RGBA and bytes that takes red for alpha."""
-    import tensorflow as tf
-
-    def write(name, function, shape, dtypes=None):
-        signature = [tf.TensorSpec(shape, tf.float32)]
-        concrete = tf.function(function, input_signature=signature).get_concrete_function()
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module())
-        if dtypes:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = lambda: iter(
-                [[np.linspace(0, 255, np.prod(shape), dtype=np.float32).reshape(shape)]] * 2
-            )
-            converter.inference_input_type = converter.inference_output_type = dtypes
-        path = folder / name
-        path.write_bytes(converter.convert())
-        return path
-
-    folder = tmp_path_factory.mktemp("tflite")
-    red = np.float32([[[[1 / 255], [0], [0], [0]]]])
-    swap = np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)
-    return (
-        write("swap.tflite", lambda x: tf.nn.conv2d(x, swap, 1, "SAME"), (1, 32, 48, 3)),
-        write("red.tflite", lambda x: tf.nn.conv2d(x, red, 1, "SAME"), (1, 32, 24, 4), tf.uint8),
-    )
+def test_weights_take_the_pictures_that_they_were_trained_with():
+    assert networks.load(SHIPPED / "selfie_net_big").input_shape == (256, 256)
 
 
-@pytest.mark.slow
-def test_a_style_from_a_tflite_file(tflite_files):
-    picture = np.full((70, 90, 3), (200, 100, 10), np.uint8)
-    painted = styles.load(str(tflite_files[0]))(picture)
-    assert (painted.dtype, painted.shape) == (np.uint8, picture.shape)
-    assert np.abs(painted.astype(int) - (10, 100, 200)).max() <= 1
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        ("0..1", picture()[..., 0] / 255),
+        ("-1..1", (picture()[..., 0] / 127.5 - 1)),
+        ("0..255", picture()[..., 0]),
+    ],
+)
+def test_pixels_are_scaled_as_the_file_wants(pixels, expected, tmp_path):
+    path = tmp_path / "red.tflite"
+    path.write_bytes(tiny_tflite.convolution(SIZE, (1, 0, 0), stated=False))
+    network = networks.load(path, input_range=pixels)
+    np.testing.assert_allclose(network.run(picture()), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(UserError, match=r"red\.tflite .*--input_range"):
+        networks.load(path)
 
 
-@pytest.mark.slow
-def test_a_quantised_network_of_rgba(tflite_files):
-    network = networks.load(str(tflite_files[1]))
-    assert network.input_shape == (32, 24)
-    image = np.zeros((32, 24, 3), np.uint8)
-    image[10:20, :, 0] = 255
-    alpha = network.run(image)
-    assert alpha.dtype == np.float32
-    # Steps of 1/256 at both ends.
-    assert alpha == pytest.approx(image[..., 0] / 255.0, abs=0.02)
+def test_a_fourth_channel_is_opaque():
+    file = tiny_tflite.convolution(SIZE, (0, 0, 0, 1 / 255))
+    network = networks.from_tflite(file, "opaque")
+    assert network.channels == 4
+    assert network.run(picture()) == pytest.approx(np.ones(SIZE))
 
 
-@pytest.mark.slow
-def test_a_style_that_stylize_has_trained(tmp_path):
-    from portrait.style_transfer import transform_net
+def test_what_gives_no_alpha_is_no_segmenter():
+    with pytest.raises(UserError, match="classes"):
+        networks.from_tflite(tiny_tflite.convolution(SIZE, np.eye(3)), "classes")
 
-    network = transform_net.build(size="small", styles=2)
-    random = np.random.default_rng(0)  # fresh styles are alike
-    network.set_weights(
-        [each + random.normal(0, 0.1, each.shape) for each in network.get_weights()]
-    )
-    network.save_weights(tmp_path / "style.weights.h5")
-    settings = {"styles": ["udnie", "wave"], "flags": {"model_size": "small"}}
-    (tmp_path / "run.json").write_text(json.dumps(settings))
-    paint = styles.load(str(tmp_path / "style.weights.h5"))
-    small = paint(np.ascontiguousarray(PORTRAIT[:70, :90]))
-    assert (small.dtype, small.shape) == (np.uint8, (70, 90, 3))
-    first, second = (styles.load(f"{tmp_path}{style}") for style in (":udnie", ":wave:2"))
-    assert np.array_equal(first(PORTRAIT[:70, :90]), small)
-    assert (second(PORTRAIT[:70, :90]) != small).any()
-    with pytest.raises(UserError, match="the styles are udnie, wave"):
-        styles.load(f"{tmp_path}:scream")
-    with pytest.raises(UserError, match="too small"):
-        paint(np.zeros((3, 4, 3), np.uint8))
+
+def test_a_network_of_this_process_answers_with_its_alpha():
+    model = tiny_network.build()
+    (image,) = tiny_network.pictures(1)
+    network = networks.from_keras(model)
+    assert (network.name, network.input_shape) == (model.name, tiny_network.SIZE)
+    expected = np.asarray(model(image[None].astype(np.float32))["output"])[0, ..., 0]
+    assert network.run(image) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_network_s_matte_has_the_photograph_s_size():
+    """A network that answers with the column's place: squeezed in, stretched back out."""
+    seen = []
+
+    def run(image):
+        seen.append(image)
+        return np.tile(np.linspace(0, 1, 12, dtype=np.float32), (16, 1))
+
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:, 48:] = (250, 0, 100)
+    alpha = Network("columns", (16, 12), run).matte(image)
+    assert (seen[0].shape, seen[0].dtype) == ((16, 12, 3), np.float32)
+    assert np.array_equal(np.unique(seen[0][..., 0]), [0, 250])
+    assert (seen[0][:, 6:] == (250, 0, 100)).all()
+    assert (alpha.shape, alpha.dtype) == ((64, 96), np.float32)
+    # Column x of 96 lies at (x + 1/2) / 8 - 1/2 of the network's 12.
+    places = ((np.arange(96) + 0.5) / 8 - 0.5).clip(0, 11) / 11
+    assert alpha == pytest.approx(np.tile(places, (64, 1)), abs=1e-6)
+
+
+def test_values_beyond_the_range_are_clipped():
+    network = Network("far", (4, 4), lambda image: image[..., 0] - 100)
+    assert (network.matte(np.full((4, 4, 3), 99, np.uint8)) == 0).all()
+    assert (network.matte(np.full((4, 4, 3), 250, np.uint8)) == 1).all()

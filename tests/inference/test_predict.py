@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from portrait.errors import UserError
-from portrait.inference.network import model_matte_fn
 from portrait.inference.predict import predict
 
 
@@ -83,30 +82,3 @@ def test_unreadable_pictures(photo, tmp_path, caplog):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no photographs"):
         predict(red_is_alpha, [tmp_path / "empty"], tmp_path / "out")
-
-
-def test_network_of_fixed_size():
-    """A network that answers with the column's place: squeezed in, stretched back out."""
-    seen = []
-
-    def predict_batch(batch):
-        seen.append(batch)
-        return np.tile(np.linspace(0, 1, 12, dtype=np.float32), (1, 16, 1))[..., None]
-
-    matte_fn = model_matte_fn(predict_batch, (16, 12))
-    image = np.zeros((64, 96, 3), np.uint8)
-    image[:, 48:] = (250, 0, 100)
-    alpha = matte_fn(image)
-    assert (seen[0].shape, seen[0].dtype) == ((1, 16, 12, 3), np.float32)
-    assert np.array_equal(np.unique(seen[0][..., 0]), [0, 250])
-    assert (seen[0][0, :, 6:] == (250, 0, 100)).all()
-    assert (alpha.shape, alpha.dtype) == ((64, 96), np.float32)
-    # Column x of 96 lies at (x + 1/2) / 8 - 1/2 of the network's 12.
-    places = ((np.arange(96) + 0.5) / 8 - 0.5).clip(0, 11) / 11
-    assert alpha == pytest.approx(np.tile(places, (64, 1)), abs=1e-6)
-
-
-def test_values_beyond_the_range_are_clipped():
-    matte_fn = model_matte_fn(lambda batch: batch[..., :1] - 100, (4, 4))
-    assert (matte_fn(np.full((4, 4, 3), 99, np.uint8)) == 0).all()
-    assert (matte_fn(np.full((4, 4, 3), 250, np.uint8)) == 1).all()

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import tiny_network
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
+from project import ROOT
 
 from portrait.export import tflite
 from portrait.models.build import for_inference
@@ -110,7 +110,7 @@ def test_mediapipe_gives_the_same_masks(mediapipe_python, tmp_path):
         path = tmp_path / f"{'rgba' if channels == 4 else 'rgb'}_{kind}.tflite"
         path.write_bytes(tflite.convert(for_inference(trained, channels), kind, pictures))
         paths.append(path)
-    script = Path(__file__).with_name("mediapipe_masks.py")
+    script = ROOT / "tests" / "helpers" / "mediapipe_masks.py"
     command = [mediapipe_python, script, tmp_path / "picture.npy", tmp_path / "masks.npz", *paths]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -14,11 +14,12 @@ from data_generator import PortraitSequence
 from portrait import losses
 from portrait.data.targets import boundary_target
 from portrait.errors import UserError
-from portrait.inference.network import predict_batch
+from portrait.inference.network import from_keras
 from portrait.models.layers import BatchNormalization, normalize
 from portrait.models.weights import best_checkpoint
-from portrait.training.callbacks import _is_preview
-from portrait.training.fit import compile_model, previews, train
+from portrait.training import previews
+from portrait.training.callbacks import is_preview
+from portrait.training.fit import compile_model, train
 from portrait.training.recipe import Recipe
 from portrait.training.run import Run
 
@@ -150,7 +151,7 @@ def test_pictures_and_logs(unbroken):
 
 
 def test_previews_become_rare():
-    drawn = [epoch for epoch in range(1, 401) if _is_preview(epoch)]
+    drawn = [epoch for epoch in range(1, 401) if is_preview(epoch)]
     assert drawn == [1, 2, 3, 4, 5, *range(10, 101, 10), 200, 300, 400]
 
 
@@ -245,7 +246,7 @@ def test_loss_that_is_no_number(tmp_path, without_curves):
     )
     model = build(seed=1)
     model.load_weights(kept)
-    assert np.isfinite(predict_batch(model)(np.zeros((1, *SIZE, 3), np.float32))).all()
+    assert np.isfinite(from_keras(model).run(np.zeros((*SIZE, 3), np.uint8))).all()
     assert len(history(run)) == 1
 
 

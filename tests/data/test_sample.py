@@ -1,13 +1,15 @@
 import errno
+import os
 import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import cv2
 import numpy as np
 import pytest
+from project import ROOT
 
 from portrait.data.sample import sample as sample_data
 from portrait.data.sample.astronaut import FACE, ROWS, Placement, compose, matted_portrait
@@ -143,15 +145,17 @@ def test_a_full_disk_or_an_interrupt_leaves_the_old_sample_and_no_rubbish(tmp_pa
 
 
 def test_killed_run_leaves_no_sample(tmp_path):
-    code = (
-        "import os, sys, sample_data; "
-        "sample_data._swap = lambda *_: os.kill(os.getpid(), 9); "
-        "sample_data.make_sample(sys.argv[1], training=1, testing=1)"
-    )
     folder = tmp_path / "sample"
-    root = Path(sample_data.__file__).parent
-    run = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=root, capture_output=True)
-    assert run.returncode == -signal.SIGKILL
+    code = (
+        "import sys; from portrait.data.sample.sample import make_sample; "
+        "make_sample(sys.argv[1], training=10_000)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen([sys.executable, "-c", code, str(folder)], env=environment)
+    while run.poll() is None and not list(tmp_path.rglob("*.jpg")):
+        time.sleep(0.05)
+    run.kill()
+    assert run.wait(60) == -signal.SIGKILL
     assert not folder.exists()
     assert len(files_of(ensure_sample(folder, training=1, testing=1))) == 5
 

@@ -1,14 +1,14 @@
 """Reading pairs at their own size, and loading them at one."""
 
 import logging
+import tempfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_generator import Pair, read_pair, tempfile
 from portrait.data.loading import load
-from portrait.data.pairs import read_pairs
+from portrait.data.pairs import Pair, read_pair, read_pairs
 from portrait.errors import UserError
 from portrait.io.images import PictureError
 

@@ -136,7 +136,7 @@ def test_killed_in_between(tmp_path):
     target = tmp_path / "a.csv"
     target.write_text("old")
     script = (
-        "import os, signal\nfrom files import replacing\n"
+        "import os, signal\nfrom portrait.io.files import replacing\n"
         "with replacing('a.csv') as path:\n"
         "    path.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
