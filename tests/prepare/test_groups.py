@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from folders import tree
 from PIL import Image
-from processes import python
-from project import ROOT
 
+from portrait.commands import prepare as commands
 from portrait.data.pairs import Pair, find_pairs, place, read_pair
 from portrait.errors import UserError
 from portrait.io.images import read_image
@@ -154,7 +153,7 @@ def test_two_pictures_of_one_name_are_refused(street, tmp_path):
         groups.write(2 * find_pairs([street], "training"), [WALL], tmp_path / "new", 5, seed=3)
 
 
-def test_theneighbours_are_other_pictures(street):
+def test_the_neighbours_are_other_pictures(street):
     stems = ["1", "1@1", "1@2", "2", "3", "3@1"]
     people = [Pair(street / f"{stem}.jpg", street / f"{stem}_matte.png") for stem in stems]
     chosen = [pair.name for pair in groups.neighbours(people, 1, 3)]
@@ -162,15 +161,10 @@ def test_theneighbours_are_other_pictures(street):
     assert [pair.name for pair in groups.neighbours(people, 5, 2)] == ["street/3@1", "street/1"]
 
 
-def test_command_line(street, photos, tmp_path):
-    flags = (f"--data={street}", f"--output={tmp_path / 'new'}", "--groups=9")
-    done = python(ROOT / "prepare_data.py", *flags, f"--backgrounds={photos}")
-    assert done.returncode == 0, done.stderr
-    assert f"{tmp_path / 'new/street'}: 6 pictures" in done.stdout
-    assert "no more than 6 of 9 could be composed" in done.stdout
-    for arguments, message in (
-        (flags, "--backgrounds=DIR"),
-        ((*flags, f"--backgrounds={photos}", "--soft=True"), "do --soft in another command"),
-    ):
-        done = python(ROOT / "prepare_data.py", *arguments)
-        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+def test_fewer_than_asked_for_are_said(street, photos, tmp_path, capsys):
+    written = commands.groups([street], tmp_path / "new", 9, [photos])
+    assert len(written) == 6
+    out = capsys.readouterr().out
+    assert str(tmp_path / "new" / "street") in out and "6 of 9" in out
+    with pytest.raises(UserError, match="--backgrounds="):
+        commands.groups([street], tmp_path / "new", 9, [])

@@ -4,13 +4,12 @@ import csv
 import math
 
 import numpy as np
-import processes
 import pytest
 import tiny_portraits
 import tiny_tflite
 from PIL import Image
-from project import ROOT
 
+from portrait.commands import prepare as commands
 from portrait.data.pairs import Pair, read_pair
 from portrait.errors import UserError
 from portrait.evaluation.cases import FALSE, MISSED, Case, draw_cases
@@ -112,21 +111,16 @@ def test_the_second_sheet_counts_on(pairs):
     assert np.array_equal(suspects.draw_sheet(red_is_alpha, ranked, 25), draw_cases(columns))
 
 
-def test_command_line(tmp_path):
-    (tmp_path / "red.tflite").write_bytes(
-        tiny_tflite.convolution((32, 24), (1, 0, 0), stated=False)
-    )
+def test_sheets_of_each_set_replace_those_of_an_earlier_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    red = tiny_tflite.convolution((32, 24), (1, 0, 0), stated=False)
+    (tmp_path / "red.tflite").write_bytes(red)
     for name, count in ("desk", 26), ("people", 1):
         tiny_portraits.write(tmp_path / name, count, (32, 24))
     (tmp_path / "new").mkdir()
     for name in "suspects_desk_3.png", "bad.txt":  # of a run before, and the user's
         (tmp_path / "new" / name).touch()
-    done = processes.python(
-        *(ROOT / "prepare_data.py", "--data=desk,people", "--suspects", "--count=25"),
-        *("--output=new", "--model=red.tflite", "--input_range=0..1"),
-        folder=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
+    commands.suspects(["desk", "people"], "new", count=25, model="red.tflite", input_range="0..1")
     sheets = {f"suspects_{name}.png" for name in ("desk_1", "desk_2", "people_1")}
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
         *("suspects.csv", "bad.txt", *sheets)
