@@ -2,7 +2,7 @@
 
 EfficientNet-Lite (Liu et al., 2020; EfficientNet: Tan, Le, 1905.11946) is EfficientNet for phones:
 ReLU6 for swish and no squeeze-and-excitation, so that GPUs and int8 take it as it is. Its first
-stages are the encoder; `imagenet.py` fills them. The decoder is narrow, as most time goes into the
+stages are the encoder; `start/efficientnet_lite0.py` fills them. The decoder is narrow, as most time goes into the
 two finest levels, and ends at half size: one transposed convolution gives the alpha.
 """
 

@@ -1,167 +1,177 @@
-"""EfficientNet-Lite0's weights: the file's format, and that they are in their places."""
-
-import io
-import os
-import pickle
-import struct
-import sys
-import types
-from importlib.util import find_spec
+"""EfficientNet-Lite0's weights: converted, read, and in their places."""
 
 import cv2
 import keras
 import numpy as np
 import pytest
+from scipy.signal import correlate2d
 from skimage import data
 
 from portrait.errors import UserError
-from portrait.models import lite_unet
-from portrait.models.layers import normalize
-from portrait.models.start import efficientnet_lite0
+from portrait.models.build import build
+from portrait.models.start import efficientnet_lite0, make_efficientnet_lite0, slimming
 
-# What `lite_unet` leaves out of the network; ImageNet's house cats; its espresso.
-LATER_STAGE, LATER_EXPANSION = (320, 3, 1, 1), 6
-CATS, ESPRESSO = {281, 282, 283, 284, 285}, {967}
-
-
-class Tensor:
-    """Pickles as PyTorch's tensors do: a call on a storage, whose numbers come later."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-
-    def __reduce__(self):
-        steps = tuple(step // self.array.itemsize for step in self.array.strides)
-        rebuild = sys.modules["torch._utils"]._rebuild_tensor_v2
-        return rebuild, (Storage(self.array), 0, self.array.shape, steps, False, {})
+# The first six stages of EfficientNet-B0 as its paper has them (1905.11946, table 1): how many
+# blocks, kernel, expansion, channels in and out.
+STAGES = [
+    *((1, 3, 1, 32, 16), (2, 3, 6, 16, 24), (2, 5, 6, 24, 40)),
+    *((3, 3, 6, 40, 80), (3, 5, 6, 80, 112), (4, 5, 6, 112, 192)),
+]
+NO_PICTURES = np.zeros((0, 64, 64, 3), np.uint8)
 
 
-class Storage:
-    def __init__(self, array: np.ndarray):
-        self.array = array
-
-
-class Pickler(pickle.Pickler):
-    def persistent_id(self, found):
-        if isinstance(found, Storage):
-            kind = sys.modules["torch"].FloatStorage
-            return "storage", kind, str(id(found.array)), "cpu", found.array.size, None
-        return None
-
-
-@pytest.fixture
-def old_torch_file(monkeypatch, tmp_path):
-    """Writes arrays as PyTorch did before 1.6, to the file that it returns."""
-    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
-    torch.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
-
-    def _rebuild_tensor_v2():
-        """Only its name is written."""
-
-    _rebuild_tensor_v2.__module__ = "torch._utils"
-    _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
-    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setitem(sys.modules, "torch._utils", utils)
-
-    def write(arrays: dict[str, np.ndarray]):
-        file = io.BytesIO()
-        for head in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
-            pickle.dump(head, file, protocol=2)
-        Pickler(file, protocol=2).dump({name: Tensor(array) for name, array in arrays.items()})
-        pickle.dump([str(id(array)) for array in arrays.values()], file, protocol=2)
-        for array in arrays.values():
-            file.write(struct.pack("<q", array.size) + array.tobytes("A"))
-        path = tmp_path / "weights.pth"
-        path.write_bytes(file.getvalue())
-        return path
-
-    return write
-
-
-def test_tensors_are_read_without_pytorch(old_torch_file):
+@pytest.fixture(scope="module")
+def state():
+    """A PyTorch state dict of EfficientNet-Lite0 with random numbers."""
     rng = np.random.default_rng(0)
-    arrays = {
-        "rows": rng.normal(size=(4, 3)).astype(np.float32),
-        "columns": np.asfortranarray(rng.normal(size=(4, 3)).astype(np.float32)),
-        "one": np.float32([7]),
-    }
-    path = old_torch_file(arrays)
-    found = efficientnet_lite0.read_weights(path)
-    assert set(found) == set(arrays)
-    for name, array in arrays.items():
-        assert np.array_equal(found[name], array)
-    whole = path.read_bytes()
-    for length in (0, 10, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match="does not hold EfficientNet-Lite0's weights"):
-            efficientnet_lite0.read_weights(path)
+    arrays = {}
+
+    def layer(conv: str, norm: str, *shape: int):
+        arrays[f"{conv}.weight"] = rng.normal(size=shape).astype(np.float32)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            arrays[f"{norm}.{part}"] = rng.uniform(0.5, 2, shape[0]).astype(np.float32)
+        arrays[f"{norm}.num_batches_tracked"] = np.int64(7)
+
+    layer("_conv_stem", "_bn0", 32, 3, 3, 3)
+    number = 0
+    for count, kernel, expansion, inputs, filters in STAGES:
+        for _ in range(count):
+            block, inner = f"_blocks.{number}.", inputs * expansion
+            if expansion > 1:
+                layer(f"{block}_expand_conv", f"{block}_bn0", inner, inputs, 1, 1)
+            layer(f"{block}_depthwise_conv", f"{block}_bn1", inner, 1, kernel, kernel)
+            layer(f"{block}_project_conv", f"{block}_bn2", filters, inner, 1, 1)
+            number, inputs = number + 1, filters
+    layer("_blocks.15._project_conv", "_blocks.15._bn2", 320, 1152, 1, 1)
+    arrays["_fc.bias"] = np.zeros(1000, np.float32)
+    return arrays
 
 
-class Evil:
-    def __reduce__(self):
-        return os.system, ("touch evil",)
+@pytest.fixture(scope="module")
+def arrays(state):
+    return make_efficientnet_lite0.convert(state)
 
 
-def test_other_files(tmp_path, old_torch_file):
-    with pytest.raises(UserError, match=r"no weights file .*gone\.pth"):
-        efficientnet_lite0.read_weights(tmp_path / "gone.pth")
-    path = tmp_path / "evil.pth"
-    path.write_bytes(b"".join(pickle.dumps(Evil(), protocol=2) for _ in range(4)))
-    with pytest.raises(UserError, match=r"unexpected \w+\.system"):
-        efficientnet_lite0.read_weights(path)
-    for foreign in ([1, 2], {"a": 1}, {"epoch": 3, "state": {}}):
-        path.write_bytes(b"".join(pickle.dumps(each, protocol=2) for each in (0, 0, 0, foreign)))
-        with pytest.raises(UserError, match=r"evil.pth does not hold EfficientNet-Lite0's weights"):
-            efficientnet_lite0.read_weights(path)
-    path.write_bytes(np.random.default_rng(0).bytes(1000))
-    with pytest.raises(UserError, match=r"evil.pth does not hold EfficientNet-Lite0's weights"):
-        efficientnet_lite0.read_weights(path)
-    model = lite_unet.build((64, 64))
-    with pytest.raises(UserError, match="not the weights of EfficientNet-Lite0"):
-        efficientnet_lite0.load_into(
-            model, efficientnet_lite0.read_weights(old_torch_file({"one": np.float32([7])}))
-        )
+@pytest.fixture(scope="module")
+def started(arrays, tmp_path_factory):
+    """The big network, filled from a converted file."""
+    path = tmp_path_factory.mktemp("weights") / "converted.npz"
+    np.savez(path, **arrays)
+    model = build("lite_unet", (64, 64), "big")
+    efficientnet_lite0.start(model, path, NO_PICTURES)
+    return model
 
 
-def test_only_lite_unet_starts_from_it():
-    image = keras.Input((8, 8, 3))
-    other = keras.Model(image, keras.layers.Conv2D(1, 1)(image))
-    assert efficientnet_lite0.uses_lite0(
-        lite_unet.build((64, 64))
-    ) and not efficientnet_lite0.uses_lite0(other)
+def places(state, conv: str, pictures: np.ndarray, filter_: int) -> np.ndarray:
+    """What a filter of a PyTorch convolution gives: pictures (C, H, W), "valid"."""
+    kernel = state[f"{conv}.weight"][filter_]
+    pairs = zip(pictures, kernel, strict=True)
+    return sum(correlate2d(picture, weights, "valid") for picture, weights in pairs)
 
 
-@pytest.mark.skipif(
-    find_spec(efficientnet_lite0.PACKAGE) is None, reason=f"no {efficientnet_lite0.PACKAGE} here"
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("stem", "_conv_stem"),
+        ("stage2_block2_expand", "_blocks.2._expand_conv"),
+        ("stage6_block4_project", "_blocks.14._project_conv"),
+    ],
 )
-def test_with_the_rest_of_the_network_it_knows_a_cat_and_a_coffee(monkeypatch):
-    """The encoder as it is, EfficientNet-Lite0's last stage, and its classifier."""
-    stages = (*lite_unet.STAGES, LATER_STAGE)
-    expansions = (*lite_unet.EXPANSIONS["big"], LATER_EXPANSION)
-    monkeypatch.setattr(lite_unet, "STAGES", stages)
-    monkeypatch.setattr(efficientnet_lite0, "STAGES", stages)
-    monkeypatch.setitem(efficientnet_lite0.EXPANSIONS, "big", expansions)
-    blocks = lite_unet._Blocks(keras)
-    image = keras.Input((224, 224, 3))
-    x = blocks.conv(
-        normalize(image, keras, lite_unet.MEAN, lite_unet.STD), 32, kernel=3, stride=2, name="stem"
+def test_convolutions_do_what_they_did_in_pytorch(state, started, ours, theirs):
+    layer = started.get_layer(ours)
+    kernel = keras.ops.convert_to_tensor(layer.kernel)
+    picture = np.random.default_rng(1).normal(size=(9, 8, kernel.shape[2])).astype(np.float32)
+    found = np.asarray(keras.ops.conv(picture[None], kernel, padding="valid"))[0, ..., 5]
+    wanted = places(state, theirs, picture.transpose(2, 0, 1), 5)
+    # A float16 is within 2^-11 of its number.
+    assert np.abs(found - wanted).max() < 2**-11 * 10 * np.sqrt(np.prod(kernel.shape[:3]))
+
+
+def test_depthwise_convolutions_do_what_they_did_in_pytorch(state, started):
+    kernel = keras.ops.convert_to_tensor(started.get_layer("stage5_block1_depthwise").kernel)
+    picture = np.random.default_rng(1).normal(size=(9, 8, kernel.shape[2])).astype(np.float32)
+    found = np.asarray(keras.ops.depthwise_conv(picture[None], kernel, padding="valid"))[0, ..., 5]
+    wanted = places(state, "_blocks.8._depthwise_conv", picture[None, ..., 5], 5)
+    assert np.abs(found - wanted).max() < 2**-11 * 10 * 5
+
+
+def test_normalizations_do_what_they_did_in_pytorch(state, started):
+    x = np.random.default_rng(1).normal(size=(6, 144)).astype(np.float32)
+    gamma, beta, mean, variance = (
+        state[f"_blocks.2._bn1.{part}"]
+        for part in ("weight", "bias", "running_mean", "running_var")
     )
-    for number, expansion in enumerate(expansions, start=1):
-        x = blocks.stage(x, number, expansion)
-    x = keras.layers.GlobalAveragePooling2D()(blocks.conv(x, 1280, name="head"))
-    model = keras.Model(image, keras.layers.Dense(1000, name="classes")(x))
-    weights = efficientnet_lite0.read_weights()
-    efficientnet_lite0.load_into(model, weights)
-    model.get_layer("head").set_weights([weights["_conv_head.weight"].transpose(2, 3, 1, 0)])
-    norm = ("weight", "bias", "running_mean", "running_var")
-    model.get_layer("head_norm").set_weights([weights[f"_bn1.{part}"] for part in norm])
-    model.get_layer("classes").set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])
-    for photo, classes in (data.chelsea(), CATS), (data.coffee(), ESPRESSO):
-        height, width = photo.shape[:2]
-        left = (width - height) // 2
-        square = cv2.resize(
-            photo[:, left : left + height], (224, 224), interpolation=cv2.INTER_AREA
-        )
-        scores = np.asarray(model(square[np.newaxis].astype(np.float32)))[0]
-        assert int(scores.argmax()) in classes
+    wanted = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    layer = started.get_layer("stage2_block2_depthwise_norm")
+    found = np.asarray(layer(x[:, None, None], training=False))[:, 0, 0]
+    assert np.abs(found - wanted).max() < 0.02
+
+
+def test_only_the_layers_of_lite_unet_are_converted(arrays, started):
+    assert all(array.dtype == np.float16 for array in arrays.values())
+    layers = {layer.name for layer in started.layers}
+    assert {name.partition("/")[0] for name in arrays} <= layers
+
+
+def test_a_state_dict_of_another_network(state):
+    others = {name: array for name, array in state.items() if name != "_blocks.7._bn1.bias"}
+    with pytest.raises(UserError, match=r"_blocks\.7\._bn1\.bias"):
+        make_efficientnet_lite0.convert(others)
+
+
+def test_the_shipped_statistics_fit_photographs():
+    """Each normalization sees about the means and variances that it has learnt on ImageNet."""
+    model = build("lite_unet", (224, 224), "big")
+    efficientnet_lite0.start(model, None, NO_PICTURES)
+    norms = [layer for layer in model.layers if layer.name.startswith(("stem", "stage"))]
+    norms = [layer for layer in norms if layer.name.endswith("_norm")]
+    photos = [data.chelsea(), data.astronaut(), data.coffee()]
+    squares = [cv2.resize(photo, (224, 224), interpolation=cv2.INTER_AREA) for photo in photos]
+    inputs = keras.Model(model.input, [layer.input for layer in norms])
+    for layer, maps in zip(norms, inputs(np.float32(squares), training=False), strict=True):
+        seen, learnt = np.asarray(maps), np.asarray(layer.moving_variance)
+        live = learnt > layer.epsilon
+        away = np.abs(seen.mean((0, 1, 2)) - np.asarray(layer.moving_mean))
+        assert np.median(away[live] / np.sqrt(learnt[live])) < 0.5, layer.name
+        spread = np.log(seen.var((0, 1, 2))[live] + 1e-9)
+        assert np.corrcoef(spread, np.log(learnt[live]))[0, 1] > 0.25, layer.name
+
+
+def test_the_small_network_is_cut_out_of_the_shipped_weights(monkeypatch):
+    calls = []
+    monkeypatch.setattr(slimming, "slim", lambda *arguments: calls.append(arguments))
+    pictures = np.zeros((500, 64, 64, 3), np.uint8)
+    pictures[:] = np.arange(500)[:, None, None, None] // 2
+    small = build("lite_unet", (64, 64), "small")
+    efficientnet_lite0.start(small, None, pictures)
+    ((wide, narrow, few),) = calls
+    assert narrow is small and wide.name == "lite_unet_big"
+    with np.load(efficientnet_lite0.SHIPPED) as arrays:
+        assert np.array_equal(wide.get_layer("stem").get_weights()[0], arrays["stem/kernel"])
+    assert len(few) < 100 and few[0].max() == 0 and few[-1].max() == 249
+    assert np.diff(few[:, 0, 0, 0].astype(int)).min() >= 1
+
+
+def test_other_files(tmp_path, arrays):
+    model = build("lite_unet", (64, 64), "big")
+    before = model.get_weights()
+
+    def refused(name: str, match: str):
+        with pytest.raises(UserError, match=match) as caught:
+            efficientnet_lite0.start(model, tmp_path / name, NO_PICTURES)
+        assert "\n" not in str(caught.value)
+
+    refused("gone.npz", r"gone\.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    refused("text.npz", r"text\.npz")
+    refused("big.weights.h5", r"big\.weights\.h5")
+    name = "stage6_block4_project_norm/beta"
+    np.savez(tmp_path / "short.npz", **{key: each for key, each in arrays.items() if key != name})
+    refused("short.npz", rf"short\.npz.*{name}")
+    np.savez(tmp_path / "other.npz", **{**arrays, name: arrays[name][:7]})
+    refused("other.npz", rf"other\.npz.*{name}.*\(7,\).*\(192,\)")
+    np.savez(tmp_path / "pickled.npz", **{**arrays, name: np.array([{}])})
+    refused("pickled.npz", r"pickled\.npz")
+    np.savez(tmp_path / "words.npz", **{**arrays, name: np.full(192, "word")})
+    refused("words.npz", rf"words\.npz.*{name}")
+    assert all(map(np.array_equal, before, model.get_weights()))

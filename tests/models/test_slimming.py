@@ -98,7 +98,7 @@ def test_the_small_unet_starts_from_weights_of_the_big_one(wide, tmp_path):
     wide.save_weights(tmp_path / "big.weights.h5")
     images, _ = draw(12, SHAPE)
     narrow = build("lite_unet", SHAPE, "small")
-    start(narrow, images, wide_weights=tmp_path / "big.weights.h5")
+    start(narrow, str(tmp_path / "big.weights.h5"), images)
     for name in ("stem", "stage1_block1_project", "boundary_logits"):
         theirs, ours = (model.get_layer(name).get_weights() for model in (wide, narrow))
         assert all(map(np.array_equal, theirs, ours))
@@ -108,14 +108,14 @@ def test_the_small_unet_starts_from_weights_of_the_big_one(wide, tmp_path):
     assert ours.shape[-1] == theirs.shape[-1] // 2
     wanted = {column.tobytes() for column in theirs[0, 0].T}
     assert all(column.tobytes() in wanted for column in ours[0, 0].T)
-    with pytest.raises(UserError, match=r"no weights file .*gone\.weights\.h5"):
-        start(narrow, images, wide_weights=tmp_path / "gone.weights.h5")
-    with pytest.raises(UserError, match="not for lite_unet_big"):
-        start(wide, images, wide_weights=tmp_path / "big.weights.h5")
+    with pytest.raises(UserError, match=r"gone\.weights\.h5"):
+        start(narrow, str(tmp_path / "gone.weights.h5"), images)
+    with pytest.raises(UserError, match=r"big\.weights\.h5"):
+        start(wide, str(tmp_path / "big.weights.h5"), images)
 
 
 def test_from_chance_where_imagenet_is_not_wanted():
     narrow = build("lite_unet", SHAPE, "small")
     before = narrow.get_weights()
-    start(narrow, np.zeros((2, *SHAPE, 3), np.uint8), lite0_weights="none")
+    start(narrow, "none", np.zeros((2, *SHAPE, 3), np.uint8))
     assert all(map(np.array_equal, before, narrow.get_weights()))
