@@ -1,0 +1,1 @@
+"""Pictures and mattes for training: pairs, targets, backgrounds and worker processes."""

@@ -1,12 +1,11 @@
-"""What people do with a matte: cut-outs, portrait blur, new backgrounds, styles, photos and video.
+"""Effects on photos and videos with a matte: cut-outs, portrait blur, backgrounds, styles.
 
-    from effects import compose, matte
+    from portrait.effects import compose, matte
     alpha = matte(image)                                  # (H, W, 3) uint8 -> (H, W) float32
-    picture = compose(image, alpha, (0, 120, 60))         # the person before green
+    picture = compose(image, alpha, (0, 120, 60))         # the person in front of green
 
-Data flows one way: `networks` (a trained file) -> `placing` (where the person is) -> `temporal`
-(video only) -> `matting` (full size) -> `foreground` (person and background apart) -> `catalogue`
-(effects) -> `photos` or `video`.
+Data flows through `windows` (where the people are), `smoothing` (video only), `matting` (full
+size), `catalogue` (effects), and `photos` or `video`.
 """
 
 from portrait.effects.catalogue import Settings, render

@@ -1,0 +1,1 @@
+"""Scores of networks on photographs, and analysis of their errors."""

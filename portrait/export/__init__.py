@@ -1,6 +1,6 @@
 """Exports trained networks for phones: `main.py --convert=True` and `--compress`.
 
-A file goes out when its ops are those of phone GPUs and its alphas are those of its Keras model.
+A file is kept if phone GPUs support its operations and if its alphas match its Keras model.
 """
 
 import logging

@@ -1,0 +1,1 @@
+"""Trained networks as functions from a picture to its alpha."""

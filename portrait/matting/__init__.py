@@ -1,0 +1,1 @@
+"""Matting and compositing on arrays: trimaps, alpha refinement, foreground colours."""

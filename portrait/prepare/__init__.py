@@ -1,0 +1,1 @@
+"""Makes better training data from existing data."""

@@ -1,0 +1,1 @@
+"""Reads, writes and runs .tflite files, without TensorFlow and Keras."""

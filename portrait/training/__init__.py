@@ -1,0 +1,1 @@
+"""Trains a network on batches and keeps everything in the folder of a run."""

@@ -1,0 +1,1 @@
+"""The built-in sample, made from pictures that scikit-image ships."""

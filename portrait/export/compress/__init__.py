@@ -1,0 +1,1 @@
+"""Pruning, clustering and quantisation-aware training, by tfmot."""

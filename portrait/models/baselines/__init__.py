@@ -1,5 +1,5 @@
-"""The networks that portrait segmentation grew from, one a file, to compare with.
+"""Older portrait segmentation networks, one in each file, for comparison.
 
-All take raw RGB 0..255 and give the alpha and the band along the outline, as the others do:
-`models.py` has their names.
+Like the other networks they take raw RGB 0..255 and return the alpha and the band along the
+outline. `models/registry.py` lists them.
 """

@@ -1,0 +1,1 @@
+"""Initial weights of networks, from ImageNet or from other networks."""
