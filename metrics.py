@@ -8,7 +8,7 @@ the classes background (0) and person (1) and
 
 A score over many photographs is the mean of the photographs' scores. `METRICS` lists all metrics
 in the order in which tables show them. Only NumPy and OpenCV are imported here; the metrics that
-Keras reports while it trains are in `training_metrics.py`.
+Keras reports while it trains are in `portrait/training/person_iou.py`.
 """
 
 import math

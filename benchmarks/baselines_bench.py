@@ -50,7 +50,7 @@ class Budget:
 
     Attributes:
         data: folders of pictures and mattes, with training and testing.
-        input_shape: as `preprocess.parse_input_shape` reads it.
+        input_shape: as `registry.parse_input_shape` reads it.
         pictures: training pictures of each folder; 0: all.
         test_pictures: testing pictures of each folder; 0: all.
         epochs: of each network.

@@ -77,7 +77,7 @@ def compare(models: Sequence[Network], datasets: dict[str, list[Pair]], rounds: 
 
     Returns:
         `machine`, `rounds` and `models`: for each `name`, `bytes`, `parameters`, `macs`,
-        `input_shape`, `latency_ms`, and `sets` and `pictures` as `evaluation.score` reports them.
+        `input_shape`, `latency_ms`, and `sets` and `pictures` as `evaluate.score` reports them.
 
     Raises:
         UserError: two models have one name, nothing could be read, or a model yields NaN.

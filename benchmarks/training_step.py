@@ -4,8 +4,8 @@ python benchmarks/training_step.py [--data=DIR] [--input_shape=256]
 
 Each network trains the same number of batches from memory (the limit) and through the loader with
 its workers, in turn. Goal: Fast-SCNN through the loader takes at most 1.10 times as long. The last
-lines compare a step of Fast-SCNN with the fused batch normalisation of `batch_norm.py` to one with
-Keras's own.
+lines compare a step of Fast-SCNN with the fused batch normalisation of `portrait.models.layers` and
+a step with Keras's own.
 """
 
 import os

@@ -98,7 +98,7 @@ class MatteLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("portrait_segmentation")
 class BoundaryLoss(keras.losses.Loss):
-    """Binary cross-entropy between the boundary head and `preprocess.boundary_target`."""
+    """Binary cross-entropy between the boundary head and `data.targets.boundary_target`."""
 
     def __init__(self, name: str = "boundary_loss", **kwargs):
         super().__init__(name=name, **kwargs)

@@ -22,7 +22,7 @@ def matte(
 
     Args:
         image: uint8 RGB (H, W, 3), of any size and aspect.
-        network: what `networks.load` gives; by default the shipped `networks.DEFAULT`.
+        network: from `inference.network.load`; None: the shipped network that it loads by default.
         refine: "guided" follows the photograph's edges with a guided filter, "closed_form" solves
             closed-form matting (Levin et al., 2008) in a band along the outline, which takes
             seconds, "none" stretches the network's alpha.

@@ -24,12 +24,12 @@ def sensitive(model: schema.ModelT, pictures: np.ndarray, limit: float) -> set[i
     are kept until the rest moves no alpha by more than `limit`.
 
     Args:
-        model: a float32 file, from `tflite_file.parse`; it is left as it was.
+        model: a float32 file, from `graph.parse`; it is left as it was.
         pictures: uint8 RGB (N, H, W, 3).
         limit: of |alpha - alpha|, 0..1.
 
     Returns:
-        Their buffers' numbers; of all of `tflite_file.large_floats` if nothing less will do.
+        Their buffers' numbers; of all of `tflite_finish.large_floats` if nothing less will do.
     """
     candidates = large_floats(model)
     few = evenly(pictures, _PROBES)

@@ -27,7 +27,7 @@ def rewrite(model: schema.ModelT) -> int:
     """Rewrites in place whatever can be.
 
     Args:
-        model: a file from `tflite_graph.parse`, of float32 or int8 weights.
+        model: a file from `graph.parse`, of float32 or int8 weights.
 
     Returns:
         How many ops were.

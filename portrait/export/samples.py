@@ -32,7 +32,7 @@ def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100
     without `testing`, over the two halves of a split by name.
 
     Args:
-        folders: as `data_generator.find_pairs` takes them; none: the built-in sample.
+        folders: as `pairs.find_pairs` takes them; none: the built-in sample.
         size: (height, width) of the network.
         count: how many of each at most.
 

@@ -25,7 +25,7 @@ def predict(
     Args:
         matte_fn: makes the mattes.
         inputs: picture files, and folders, of which every picture is taken but mattes and earlier
-            results: see `photographs.find_photographs`.
+            results: see `photos.find_photographs`.
         output: the folder to write into; made if missing.
 
     Returns:

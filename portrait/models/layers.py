@@ -92,7 +92,7 @@ def normalize(
 
     A convolution because phones run it on the GPU as one op, where a subtraction and a division by
     per-channel constants are two that some delegates broadcast wrongly; and because dropping the
-    alpha of RGBA is then only a column of zeros (`models.for_inference`).
+    alpha of RGBA is then only a column of zeros (`build.for_inference`).
     """
     kernel = [[[[1.0 / std[j] if i == order[j] else 0.0 for j in range(3)] for i in range(3)]]]
     return framework.layers.Conv2D(

@@ -2,8 +2,9 @@
 
 EfficientNet-Lite (Liu et al., 2020; EfficientNet: Tan, Le, 1905.11946) is EfficientNet for phones:
 ReLU6 for swish and no squeeze-and-excitation, so that GPUs and int8 take it as it is. Its first
-stages are the encoder; `start/efficientnet_lite0.py` fills them. The decoder is narrow, as most time goes into the
-two finest levels, and ends at half size: one transposed convolution gives the alpha.
+stages are the encoder; `start/efficientnet_lite0.py` fills them. The decoder is narrow, because its
+two finest levels take most of the time, and ends at half size: one transposed convolution returns
+the alpha.
 """
 
 import types
@@ -17,9 +18,9 @@ STAGES = (
     *((16, 3, 1, 1), (24, 3, 2, 2), (40, 5, 2, 2)),
     *((80, 3, 2, 3), (112, 5, 1, 3), (192, 5, 2, 4)),
 )
-# How many times as many channels a block has inside, for each stage. EfficientNet's are the big
-# one's; of the small one's blocks `slimming.py` keeps a half and, where the maps are largest, a
-# third.
+# The expansion of each stage: channels inside a block, relative to its input. The big network has
+# EfficientNet's. `start/slimming.py` keeps half of them for the small network, and a third where
+# the maps are largest.
 EXPANSIONS = {"big": (1, 6, 6, 6, 6, 6), "small": (1, 2, 3, 3, 3, 3)}
 # What EfficientNet-Lite's pictures were normalized with, on each channel of RGB in 0..255.
 MEAN = (127, 127, 127)

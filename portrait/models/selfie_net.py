@@ -3,8 +3,8 @@
 Google publishes that as a `.tflite` file (Apache 2.0); the layers are those that the file holds.
 The encoder is MobileNetV3's (Howard et al., 1905.02244): inverted residuals, some with
 squeeze-and-excitation. Each level of the decoder weighs the encoder's channels by what both say of
-the whole picture. `selfie_start.py` fills it with the file's weights, and `widening.py` makes the
-big one of the small one.
+the whole picture. `start/mediapipe.py` reads the weights of the file, and widens the small network
+to the big one.
 """
 
 import keras

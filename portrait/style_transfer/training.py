@@ -1,4 +1,4 @@
-"""Trains the transform network on photographs, in a run's folder (see `runs.py`)."""
+"""Trains the transform network on photographs, in a run's folder (see `training.run`)."""
 
 import sys
 from collections.abc import Callable, Sequence

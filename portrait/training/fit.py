@@ -39,7 +39,7 @@ def train(
     recipe: Recipe,
     resume: bool = False,
 ) -> Path:
-    """Trains `model` and leaves everything in the folder of `run` (see `runs.py`).
+    """Trains `model` and leaves everything in the folder of `run` (see `training.run`).
 
     With `resume`, goes on after the last whole epoch of `run`. The model ends with the weights of
     the best epoch.
