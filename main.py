@@ -19,6 +19,7 @@ from portrait.cli import arguments
 from portrait.commands import flags as main_flags
 from portrait.commands import settings
 from portrait.commands.flags import VERBS
+from portrait.errors import printable
 from portrait.models import registry
 
 FLAGS = flags.FLAGS
@@ -56,7 +57,7 @@ def _use() -> None:
         use.evaluate(network, **arguments(use.evaluate))
     if FLAGS.predict:
         for path in use.predict(network, FLAGS.predict, **arguments(use.predict)):
-            print(path)
+            print(printable(path))
     if FLAGS.convert or FLAGS.compress:
         print(f"exporting {weights}")
         use.run_all(_exports(network, weights, batches))

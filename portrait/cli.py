@@ -4,9 +4,12 @@
 Ctrl-C. Errors are one line on stderr.
 """
 
+import contextlib
+import errno
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ from types import ModuleType
 
 from absl import app, flags
 
-from portrait.errors import UserError
+from portrait.errors import UserError, printable
 
 FLAGS = flags.FLAGS
 
@@ -53,16 +56,44 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
     if not any(FLAGS[verb].value for verb in verbs):
         app.usage(shorthelp=True, writeto_stdout=True)
         return 0
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
     # By force: absl has put its own handler there.
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO, force=True)
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)
     try:
         command()
+        sys.stdout.flush()
     except UserError as error:
         return _fail(str(error), 1)
-    except KeyboardInterrupt as stop:
-        return _fail("; ".join(["interrupted", *map(str, stop.args)]), 130)
+    except BrokenPipeError:  # of `| head`, which has read what it wanted
+        _discard_output()
+        return 1
+    except Exception as error:
+        if is_out_of_memory(error):
+            return _fail("there is not enough memory: use smaller pictures or batches", 1)
+        if not _is_of_output(error):
+            raise
+        _discard_output()
+        return _fail(f"cannot write the output: {error.strerror}", 1)
     return 0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception, or what caused it, says that memory ran out.
+
+    Python, NumPy, OpenCV, TensorFlow, and the system where it makes a process or a thread, each
+    have their own.
+    """
+    while error:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        if re.search(r"bad_alloc|nsufficient memory|start new thread|out of memory", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def arguments(function: Callable) -> dict:
@@ -106,6 +137,7 @@ def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None
         if name not in FLAGS:
             raise UserError(f"{folder} was started with --{name}={value}, which no longer exists")
         flag = FLAGS[name]
+        value = _checked(flag, value, folder)
         if not flag.present:
             flag.value = value
         elif flag.value != value and name not in free:
@@ -115,14 +147,50 @@ def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None
             )
 
 
+def _checked(flag: flags.Flag, value, folder: Path):
+    """A value out of a file, which may be damaged or a stranger's, as the flag would take it."""
+    if value is None and flag.default is None:
+        return None
+    of_strings = isinstance(flag.default or [], list)
+    wrong = f"{folder}: --{flag.name} cannot be {str(value)[:60]!r}"
+    if isinstance(value, list):
+        if of_strings and all(isinstance(each, str) for each in value):
+            return value
+        raise UserError(wrong)
+    if isinstance(value, bool) != isinstance(flag.default, bool):
+        raise UserError(wrong)
+    try:
+        return flag.parser.parse(value)
+    except (ValueError, TypeError) as error:
+        raise UserError(wrong) from error
+
+
 def _written(value) -> str:
     """The value of a flag as a command line has it."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"error: {printable(message)}", file=sys.stderr)
     return status
+
+
+def _is_of_output(error: Exception) -> bool:
+    """Whether stdout cannot be written; errors of files name their file."""
+    full = (errno.ENOSPC, errno.EIO, errno.EFBIG)
+    return isinstance(error, OSError) and error.filename is None and error.errno in full
+
+
+def _discard_output() -> None:
+    """Sends stdout nowhere; else Python would write to it once more when it ends."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
 
 
 def _leave(status: int) -> int:
@@ -132,7 +200,8 @@ def _leave(status: int) -> int:
     interpreter may wait for in turn, for ever.
     """
     if status:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in sys.stdout, sys.stderr:
+            with contextlib.suppress(OSError):
+                stream.flush()
         os._exit(status)
     return status

@@ -16,6 +16,17 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def printable(text: object) -> str:
+    """A text as one line that a terminal only shows: control characters become escapes.
+
+    A file name may hold line ends and escape sequences, and so imitate other lines.
+    """
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in str(text)
+    )
+
+
 def warn_skipped(items: Sequence[str | Path], message: str) -> None:
     """Logs one warning in which {count} and {names} stand for how many items and the first five."""
     if items:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from portrait.errors import UserError
+from portrait.errors import UserError, printable
 from portrait.inference.network import DEFAULT, load
 from portrait.io.files import refuse_overwriting
 
@@ -59,7 +59,7 @@ def apply(
     network = load(model, input_range=input_range, threads=threads)
     if path.is_dir():
         written = photos.apply_to_folder(path, output, effects, network, refine)
-        print("\n".join(map(str, written)))
+        print("\n".join(map(printable, written)))
         return written
     target = _target(Path(output), f"webcam{source}" if webcam else path.stem, effect, moving)
     if background:
@@ -71,7 +71,7 @@ def apply(
         complete = video.apply_to_video(path, target, effects, network, smooth).complete
     else:
         photos.apply_to_photo(path, target, effects, network, refine)
-    print(target)
+    print(printable(target))
     if not complete:
         raise KeyboardInterrupt
     return [target]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from portrait.data.pairs import Pair, find_pairs
-from portrait.errors import UserError, warn_skipped
+from portrait.errors import UserError, printable, warn_skipped
 from portrait.inference.network import MatteFunction, load
 from portrait.io.files import replacing
 from portrait.io.images import list_images, without_made, write_png
@@ -133,7 +133,7 @@ def teachers(
         )
         path = output / f"left_out_{start // _ROWS + 1}.png"
         write_png(path, sheet)
-        print(path)
+        print(printable(path))
     return written
 
 
@@ -163,7 +163,7 @@ def suspects(
     matte_fn = _matte_fn(model, input_range, input_shape)
     ranked = suspicion.rank(matte_fn, pairs)
     suspicion.write_ranking(ranked, output / "suspects.csv")
-    print(output / "suspects.csv")
+    print(printable(output / "suspects.csv"))
     for earlier in output.glob("suspects_*.png"):
         earlier.unlink()
     for name in dict.fromkeys(pair.name.rpartition("/")[0] for pair, _ in ranked):
@@ -172,7 +172,7 @@ def suspects(
             sheet = suspicion.draw_sheet(matte_fn, worst[start : start + _ROWS], start + 1)
             path = output / f"suspects_{name or 'data'}_{start // _ROWS + 1}.png"
             write_png(path, sheet)
-            print(path)
+            print(printable(path))
 
 
 def blank(
@@ -241,7 +241,7 @@ def _wanted_pairs(data: Sequence[str], exclude: str) -> list[Pair]:
 def _report(written: list[Path]) -> list[Path]:
     for folder in dict.fromkeys(path.parent.parent for path in written):
         count = sum(path.parent.parent == folder for path in written)
-        print(f"{folder}: {count} pictures")
+        print(f"{printable(folder)}: {count} pictures")
     return written
 
 

@@ -1,13 +1,19 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import glob
+import hashlib
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from portrait.errors import UserError
+
+# Temporary names tell whose they are, because several hosts may share a drive.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -> None:
@@ -21,8 +27,9 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is synced and renamed over `path`.
 
     The temporary name keeps the suffixes of `path` (libraries choose the format by them) and is
-    hidden, so that a killed run leaves nothing that is taken for a result. On any error the
-    temporary file is removed and an earlier file at `path` stays as it was.
+    hidden, so that a killed run leaves nothing that is taken for a result. What it leaves is
+    removed when the file is next written. On any error the temporary file is removed and an
+    earlier file at `path` stays as it was.
 
     What is written may be a folder, too, such as an `.mlpackage`. An earlier folder is out of place
     for the moment between two renamings.
@@ -34,9 +41,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     suffixes = "".join(path.suffixes[-2:])
     # Names end at 255 bytes: one that just fits would not, with what is added.
     stem = path.name.split(".")[0][:40]
-    temporary = path.with_name(f".{stem}-{secrets.token_hex(4)}.part{suffixes}")
+    owner = f"{_HOST}-{os.getpid()}"
+    temporary = path.with_name(f".{stem}-{owner}-{secrets.token_hex(4)}.part{suffixes}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent, stem)
         yield temporary
         if temporary.is_dir():
             _replace_folder(temporary, path)
@@ -53,6 +62,28 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path, stem: str) -> None:
+    """Removes the temporary files of this name whose process, on this host, has been killed."""
+    for path in folder.glob(f".{glob.escape(stem)}-{_HOST}-*.part*"):
+        process = path.name.removeprefix(f".{stem}-{_HOST}-").partition("-")[0]
+        if process.isdecimal() and not _lives(int(process)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _replace_folder(folder: Path, path: Path) -> None:

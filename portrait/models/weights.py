@@ -29,8 +29,12 @@ def read_settings(folder: str | Path) -> dict:
     path = Path(folder) / "run.json"
     try:
         settings = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("flags", {}), dict):
+        raise UserError(f"{path} does not hold the settings of a training")
     return settings
 
 
@@ -88,9 +92,12 @@ def network_of(weights: str | Path) -> dict[str, str]:
     if not (folder / "run.json").is_file():
         return {}
     found = read_settings(folder).get("flags", {})
-    if found.get("model") not in SPECS:
+    network = {key: found.get(key) for key in ("model", "model_size", "input_shape")}
+    if not all(isinstance(each, str) for each in network.values()):
         return {}
-    return {key: found[key] for key in ("model", "model_size", "input_shape")}
+    if network["model"] not in SPECS:
+        return {}
+    return network
 
 
 def load_weights(model, path: str | os.PathLike) -> None:
@@ -105,7 +112,8 @@ def load_weights(model, path: str | os.PathLike) -> None:
     try:
         with warnings.catch_warnings(action="ignore"):  # one for each layer of another network
             model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+    # h5py and Keras have any number of kinds for a file that is damaged.
+    except Exception as error:
         reason = first_line(error)[:200]
         reason = reason.partition(" Example error message")[0]  # which would follow on other lines
         raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error

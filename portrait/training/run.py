@@ -17,7 +17,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +96,11 @@ class Run:
         """Keeps other processes from training in the folder; where there is no `fcntl`, does not.
 
         Raises:
-            UserError: another process does.
+            UserError: another process does; or a link in the folder leads out of it, as in a run
+                that somebody else has made.
         """
+        if links := [path for path in self.folder.iterdir() if path.is_symlink()]:
+            raise UserError(f"{links[0]} is a symbolic link: a training would write where it leads")
         try:
             import fcntl
         except ImportError:  # Windows
@@ -158,7 +161,7 @@ class Run:
         path = self.folder / "state.npz"
         try:
             with np.load(path) as state:
-                progress = Progress(**json.loads(str(state["progress"])))
+                progress = _progress(json.loads(str(state["progress"])))
                 for prefix, variables in (
                     ("weight", model.weights),
                     ("optimizer", model.optimizer.variables),
@@ -207,7 +210,9 @@ class Run:
     def write_history(self, history: list[dict[str, float]]) -> None:
         """Writes `history.csv`, whole."""
         with replacing(self.folder / "history.csv") as path, open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(history[-1]), restval="")
+            writer = csv.DictWriter(
+                file, fieldnames=list(history[-1]), restval="", extrasaction="ignore"
+            )
             writer.writeheader()
             for row in history:
                 writer.writerow({k: v if k == "epoch" else f"{v:.6g}" for k, v in row.items()})
@@ -239,6 +244,26 @@ def _network_of(model):
     import keras
 
     return keras.Model(model.inputs, model.output)
+
+
+def _progress(values: dict) -> Progress:
+    """The progress that a file holds.
+
+    Raises:
+        TypeError, ValueError: it is damaged.
+    """
+    progress = Progress(**values)
+    for each in fields(Progress):
+        kind = type(each.default) if each.default is not MISSING else list
+        value = getattr(progress, each.name)
+        if not isinstance(value, int | float if kind is float else kind):
+            raise ValueError(f"{each.name} is {str(value)[:40]!r}")
+    for row in progress.history:
+        if not isinstance(row, dict) or any(not isinstance(v, int | float) for v in row.values()):
+            raise ValueError(f"a row of the history is {str(row)[:40]!r}")
+    if len(progress.history) != progress.epoch:
+        raise ValueError(f"{len(progress.history)} rows of history for {progress.epoch} epochs")
+    return progress
 
 
 def _numpy(variable) -> np.ndarray:

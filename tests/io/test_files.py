@@ -153,3 +153,24 @@ def test_the_longest_name(tmp_path):
     with replacing(target) as path:
         path.write_text("whole")
     assert target.read_text() == "whole"
+
+
+def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path):
+    script = (
+        "import os, signal, sys\n"
+        "from portrait.io.files import replacing\n"
+        "with replacing(sys.argv[1]) as path:\n"
+        "    path.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    target, other = tmp_path / "a.csv", tmp_path / "ab.csv"
+    for path in target, other:
+        subprocess.run([sys.executable, "-c", script, path], cwd=ROOT)
+    assert len(names(tmp_path)) == 2
+    with replacing(target) as living:
+        living.write_text("whole")
+        with replacing(target) as second:  # two processes that both live: neither harms the other
+            second.write_text("first")
+    assert target.read_text() == "whole"
+    (left,) = set(names(tmp_path)) - {"a.csv"}
+    assert left.startswith(".ab-")

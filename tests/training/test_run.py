@@ -2,15 +2,17 @@
 
 import csv
 import datetime
+import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 from portrait.errors import UserError
-from portrait.models.weights import best_checkpoint, network_of, weights_file
+from portrait.models.weights import best_checkpoint, network_of, read_settings, weights_file
 from portrait.training.run import Progress, Run
 
 
@@ -205,4 +207,57 @@ def test_two_processes_do_not_train_in_one_folder(run):
     with run.lock(), pytest.raises(UserError, match="is in training"), Run(run.folder).lock():
         pass
     with Run(run.folder).lock():
+        pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '"x"', "1", '{"flags": []}', "[" * 100_000, "\x00", '{"flags": {"a": '],
+)
+def test_a_damaged_run_json_is_one_line(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UserError, match=r"run\.json") as error:
+        read_settings(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [{}, {"model": "gone"}, {"model": 3}, {"model": ["fast_scnn"]}, {"model": "fast_scnn"},
+     {"model": "fast_scnn", "model_size": "big", "input_shape": 256}],
+)  # fmt: skip
+def test_a_run_json_that_names_no_network(tmp_path, flags):
+    (tmp_path / "run.json").write_text(json.dumps({"flags": flags}))
+    assert network_of(tmp_path / "0001-0.1.weights.h5") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epoch", "two"),
+        ("epoch", 7),  # more than the history has
+        ("best_loss", None),
+        ("finished", 1),
+        ("history", {}),
+        ("history", [1, 2]),
+        ("history", [{"loss": "x"}, {"loss": []}]),
+        ("stranger", 1),
+    ],
+)
+def test_a_damaged_progress_is_one_line(tmp_path, name, value):
+    run = Run(tmp_path)
+    progress = {"epoch": 2, "history": [{"epoch": 1}, {"epoch": 2}], name: value}
+    np.savez(tmp_path / "state.npz", progress=json.dumps(progress))
+    model = SimpleNamespace(weights=[], optimizer=SimpleNamespace(variables=[]))
+    with pytest.raises(UserError, match=r"state\.npz") as error:
+        run.load_state(model)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_with_links_is_not_trained_in(tmp_path):
+    run, elsewhere = Run(tmp_path / "run"), tmp_path / "elsewhere"
+    run.folder.mkdir()
+    elsewhere.mkdir()
+    (run.folder / "previews").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="previews"), run.lock():
         pass
