@@ -1,4 +1,4 @@
-"""Writes data sets anew: without bad pictures, with soft mattes, as upper-body crops."""
+"""Writes new data sets: without bad pictures, with soft mattes, as upper-body crops."""
 
 import contextlib
 import functools
@@ -35,11 +35,11 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Preparation:
-    """What becomes of a picture.
+    """What to do with each picture.
 
     Attributes:
-        crops: upper-body crops to take of each picture in which somebody stands, in place of the
-            picture itself; 0 keeps whole pictures.
+        crops: upper-body crops of each picture of a standing person, which replace the picture; 0
+            keeps whole pictures.
         soft: whether binary mattes are made soft.
         seed: of the crops.
     """
@@ -54,22 +54,22 @@ def prepare(
 ) -> list[Path]:
     """Writes pairs as `output/SET/training/NAME.*` with `NAME_matte.png`, the layout of PFCN+.
 
-    Crops are called `NAME@1`, `NAME@2`, ...; `pairs.split` keeps them on the side of NAME, so that
-    no crop trains whose picture validates. Whole photographs are copied byte for byte. What depends
-    on chance depends on the seed and the pair's name only. Pictures that are there already are
-    passed over: a run that was stopped can be repeated.
+    Crops are named `NAME@1`, `NAME@2`, ...; `pairs.split` keeps them on the side of NAME, so a crop
+    is never used for training if its picture is used for validation. Whole photographs are copied
+    byte for byte. Random choices depend only on the seed and the pair's name. Existing pictures are
+    skipped, so a stopped run can be repeated.
 
     Args:
         pairs: what to write. Blank pictures are copied whole.
-        output: a new folder, or that of an earlier run of the same preparation of the same pairs.
-        preparation: what becomes of them.
+        output: a new folder, or the folder of an earlier run with the same preparation and pairs.
+        preparation: what to do with them.
         workers: number of processes.
 
     Returns:
-        The photographs that are now in `output`, in the order of `pairs`.
+        The photographs in `output`, in the order of `pairs`.
 
     Raises:
-        UserError: two pairs have one name, `output` holds something else or cannot be written, or
+        UserError: two pairs have the same name, `output` holds other files or cannot be written, or
             no picture could be used.
     """
     claim(output, pairs, asdict(preparation))
@@ -104,7 +104,7 @@ def _in_processes(write: Callable, pairs: Sequence[Pair], workers: int, bar: Cal
 
 
 def read_exclusions(path: str | os.PathLike) -> set[str]:
-    """Names of pairs ("selfies/00012"), one a line; what follows a # is a comment.
+    """Names of pairs ("selfies/00012"), one on each line; # starts a comment.
 
     Raises:
         UserError: the file cannot be read.
@@ -119,10 +119,11 @@ def read_exclusions(path: str | os.PathLike) -> set[str]:
 
 
 def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
-    """Marks `output` as the folder of what `settings` make of pairs.
+    """Marks `output` as the folder for the result of `settings` on these pairs.
 
     Raises:
-        UserError: two pairs have one name, or the folder holds something else or cannot be written.
+        UserError: two pairs have the same name, or the folder holds other files or cannot be
+            written.
     """
     doubled = [name for name, count in Counter(pair.name for pair in pairs).items() if count > 1]
     if doubled:
@@ -142,17 +143,18 @@ def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
 
 
 def release(output: Path) -> None:
-    """Takes back what `claim` wrote, where nothing followed."""
+    """Removes what `claim` wrote, if nothing else was written."""
     (output / _MARKER).unlink()
     with contextlib.suppress(OSError):  # it holds empty folders
         output.rmdir()
 
 
 def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | str | None:
-    """Writes what becomes of a pair.
+    """Writes the results for a pair.
 
     Returns:
-        The photographs, the reason why it cannot be used, or None where nothing can be cropped.
+        The photographs, the reason why the pair cannot be used, or None if there is nothing to
+        crop.
     """
     set_name, _, stem = pair.name.rpartition("/")
     if pair.matte is None and not set_name.startswith("Blank"):
@@ -182,7 +184,7 @@ def _write_matte(path: Path, image: np.ndarray, matte: np.ndarray, soft: bool) -
 
 
 def copy(source: Path, path: Path) -> Path:
-    """Copies a file, unless there is one already."""
+    """Copies a file, unless the target exists."""
     if not path.exists():
         with replacing(path) as temporary:
             shutil.copyfile(source, temporary)
@@ -190,7 +192,7 @@ def copy(source: Path, path: Path) -> Path:
 
 
 def write_jpeg(path: Path, image: np.ndarray) -> Path:
-    """Writes an image, uint8 (H, W, 3), unless the file is there."""
+    """Writes an image, uint8 (H, W, 3), unless the file exists."""
     if not path.exists():
         with replacing(path) as temporary:
             Image.fromarray(image).save(temporary, format="JPEG", quality=_JPEG_QUALITY)
@@ -198,7 +200,7 @@ def write_jpeg(path: Path, image: np.ndarray) -> Path:
 
 
 def seed_of(seed: int, name: str) -> list[int]:
-    """The seed of what happens to the pair `name`."""
+    """The seed of the random choices for the pair `name`."""
     return [seed, int.from_bytes(_digest(name), "big")]
 
 
@@ -213,6 +215,6 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this worker when the parent is killed; else it would wait for work for ever."""
+    """Ends this worker when the parent is killed; otherwise it would wait forever."""
     wait([multiprocessing.parent_process().sentinel])
     os._exit(1)

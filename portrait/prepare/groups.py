@@ -1,7 +1,8 @@
-"""Pictures of several people, composed of pictures of one each.
+"""Composes pictures of several people from pictures of single people.
 
-Most portraits show one person; a network that has seen no others takes of a group only one. Copies
-of people in other pictures teach as well as new pictures do (Ghiasi et al., 2012.07177).
+Most portraits show one person, and a network that was trained on them finds only one person of a
+group. People who are copied into other pictures are as useful for training as new pictures (Ghiasi
+et al., 2012.07177).
 """
 
 import hashlib
@@ -48,23 +49,24 @@ def write(
 ) -> list[Path]:
     """Writes groups as `output/SET/training/NAME@g.jpg` with `NAME@g_matte.png`.
 
-    A group is called after the pair of its hindmost person, the others are that pair's next in the
-    order in which `pairs.split` divides. So they are on one side of it: at its border two or three
-    groups that train show somebody who validates.
+    A group is named after the pair of its hindmost person. The other people are from the next pairs
+    in the order in which `pairs.split` divides, so a group has people from one subset only. At the
+    border between the subsets, two or three training groups contain somebody from the validation
+    subset.
 
     Args:
-        pairs: pictures of people, each person in them once. Several pairs may be of one picture.
+        pairs: pictures of people, with each person once. Several pairs may belong to one picture.
         backgrounds: uint8 (h, w, 3), without people.
-        output: a new folder, or that of an earlier, stopped run with the same arguments.
+        output: a new folder, or the folder of a stopped run with the same arguments.
         count: how many to make.
         seed: of everything that is drawn.
 
     Returns:
-        The pictures that are now in `output`; less than `count` where not as many could be made.
+        The pictures in `output`; fewer than `count` if not as many could be composed.
 
     Raises:
-        UserError: fewer than three pictures, two of one name, none fit to be composed, or `output`
-            holds something else or cannot be written.
+        UserError: fewer than three pictures, two with the same name, none that can be composed, or
+            `output` holds other files or cannot be written.
     """
     people = sorted(
         (pair for pair in pairs if pair.matte), key=lambda pair: (place(pair), pair.name)
@@ -108,7 +110,7 @@ def write(
 
 
 def neighbours(people: Sequence[Pair], first: int, count: int) -> Iterator[Pair]:
-    """The pair at `first` and those that follow, `count` in all, each of another picture."""
+    """The pair at `first` and the pairs after it, `count` in all, each of a different picture."""
     seen = set()
     for index in range(first, first + len(people)):
         pair = people[index % len(people)]
@@ -124,10 +126,10 @@ def compose(
     background: np.ndarray,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Puts people beside and before each other in front of a photograph.
+    """Puts people beside and in front of each other on a photograph.
 
-    Nobody floats, and nobody is cut in the open: who is cut at the lower edge of the picture stands
-    at the new one's, and so at the sides.
+    Nobody floats, and nobody is cut within the picture: a person who is cut by the lower edge or a
+    side of a picture is placed at that edge of the new one.
 
     Args:
         people: uint8 pictures (H, W, 3) with mattes (H, W), 255 = person, the hindmost first.
@@ -135,8 +137,8 @@ def compose(
         random: draws sizes, places, light and the part of the background.
 
     Returns:
-        The picture (h, w, 3), `HEIGHT` high, and the matte (h, w) of all, uint8; None where a matte
-        is empty, or somebody is cut at the top or at both sides, so that there is no place for one.
+        The picture (h, w, 3), `HEIGHT` high, and the matte (h, w) of all people, uint8. None if a
+        matte is empty, or if somebody is cut by the top or by both sides and fits nowhere.
     """
     width = round(HEIGHT * random.uniform(*_ASPECT))
     picture = random_scenery(background, HEIGHT, width, random)
@@ -161,7 +163,7 @@ def compose(
 
 
 def _cut_out(image: np.ndarray, matte: np.ndarray, height: float) -> _Figure | None:
-    """The person, at most `height` high; None where `compose` has no place for them."""
+    """The person, at most `height` high; None if `compose` has no place for them."""
     inside = matte > 127
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     edges = (inside[:2].T, inside[-2:].T, inside[:, :2], inside[:, -2:])
@@ -190,7 +192,7 @@ def _paste(
     top: int,
     left: int,
 ) -> None:
-    """Puts a figure into `picture` and into the `matte` of all, at (top, left)."""
+    """Puts a figure into `picture` and into the common `matte`, at (top, left)."""
     rows = slice(max(top, 0), min(top + alpha.shape[0], picture.shape[0]))
     columns = slice(max(left, 0), min(left + alpha.shape[1], picture.shape[1]))
     part = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]

@@ -1,9 +1,9 @@
-"""Soft mattes from binary ones: what a mask cuts off at the outline, closed-form matting restores.
+"""Soft mattes from binary ones, by closed-form matting along the outline.
 
-Data sets often have a person's mask where hair and blurred edges need an alpha. The mask is right
-but for a thin band along its outline, so a trimap is unknown there only, and closed-form matting
-(Levin, Lischinski and Weiss, TPAMI 2008) decides in it. PFCN+'s authors made their labels in this
-way, with KNN matting.
+Many data sets have masks, although hair and blurred edges need an alpha. The mask is correct except
+in a thin band along its outline. The trimap is unknown only there, and closed-form matting (Levin,
+Lischinski and Weiss, TPAMI 2008) estimates the alpha. The authors of PFCN+ made their labels in
+this way, with KNN matting.
 
 The constants were chosen on synthetic composites with known alpha; `docs/data.md` has the figures.
 """
@@ -14,36 +14,36 @@ import numpy as np
 from portrait.matting.closed_form import closed_form_alpha
 from portrait.matting.trimap import make_trimap
 
-# As shares of the picture's diagonal. A wider band finds longer hair, and errs more elsewhere.
+# As shares of the picture's diagonal. A wider band finds longer hair, with more errors elsewhere.
 _BAND = 0.005
 _WINDOW = 0.0375
 _FEATHER = 1.0  # pixels: how soft a sharp photograph's edges are, whatever its size
-# Levin's 1e-7 is for clean pictures; in the noise of a JPEG it lets the alpha follow every grain.
+# Levin's 1e-7 is for clean pictures; with the noise of a JPEG, the alpha would follow the noise.
 _EPSILON = 3e-4
 _NOISE = 0.02
 _SPECK = 3e-4  # of the picture's area
-# Distances between the person's and the background's colours, in their own standard deviations,
-# at which matting begins to be believed and is wholly believed.
+# Distances between the colours of person and background, in their standard deviations, at which the
+# trust in matting starts to rise and reaches 1.
 _DOUBTFUL, _CLEAR = 0.3, 1.0
-# The mask has its say everywhere, against leaks that the trust does not see. It costs 3 to 13 % of
-# the error where masks are displaced by about a pixel, and gains where they are exact.
+# The share of the mask limits leaks that the trust does not detect. It raises the error by 3 to 13
+# % if masks are displaced by about one pixel, and lowers it if they are exact.
 _MOST_TRUST = 0.7
 
 
 def soft_matte(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """Makes a soft matte from a (nearly) binary one.
 
-    Alpha is 0.7 of what closed-form matting finds and 0.3 of the mask with smoothed edges. Where
-    the colours to both sides of the outline can hardly be told apart matting guesses, and alpha
-    leaks; there the smoothed mask alone counts.
+    The result is 0.7 times the alpha of closed-form matting plus 0.3 times the mask with smoothed
+    edges. Where the colours on both sides of the outline are too similar, matting is unreliable and
+    the alpha leaks; there the result is the smoothed mask.
 
     Args:
         image: uint8 RGB (H, W, 3).
         matte: uint8 (H, W), 255 = person.
 
     Returns:
-        uint8 (H, W); beyond a band of 0.5 % of the diagonal to either side of the outline the mask
-        itself without its specks (`fill_specks`).
+        uint8 (H, W). Outside a band of 0.5 % of the diagonal on both sides of the outline it is the
+        mask without specks (`fill_specks`).
     """
     mask = fill_specks((matte > 127).astype(np.uint8))
     band = band_width(matte.shape)
@@ -60,10 +60,10 @@ def soft_matte(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
 
 
 def fill_specks(mask: np.ndarray) -> np.ndarray:
-    """Fills holes of up to 0.03 % of the picture, such as keying leaves in dark clothes.
+    """Fills holes of up to 0.03 % of the picture, which keying leaves in dark clothes.
 
-    The trimap would take each for an outline. What is seen through hair at that size lies in the
-    band of the hair's own outline.
+    The trimap would treat each hole as an outline. Gaps of that size in hair are within the band of
+    the hair's outline anyway.
 
     Args:
         mask: uint8 (H, W), 1 = person.
@@ -78,17 +78,17 @@ def fill_specks(mask: np.ndarray) -> np.ndarray:
 
 
 def band_width(shape: tuple[int, int]) -> int:
-    """How far the unknown band reaches to either side of the outline, in pixels, at least 2."""
+    """Width of the unknown band on each side of the outline, in pixels, at least 2."""
     return max(2, round(_BAND * float(np.hypot(*shape))))
 
 
 def _trust(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """How far matting can be believed, (H, W) 0..1: by how different the two sides are nearby.
+    """Trust in matting, (H, W) 0..1, from the difference of the colours nearby on both sides.
 
-    |F - B| / sqrt(var F + var B), with the means and variances of the known person's and the known
-    background's colours in a square window about each pixel. Where of one side nothing is known
-    nearby its mean is black, and so matting mostly believed: the thin gaps and spurs of masks are
-    of this kind, and on photographs they were mostly mistakes, which it took away.
+    It follows |F - B| / sqrt(var F + var B), with the means and variances of the known colours of
+    person and background in a square window around each pixel. If one side has no known colours
+    nearby, its mean is black, so matting is mostly trusted. This is the case in thin gaps and spurs
+    of masks, which on photographs were mostly errors of the mask that matting removed.
     """
     side = 2 * round(_WINDOW * float(np.hypot(*trimap.shape)) / 2) + 1
     (person, spread), (background, other) = (

@@ -1,4 +1,4 @@
-"""Looks for bad labels with a trained model, and for photographs in which nobody is."""
+"""Finds bad labels, and photographs without people, with a trained network."""
 
 import csv
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from portrait.inference.predict import checked_alpha
 from portrait.io.files import replacing
 from portrait.io.images import PictureError, read_image
 
-_CLIP = 1e-3  # bounds the loss of a pixel, of which the model is as sure as it is wrong, to 6.9
+_CLIP = 1e-3  # bounds the loss of a pixel with a certain but wrong alpha to 6.9
 _COLUMNS = 3
 FIGURES = ("loss", "person_iou", "boundary_iou", "mad")
 
@@ -24,12 +24,12 @@ FIGURES = ("loss", "person_iou", "boundary_iou", "mad")
 def rank(matte_fn: MatteFunction, pairs: Sequence[Pair]) -> list[tuple[Pair, dict[str, float]]]:
     """Scores labels by how much a trained model disagrees with them, the worst first.
 
-    A model that has learnt from thousands of labels contradicts the few that are wrong, even if it
-    was trained on these too. What it finds are also its own failures: look at them.
+    A network that was trained on thousands of labels contradicts the few wrong ones, even if it was
+    trained on them, too. It also ranks its own failures high, so look at the pictures.
 
     Returns:
-        Pairs with their `FIGURES`: `loss` is the mean binary cross-entropy of a pixel, by which
-        they are ranked, at the photograph's size; the others are those of `metrics`.
+        Pairs with their `FIGURES`. They are ranked by `loss`, the mean binary cross-entropy of a
+        pixel at the photograph's size; the other figures are from `metrics`.
 
     Raises:
         UserError: no picture could be read, the network yields NaN.
@@ -52,7 +52,7 @@ def cross_entropy(alpha: np.ndarray, matte: np.ndarray) -> float:
 
 
 def write_ranking(ranked: Sequence[tuple[Pair, dict[str, float]]], path: Path) -> None:
-    """Writes a row a pair: rank, name, `FIGURES`, files."""
+    """Writes one row for each pair: rank, name, `FIGURES`, files."""
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
@@ -84,10 +84,10 @@ def draw_sheet(
 def find_empty(
     matte_fn: MatteFunction, photos: Sequence[Path], most: float
 ) -> list[tuple[Path, float]]:
-    """The photographs in which a model sees a person (alpha >= 0.5) on at most `most` of the area.
+    """The photographs with a person (alpha >= 0.5) on at most the share `most` of the area.
 
     Returns:
-        Photographs with that share, in their order; what cannot be read is left out.
+        Photographs with their share, in the given order, without unreadable ones.
     """
     empty, unreadable = [], []
     for photo in tqdm(photos, "searching", unit=" pictures", disable=None):

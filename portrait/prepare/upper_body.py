@@ -1,4 +1,4 @@
-"""Portrait-like pictures out of pictures of whole bodies."""
+"""Crops portraits from pictures of whole bodies."""
 
 from typing import NamedTuple
 
@@ -30,18 +30,18 @@ class Crop(NamedTuple):
 
 
 def find_crops(matte: np.ndarray, count: int, random: np.random.Generator) -> list[Crop]:
-    """Draws upper-body crops of 3/4 around the largest person, if that is seen from head to foot.
+    """Draws upper-body crops of 3/4 of the largest person, if visible from head to foot.
 
-    How much of the body is seen and where the head is vary as in selfies: from head and shoulders
-    to the knees, the head near the middle, sometimes cut at the top.
+    Crops vary as selfies do: from head and shoulders to the knees, with the head near the middle,
+    sometimes cut at the top.
 
     Args:
         matte: uint8 (H, W), 255 = person.
         count: how many to draw.
-        random: where from.
+        random: the source of random numbers.
 
     Returns:
-        At most `count` crops; none where nobody stands, or the picture is too small.
+        At most `count` crops; none if nobody stands, or if the picture is too small.
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats((matte > 127).astype(np.uint8))
     if len(stats) == 1:

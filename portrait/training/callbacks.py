@@ -1,4 +1,4 @@
-"""Keeps a run's folder up to date while a network trains, in the order that survives a kill."""
+"""Writes a run's folder during training, in an order that survives a kill."""
 
 import contextlib
 import logging
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 
 def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progress:
-    """How far `run` has come, whose weights and optimizer `model`, compiled, then has.
+    """Loads the state of `run` into `model`, which must be compiled, and returns the progress.
 
     Args:
-        resume: if not, or if the run was killed within its first epoch, it begins.
+        resume: False starts the run. A run that was killed in its first epoch starts, too.
 
     Raises:
-        UserError: it is finished, by its epochs or its patience; or see `Run.load_state`.
+        UserError: the run is finished, by its epochs or its patience; see also `Run.load_state`.
     """
     progress = run.load_state(model) if resume else Progress()
     done = progress.epoch >= recipe.epochs
@@ -46,15 +46,15 @@ def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progres
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Keeps checkpoints, history and state; a subclass adds pictures by `draw`.
+    """Writes checkpoints, history and state; a subclass adds pictures in `draw`.
 
-    After each epoch the checkpoint is written first, then the state, and only then is the former
-    best checkpoint removed. A run that is killed in between repeats the epoch and writes the same
-    checkpoint again, or keeps one more than it needs.
+    After each epoch it writes the checkpoint, then the state, and then removes the previous best
+    checkpoint. A run that is killed in between repeats the epoch and writes the same checkpoint
+    again, or keeps one checkpoint more than it needs.
 
     Attributes:
-        callbacks: what `fit` takes, in this order: that which puts the moving average of the
-            weights in their place while an epoch is validated, if there is one, and this.
+        callbacks: for `fit`, in this order: the callback that validates with the moving average
+            of the weights, if there is one, and this one.
     """
 
     def __init__(self, run: Run, recipe: Recipe, progress: Progress):
@@ -67,7 +67,7 @@ class Checkpointer(keras.callbacks.Callback):
         self._started = 0.0
 
     def draw(self) -> None:
-        """Draws what the epoch has made of the network, which has its averaged weights."""
+        """Draws the results of the epoch; the network has its averaged weights."""
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._started = time.monotonic()
@@ -133,7 +133,7 @@ PREVIEW_PICTURES = 8
 
 
 class PreviewCheckpointer(Checkpointer):
-    """Draws the mattes of eight fixed pictures, and the curves; writes TensorBoard's logs."""
+    """Draws the mattes of eight fixed pictures and the curves, and writes TensorBoard logs."""
 
     def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):
         super().__init__(run, recipe, progress)
@@ -206,5 +206,5 @@ def _spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[st
 
 
 def is_preview(epoch: int) -> bool:
-    """Often at first, when much happens; then every 10th epoch, from 100 on every 100th."""
+    """Frequent at first; then every 10th epoch, and from epoch 100 on every 100th."""
     return epoch <= 5 or epoch % (10 if epoch <= 100 else 100) == 0

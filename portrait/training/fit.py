@@ -1,4 +1,4 @@
-"""Trains a network: optimizer and schedule, checkpoints, previews, and resuming after a kill."""
+"""Trains a network: optimizer, schedule, checkpoints, previews, and resuming a stopped run."""
 
 import logging
 import sys
@@ -62,7 +62,7 @@ def train(
             initial_epoch=progress.epoch,
             shuffle=False,
             callbacks=[training.follow_epoch(), *keeper.callbacks],
-            # A progress bar for a person, a line an epoch for a log file.
+            # A progress bar in a terminal, one line for each epoch in a log file.
             verbose=1 if sys.stdout.isatty() else 2,
         )
     best = run.load_checkpoint(model, progress.best_epoch)

@@ -1,4 +1,4 @@
-"""What Keras reports of an epoch while it trains: metrics that stream over batches.
+"""The metric that Keras reports for each epoch of training, accumulated over batches.
 
 The full set, at the photographs' own size, is in `metrics.py`; `keras.metrics.MeanAbsoluteError`
 is its MAD.

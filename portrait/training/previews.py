@@ -1,4 +1,4 @@
-"""Pictures of a training: what a network is fed, what it makes of it, and how the run went."""
+"""Pictures of a training: the input of a network, its mattes, and the curves of the run."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def sequence_sheet(batches: Sequence, count: int) -> np.ndarray:
 
 
 def matte_sheet(images: np.ndarray, targets: dict, outputs: dict) -> np.ndarray:
-    """What the network makes of pictures; arguments as those of `data_sheet`."""
+    """Pictures with the outputs of the network; the arguments are as in `data_sheet`."""
     rows = []
     for i, image in enumerate(images.astype(np.uint8)):
         alpha = np.asarray(outputs["output"][i, ..., 0], np.float32)
@@ -57,7 +57,7 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
     """Loss, person IoU and mean absolute error against the epoch, training beside validation.
 
     Args:
-        history: a row an epoch, with the names of Keras's logs.
+        history: one row for each epoch, with the names in Keras's logs.
         best_epoch: is marked.
 
     Returns:

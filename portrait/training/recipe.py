@@ -12,7 +12,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs: the most epochs.
+        epochs: the largest number of epochs.
         loss: the weighting of the matte's loss, a key of `losses.MATTE_WEIGHTS`.
         boundary_weight: the share of the boundary's loss in the whole, 0 to 1.
         lr: the (highest) learning rate of Adam.
@@ -21,7 +21,7 @@ class Recipe:
         ema: validate and keep an exponential moving average of the weights, over the last
             twentieth of the steps, instead of the weights themselves.
         patience: epochs without a lower validation loss after which training ends; 0 never does.
-        checkpoint_every: keep the checkpoint of every so-manieth epoch, too; 0 keeps the best only.
+        checkpoint_every: also keep a checkpoint every N epochs; 0 keeps only the best.
     """
 
     epochs: int
@@ -54,7 +54,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
         )
     return keras.optimizers.Adam(
         rate,
-        # A sudden bad batch may not undo what was learned.
+        # Limits the damage of a single bad batch.
         clipnorm=1.0,
         use_ema=recipe.ema,
         ema_momentum=max(0.0, min(0.999, 1.0 - 20.0 / total)),

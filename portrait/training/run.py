@@ -3,9 +3,9 @@
 checkpoint_path/20260131/            the day; -2, -3, ... for further runs of that day
     run.json                         the flags, versions and data of the run
     0041-0.0312.weights.h5           the best epoch so far, EPOCH-VALLOSS
-    history.csv  curves.png          a row and a point an epoch
+    history.csv  curves.png          one row and one point for each epoch
     previews/  logs/                 pictures of the mattes; TensorBoard
-    state.npz                        weights, optimizer and history after the last whole epoch
+    state.npz                        weights, optimizer and history after the last complete epoch
 """
 
 import contextlib
@@ -31,7 +31,7 @@ RUN_NAME = re.compile(r"\d{8}(-\d+)?")
 
 @dataclass
 class Progress:
-    """What a run knows of itself beside its weights, after `epoch` whole epochs."""
+    """The progress of a run, without its weights, after `epoch` complete epochs."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -42,7 +42,7 @@ class Progress:
 
 
 class Run:
-    """One run's folder; `create` makes a new one, `latest` finds the newest there is."""
+    """The folder of a run; `create` makes a new one, `latest` finds the newest."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
