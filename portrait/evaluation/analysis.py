@@ -1,8 +1,8 @@
-"""Where a network's alphas err: by threshold, by how sure it is, along the outline, by person.
+"""Errors of a network's alphas: by threshold, by confidence, along the outline, by person.
 
-`metrics.py` gives a photograph a number, and `evaluation.py` a data set a row; this is what lies
-behind them. `notebooks/Model_output_EDA.ipynb` draws it. As in `metrics.py`, `alpha` is the
-prediction and `matte` the truth, float (H, W), 0..1, at the photograph's own size.
+`metrics.py` computes the scores of a photograph, `evaluate.py` those of a data set. This module
+analyses them, and `notebooks/Model_output_EDA.ipynb` draws the results. As in `metrics.py`, `alpha`
+is the prediction and `matte` the truth, float (H, W), 0..1, at the photograph's own size.
 """
 
 import itertools
@@ -27,7 +27,7 @@ FRAME = (32, 24)
 
 
 class Examined(NamedTuple):
-    """What a network made of one photograph with a person in it.
+    """The results of a network on one photograph with a person.
 
     Attributes:
         pair: the photograph and its matte.
@@ -55,11 +55,11 @@ class Examined(NamedTuple):
 def examine(matte_fn: MatteFunction, pairs: Sequence[Pair]) -> list[Examined]:
     """Runs a network on photographs with true mattes.
 
-    Photographs without a person are passed over: most of what is asked here makes no sense there.
+    Photographs without a person are skipped, because most of these figures need one.
 
     Args:
         matte_fn: from a photograph to its alpha.
-        pairs: what to examine.
+        pairs: photographs with mattes.
 
     Raises:
         UserError: no photograph with a person could be read.
@@ -94,8 +94,7 @@ def iou_by_threshold(
 ) -> np.ndarray:
     """Person IoU of the masks {alpha >= t} and {matte >= 0.5} for each t, (len(thresholds),).
 
-    A network whose best t is far from 0.5 is trained with a loss that weighs person and background
-    unevenly.
+    If the best t is far from 0.5, the loss of the training weighs person and background unevenly.
     """
     true = matte >= THRESHOLD
     ious = []
@@ -107,12 +106,12 @@ def iou_by_threshold(
 
 
 def calibration(alpha: np.ndarray, matte: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Sums from which a reliability diagram is drawn; those of photographs may be added.
+    """Sums for a reliability diagram; sums of several photographs can be added.
 
-    Pixels are sorted into `bins` equal intervals of alpha, the last of which holds 1, too.
+    Pixels are sorted into `bins` equal intervals of alpha; the last one includes 1.
 
     Returns:
-        (bins, 3): how many pixels, the sum of their alpha, the sum of their matte.
+        (bins, 3): the number of pixels, the sum of their alpha, the sum of their matte.
     """
     place = np.minimum((alpha.ravel() * bins).astype(int), bins - 1)
     weights = (None, alpha.ravel(), matte.ravel())
@@ -122,24 +121,24 @@ def calibration(alpha: np.ndarray, matte: np.ndarray, bins: int = BINS) -> np.nd
 def calibration_error(sums: np.ndarray) -> float:
     """Expected calibration error: sum over bins of n_b / N |mean alpha_b - mean matte_b|.
 
-    Guo et al., On Calibration of Modern Neural Networks, 1706.04599, with the matte in place of
-    whether a class is right.
+    Guo et al., On Calibration of Modern Neural Networks, 1706.04599, with the matte in place of the
+    correctness of a class.
 
     Args:
-        sums: of `calibration`, (bins, 3).
+        sums: from `calibration`, (bins, 3).
     """
     return float(np.abs(sums[:, 1] - sums[:, 2]).sum() / sums[:, 0].sum())
 
 
 def outline_offsets(alpha: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """How far the outline of {alpha >= 0.5} lies outside (+) or inside (-) the true one, in pixels.
+    """Distances of the outline of {alpha >= 0.5} outside (+) or inside (-) the true one, in pixels.
 
-    An outline is the person's pixels with a neighbour, of four, that is background; the border of
-    the photograph is no outline.
+    An outline is the person's pixels with a background pixel among their four neighbours; the
+    border of the photograph is not an outline.
 
     Returns:
-        float32 (K,): the distance of each pixel of the alpha's outline to the nearest of the
-        matte's. Empty where one of them has none.
+        float32 (K,): the distance of each pixel of the alpha's outline to the nearest pixel of the
+        matte's outline. Empty if one of them has no outline.
     """
     true = matte >= THRESHOLD
     found, wanted = _outline(alpha >= THRESHOLD), _outline(true)
@@ -164,7 +163,7 @@ def placement(matte: np.ndarray) -> tuple[float, float, float]:
 
 
 class Group(NamedTuple):
-    """Values of which something else lies in low <= ... < high; `mean` is NaN where are none."""
+    """Values whose key is in low <= ... < high; `mean` is NaN if there are none."""
 
     low: float
     high: float
@@ -175,7 +174,7 @@ class Group(NamedTuple):
 def group_means(
     values: Sequence[float], by: Sequence[float], edges: Sequence[float]
 ) -> list[Group]:
-    """The mean of `values` in each interval of `by` between two neighbours of `edges`."""
+    """The mean of `values` in each interval of the keys `by` between two neighbours of `edges`."""
     values, by = np.asarray(values, float), np.asarray(by, float)
     groups = []
     for low, high in itertools.pairwise(edges):
@@ -187,5 +186,5 @@ def group_means(
 
 def _outline(mask: np.ndarray) -> np.ndarray:
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # OpenCV's default border is no neighbour of any pixel.
+    # With OpenCV's default border, pixels beyond the border count as no neighbours.
     return mask & (cv2.erode(mask.astype(np.uint8), cross) == 0)

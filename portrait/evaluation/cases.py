@@ -1,4 +1,4 @@
-"""Draws cases of segmentation side by side: photograph, true matte, alpha, and where it errs."""
+"""Draws cases of segmentation side by side: photograph, true matte, alpha, errors."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ _PALE_INK = (110, 110, 110)
 
 
 class Case(NamedTuple):
-    """One photograph with its mattes, a name and its scores in words.
+    """One photograph with its mattes, a name, and its scores as text.
 
     Attributes:
         image: uint8 RGB (H, W, 3).
@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 
 def error_overlay(case: Case) -> np.ndarray:
-    """The pale grey photograph with missed person in red and false person in blue, uint8 RGB.
+    """A pale grey photograph with missed person in red and false person in blue, uint8 RGB.
 
     The colour is as strong as the difference |matte - alpha|.
     """

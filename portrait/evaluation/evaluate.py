@@ -1,4 +1,4 @@
-"""How good a network's mattes of photographs are, and where they fail."""
+"""Scores a network on photographs and shows its worst cases."""
 
 import csv
 import itertools
@@ -22,11 +22,11 @@ _CASES = 6
 
 
 def evaluate(matte_fn: MatteFunction, datasets: dict[str, list[Pair]], output: str | Path) -> dict:
-    """Scores a network on data sets, at the photographs' own size, and says where it fails.
+    """Scores a network on data sets, at the photographs' own size, and writes a report.
 
-    Prints a table with a row a data set. Writes `evaluation.json` (what is returned),
-    `evaluation.csv` (a row a photograph) and, where there are persons, `worst_best.png` (the cases
-    with the lowest and highest person IoU) into the folder `output`.
+    Prints a table with one row for each data set. Writes into the folder `output`:
+    `evaluation.json` (the returned report), `evaluation.csv` (one row for each photograph) and, if
+    there are persons, `worst_best.png` (the cases with the lowest and highest person IoU).
 
     Returns:
         The report of `score`.
@@ -51,9 +51,9 @@ def score(matte_fn: MatteFunction, datasets: dict[str, list[Pair]]) -> tuple[dic
     """Scores a network on data sets, at the photographs' own size.
 
     A photograph without a person (no matte, or one without a pixel >= 0.5) has no meaningful IoU:
-    it is scored by the share of pixels falsely taken for a person, apart from the means.
-    Photographs that cannot be read, or whose matte has another aspect, are left out, named and
-    counted.
+    its score is the share of pixels that are wrongly predicted as person, and it does not enter the
+    means. Photographs that cannot be read, or whose matte has other proportions, are skipped, named
+    and counted.
 
     Returns:
         The report, and the pair of each of its `pictures`. The report has `sets`: for each data set
@@ -158,12 +158,12 @@ def _write_report(report: dict, output: Path) -> list[str]:
 
 
 def _worst_and_best(matte_fn: MatteFunction, ranked: list[tuple[dict, Pair]]) -> np.ndarray:
-    """The picture of the extreme cases; none is shown twice when there are few."""
+    """The picture of the extreme cases; with few pictures, none is shown twice."""
     count = min(_CASES, -(-len(ranked) // 2))
     worst, best = ranked[:count], ranked[count:][-count:][::-1]
     columns = {}
     for title, chosen in ("worst", worst), ("best", best):
-        # Mattes are computed again: keeping those of every photograph could fill the memory.
+        # Mattes are computed again, because keeping all of them could fill the memory.
         columns[title] = [_case(matte_fn, row, pair) for row, pair in chosen]
     return draw_cases(columns)
 

@@ -1,4 +1,4 @@
-"""What the layers of a network see in a picture."""
+"""Feature maps: the activations of a network's layers for a picture."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ class Stage(NamedTuple):
     """The last features of one size in a network.
 
     Attributes:
-        layer: the name of the layer that makes them.
-        channels: how many there are.
-        maps: the ones that vary most over the picture, float32 (count, h, w), each stretched
-            to 0..1.
+        layer: the name of the layer.
+        channels: the number of channels.
+        maps: the channels that vary most over the picture, float32 (count, h, w), each stretched to
+        0..1.
     """
 
     layer: str
@@ -27,7 +27,7 @@ def feature_maps(model: keras.Model, image: np.ndarray, count: int = 6) -> list[
     Args:
         model: a functional network from RGB (N, H, W, 3) in 0..255.
         image: (H, W, 3), 0..255, of the network's size.
-        count: how many channels of each size.
+        count: the number of channels of each size.
     """
     layers = _last_of_each_size(model, count)
     outputs = {layer.name: layer.output for layer in layers}
@@ -41,7 +41,7 @@ def feature_maps(model: keras.Model, image: np.ndarray, count: int = 6) -> list[
 
 
 def _last_of_each_size(model: keras.Model, channels: int) -> list[keras.Layer]:
-    """The last layer of each size with at least so many channels; pooled contexts are left out."""
+    """The last layer of each size with enough channels, without pooled contexts."""
     smallest = model.input_shape[1] // 32
     last: dict[tuple[int, int], keras.Layer] = {}
     for layer in model.layers:

@@ -27,7 +27,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
         # XLA's convolutions are several times slower than oneDNN's on a CPU.
         jit_compile="auto" if has_gpu() else False,
     )
-    # Else the first step makes the optimizer's variables, and TensorFlow traces it twice.
+    # Otherwise the first step creates the optimizer's variables, and TensorFlow traces it twice.
     model.optimizer.build(model.trainable_variables)
 
 
@@ -41,8 +41,8 @@ def train(
 ) -> Path:
     """Trains `model` and leaves everything in the folder of `run` (see `training.run`).
 
-    With `resume`, goes on after the last whole epoch of `run`. The model ends with the weights of
-    the best epoch.
+    With `resume`, it continues after the last complete epoch of `run`. The model ends with the
+    weights of the best epoch.
 
     Returns:
         The checkpoint of the best epoch.

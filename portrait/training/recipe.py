@@ -1,4 +1,4 @@
-"""How a network is to be trained, and the optimizer that follows from it."""
+"""The settings of a training, and its optimizer."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Recipe:
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Adam with the recipe's schedule and, if wanted, the moving average of weights."""
+    """Adam with the recipe's schedule and optionally the moving average of weights."""
     total = max(1, recipe.epochs * steps_per_epoch)
     if recipe.schedule == "constant":
         rate = recipe.lr

@@ -73,7 +73,7 @@ class Run:
 
     @classmethod
     def latest(cls, checkpoint_path: str | Path) -> "Run":
-        """The newest run under `checkpoint_path`, or the run that `checkpoint_path` itself is.
+        """The newest run under `checkpoint_path`, or the run in `checkpoint_path` itself.
 
         Raises:
             UserError: there is none.
@@ -93,11 +93,11 @@ class Run:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder; where there is no `fcntl`, does not.
+        """Keeps other processes from training in the folder (not on Windows, which has no `fcntl`).
 
         Raises:
-            UserError: another process does; or a link in the folder leads out of it, as in a run
-                that somebody else has made.
+            UserError: another process trains in the folder; or a link in the folder leads out of
+                it, as in a run that somebody else has made.
         """
         if links := [path for path in self.folder.iterdir() if path.is_symlink()]:
             raise UserError(f"{links[0]} is a symbolic link: a training would write where it leads")
@@ -127,7 +127,7 @@ class Run:
             path.write_text(json.dumps(settings, indent=2, default=os.fspath) + "\n")
 
     def has_state(self) -> bool:
-        """Whether there is anything to resume from: the run lived through its first epoch."""
+        """Whether there is a state to resume from: the run has completed its first epoch."""
         return (self.folder / "state.npz").is_file()
 
     def save_state(self, model, progress: Progress) -> None:
@@ -141,15 +141,15 @@ class Run:
             self.write_history(progress.history)
 
     def load_state(self, model) -> Progress:
-        """Puts the saved weights and optimizer into `model`, whose optimizer is built.
+        """Loads the saved weights and optimizer into `model`, whose optimizer must be built.
 
-        Clears away what a killed run had not finished writing.
+        Removes files that a killed run has left incomplete.
 
         Returns:
-            The progress; a fresh one where the run was killed within its first epoch.
+            The progress; a new one if the run was killed in its first epoch.
 
         Raises:
-            UserError: the state is that of another network, or cannot be read.
+            UserError: the state belongs to another network, or cannot be read.
         """
         for unfinished in self.folder.rglob(".*.part*"):
             if unfinished.is_dir():  # a Core ML package
@@ -191,10 +191,10 @@ class Run:
             path.unlink()
 
     def load_checkpoint(self, model, epoch: int) -> Path:
-        """Puts the weights of that epoch's checkpoint into `model`, and returns the file.
+        """Loads the weights of that epoch's checkpoint into `model`, and returns the file.
 
         Raises:
-            UserError: it is gone.
+            UserError: the checkpoint is missing.
         """
         path = self.checkpoint(epoch)
         if path is None:
@@ -219,11 +219,11 @@ class Run:
 
 
 def weights_bytes(model, path: Path) -> bytes:
-    """The content of a `.weights.h5` of the network, out of a `.keras` archive beside `path`.
+    """The bytes of a `.weights.h5` file of the network, from a `.keras` archive beside `path`.
 
-    `save_weights` has h5py write to the disk, which it cannot bear to become full: it raises again
-    for each of its open objects, and ends the process by a segmentation fault. What Keras puts into
-    an archive is the same file, but made in memory.
+    `save_weights` writes to the disk with h5py. On a full disk, h5py raises again for each of its
+    open objects and ends the process with a segmentation fault. The file in a Keras archive is the
+    same, but is made in memory.
     """
     archive = path.with_name(f"{path.name}.keras")
     try:
@@ -240,7 +240,7 @@ def _epoch_of(path: Path) -> int | None:
 
 
 def _network_of(model):
-    """The network of a compiled model without its optimizer, which is thrice as large."""
+    """The network of a compiled model without its optimizer, which is three times as large."""
     import keras
 
     return keras.Model(model.inputs, model.output)

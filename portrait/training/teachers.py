@@ -1,9 +1,8 @@
-"""Trained networks as teachers: what they see in a training picture becomes part of its target.
+"""Trained networks as teachers: their alphas become part of the training targets.
 
 Knowledge distillation (Hinton et al., 1503.02531) in the manner of Beyer et al. (2106.05237): the
-teachers are shown what the network is shown, after augmentation, so that they answer for every
-picture anew. A teacher may be larger, or have learned from other pictures; several together err
-less than each of them.
+teachers see the same augmented pictures as the network. A teacher may be larger, or trained on
+other pictures; several together have smaller errors than each of them.
 """
 
 from collections import Counter
@@ -24,8 +23,9 @@ class Teachers:
     Args:
         models: names of shipped networks or `.tflite` files, as `inference.network.load` takes
             them; one that is named twice counts twice.
-        share: of the teachers in the new mattes, 0..1; the rest is the label's.
-        input_range: of files that do not say what they take, see `inference.network.INPUT_RANGES`.
+        share: the weight of the teachers in the new mattes, 0..1; the rest is the label's weight.
+        input_range: a key of `inference.network.INPUT_RANGES`, for files whose metadata has no
+        range.
 
     Raises:
         UserError: a model cannot be opened, or runs on Keras, which does not work in the processes
@@ -47,7 +47,7 @@ class Teachers:
         ]
 
     def __call__(self, images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
-        """The mattes with the teachers' share.
+        """Mixes the teachers' alphas into the mattes.
 
         Args:
             images: uint8 (N, H, W, 3), RGB.
