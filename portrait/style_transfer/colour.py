@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# ITU-R 601: brightness Y, and two differences of colours, from RGB.
+# ITU-R 601: RGB to brightness Y and two colour differences.
 _YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
@@ -11,7 +11,7 @@ _LEAST_VARIANCE = 1.0  # of colours in 0..255; plain areas have none that could 
 
 
 def as_grey(picture: np.ndarray) -> np.ndarray:
-    """The brightness of a picture (H, W, 3) in 0..255, three times: float32 (H, W, 3)."""
+    """The brightness of a picture (H, W, 3) in 0..255 in three channels: float32 (H, W, 3)."""
     return np.repeat((np.float32(picture) @ _YCC[0])[..., None], 3, axis=2)
 
 
@@ -19,8 +19,8 @@ def with_colours_of(painted: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """The brightness of one picture with the colours of another.
 
     Args:
-        painted: gives the brightness, (H, W, 3) RGB, 0..255.
-        photo: gives the colours, of the same shape.
+        painted: the picture with the brightness, (H, W, 3) RGB, 0..255.
+        photo: the picture with the colours, of the same shape.
 
     Returns:
         float32 (H, W, 3), 0..255.
@@ -34,10 +34,10 @@ def match_brightness(grey: np.ndarray, target: np.ndarray) -> np.ndarray:
     """`grey` shifted and scaled to the mean and standard deviation of `target`.
 
     Args:
-        grey, target: as `as_grey` gives them.
+        grey, target: as returned by `as_grey`.
 
     Returns:
-        float32 of the shape of `grey`, not clipped, as the painting's correlations need it.
+        float32 of the shape of `grey`, not clipped, for the correlations of a painting.
     """
     scale = target.std() / max(float(grey.std()), _LEAST_VARIANCE)
     return np.float32((grey - grey.mean()) * scale + target.mean())
@@ -46,8 +46,8 @@ def match_brightness(grey: np.ndarray, target: np.ndarray) -> np.ndarray:
 def match_colours(picture: np.ndarray, target: np.ndarray) -> np.ndarray:
     """`picture` with the mean and the covariance of the colours of `target`.
 
-    x -> A (x - mean) + mean of the target, A = S_target^(1/2) S_picture^(-1/2): of all A that give
-    this covariance, one that turns colours little.
+    x -> A (x - mean) + mean of the target, A = S_target^(1/2) S_picture^(-1/2): among all A with
+    this covariance, one that changes colours little.
 
     Args:
         picture, target: (H, W, 3) RGB, 0..255, of any two sizes.

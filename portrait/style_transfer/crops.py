@@ -1,4 +1,4 @@
-"""The photographs that the transform network learns on, as batches of random crops."""
+"""The training photographs of the transform network, as batches of random crops."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _PLAIN = 3.0  # levels: standard deviation of a crop with nothing in it
 
 
 def find_photos(folders: Sequence[str]) -> list[Path]:
-    """The pictures in some folders, or in their `training`, without the mattes of portraits.
+    """The pictures in folders, or in their `training` sub-folders, without mattes.
 
     Raises:
         UserError: a folder is missing or has no pictures.
@@ -31,10 +31,10 @@ def find_photos(folders: Sequence[str]) -> list[Path]:
 
 
 def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
-    """`count` photographs spread evenly over all for validation, and the rest.
+    """Holds out `count` photographs, spread evenly, for validation.
 
     Returns:
-        The rest, and those held out; of too few photographs all are both.
+        The training and the validation photographs; all in both if there are too few.
     """
     if len(photos) < 2 * count:
         log.warning("of so few photographs (%d) those that validate train, too", len(photos))
@@ -44,26 +44,26 @@ def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]
 
 
 def centre_crop(photo: np.ndarray, size: int) -> np.ndarray:
-    """The middle of a photograph, of which nothing is lost on its shorter side: (size, size, 3)."""
+    """The largest central square of a photograph, resized to (size, size, 3)."""
     return _crop(photo, size, 1.0, 0.5, 0.5)
 
 
 class PhotoCrops(keras.utils.PyDataset):
     """Batches of crops for `fit`: {"image": (N, size, size, 3) 0..255, "mix": (N, styles)}.
 
-    The styles take turns. What a batch holds depends on nothing but the seed, the epoch and its
-    number, so that a training that is resumed goes on with what it would have seen.
+    The styles take turns. A batch depends only on the seed, the epoch and its index, so a resumed
+    training sees the same batches as an uninterrupted one.
 
     Args:
-        photos: files; those that cannot be read are passed over.
+        photos: files; unreadable ones are skipped.
         size: height and width of the crops.
         batch_size: crops in a batch.
         steps: batches in an epoch.
-        styles: how many there are.
+        styles: the number of styles.
         seed: at least 0.
 
     Attributes:
-        epoch: the epoch whose batches are given, from 0; to be set by the training.
+        epoch: the current epoch, from 0; the training sets it.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class PhotoCrops(keras.utils.PyDataset):
             except PictureError:
                 continue
             crop = _crop(photo, self.size, rng.uniform(1, _ZOOM), *rng.random(2))
-            # Instance normalisation divides by the standard deviation, and where that is 0 its
-            # gradient is some hundreds, in each of 15 layers: more than a float can hold.
+            # Instance normalisation divides by the standard deviation. If that is 0, the gradient
+            # is some hundreds in each of 15 layers, which overflows.
             if crop.std() < _PLAIN:
                 continue
             return crop[:, ::-1] if rng.random() < 0.5 else crop

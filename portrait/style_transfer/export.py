@@ -2,7 +2,7 @@
 
 TFLite files have one input `image` and one output `painted`, (1, H, W, 3) float32 of raw 0..255.
 The Core ML package takes the image `image` and gives the image `painted`, both H x W RGB. The size
-is fixed, as phones' GPUs require.
+is fixed, because phone GPUs require this.
 """
 
 from dataclasses import replace

@@ -1,8 +1,9 @@
-"""Gatys' style transfer: changes a picture's pixels until VGG16 sees photograph and painting in it.
+"""Gatys' style transfer: changes a picture's pixels until its VGG16 features fit.
 
 "A Neural Algorithm of Artistic Style" (Gatys, Ecker, Bethge, 1508.06576), as "Portrait Segmentation
-and Background Stylization" (Zhang et al.) writes it for VGG16. With the activations F of layer l as
-a matrix of N filters by M positions, P those of the photograph and A the painting's correlations:
+and Background Stylization" (Zhang et al.) writes it for VGG16. F are the activations of layer l as
+a matrix of N filters by M positions, P the activations of the photograph, and A the correlations of
+the painting:
 
     (1) content   = 1/2 sum (F - P)^2                    of `CONTENT_LAYER`
     (2) G         = F F^T
@@ -30,7 +31,7 @@ from portrait.style_transfer.vgg import extractor
 CONTENT_LAYER = "block5_conv2"
 STYLE_LAYERS = tuple(f"block{number}_conv1" for number in range(1, 6))
 
-# A filter that the pictures hardly excite would be scaled up so far that it outweighs the others.
+# A filter that the pictures hardly excite would be scaled up until it outweighs the others.
 _LEAST_MEAN = 0.1  # of the mean over the layer's filters
 _LEAST_SIZE = 16  # pixels: VGG16 halves a picture four times before its last block
 _HISTORY = 20  # pairs of steps and gradients that L-BFGS remembers
@@ -41,13 +42,13 @@ Watcher = Callable[[int, dict[str, float], np.ndarray], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """How a picture is painted.
+    """The settings of the optimisation.
 
     Attributes:
         content_weight: alpha of formula (5).
         style_weight: beta for each pixel of the picture: (1) is a sum over the picture and (4) a
-            mean, so that a constant beta would paint large pictures less.
-        iterations: the most steps of the optimizer.
+            mean, so a constant beta would paint large pictures less.
+        iterations: the largest number of steps.
         optimizer: "lbfgs" (with 0..255 as bounds) or "adam".
         lr: Adam's learning rate, in levels of 0..255.
         start: "content" begins with the photograph, "noise" with white noise.
@@ -71,14 +72,14 @@ def normalize_weights(
 ) -> dict[str, np.ndarray]:
     """VGG16's weights, scaled so that each filter's mean activation over `pictures` is 1.
 
-    ReLU and pooling pass a filter's scale on, so that scaling a filter down and the weights that
-    read it up changes nothing else. Filters with less than a tenth of their layer's mean count as
-    if they had that much.
+    ReLU and pooling preserve the scale of a filter. Scaling a filter down and the weights after it
+    up therefore changes nothing else. Filters with less than a tenth of their layer's mean are
+    scaled as if they had a tenth.
 
     Args:
         weights: as `vgg16.conv_weights` gives them.
-        pictures: RGB (H, W, 3) in 0..255, of any sizes. With the photograph and the painting
-            themselves no filter can dominate, as those do that other pictures do not excite.
+        pictures: RGB (H, W, 3) in 0..255, of any sizes. Use the photograph and the painting:
+            filters that other pictures do not excite would dominate.
     """
     model = extractor(vgg16.LAYERS, weights)
     sums = dict.fromkeys(vgg16.LAYERS, 0.0)
@@ -104,8 +105,8 @@ class GatysLoss:
 
     Args:
         photo: float or uint8 RGB (H, W, 3), 0..255.
-        painting: the same, of any size: its correlations count as if it were as large.
-        weights: of VGG16, normalised.
+        painting: the same, of any size; its correlations are scaled to the photo's size.
+        weights: VGG16's normalised weights.
         content_weight: alpha.
         style_weight: beta.
 
@@ -172,11 +173,11 @@ def paint(
     """Paints a photograph, with a progress bar.
 
     Args:
-        photo: uint8 RGB (H, W, 3), of the size wanted.
-        painting: uint8 RGB (h, w, 3), whose size decides how large the strokes become.
+        photo: uint8 RGB (H, W, 3), of the size of the result.
+        painting: uint8 RGB (h, w, 3); its size determines the size of the strokes.
         weights: of VGG16, as `vgg16.conv_weights` gives them; they are normalised over the two.
-        settings: see there.
-        watcher: told of every iteration.
+        settings: see `Settings`.
+        watcher: called after every iteration.
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -252,7 +253,7 @@ def _minimize_lbfgs(
 def _minimize_adam(
     loss: GatysLoss, start: np.ndarray, settings: Settings, after_step: Watcher
 ) -> np.ndarray:
-    """Adam, its learning rate falling to zero along a cosine."""
+    """Adam with a learning rate that falls to zero along a cosine."""
     rate = keras.optimizers.schedules.CosineDecay(settings.lr, settings.iterations)
     optimizer = keras.optimizers.Adam(rate)
     image = keras.Variable(start, dtype="float32")

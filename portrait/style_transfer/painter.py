@@ -82,13 +82,13 @@ def load_style(weight_dir: str | Path, style: str) -> tuple[keras.Model, np.ndar
 
 
 def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
-    """The network of all styles that a training made, and the names of its styles.
+    """The network of a training, and the names of its styles.
 
     Args:
-        path: as `weights.weights_file` takes it; the run's `run.json` lies beside the weights.
+        path: for `weights.weights_file`; the run's `run.json` is beside the weights.
 
     Raises:
-        UserError: one of the files is missing or is something else.
+        UserError: one of the files is missing or is another kind of file.
     """
     weights = weights_file(path)
     about = weights.parent / "run.json"
@@ -106,11 +106,11 @@ def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
 
 
 def parse_mix(text: str, names: Sequence[str]) -> np.ndarray:
-    """The share of each style that a text such as "udnie" or "udnie:2,great_wave:1" asks for.
+    """The share of each style in a text such as "udnie" or "udnie:2,great_wave:1".
 
     Args:
         text: names with weights (1 if left out); the empty text is the first style.
-        names: of the network's styles.
+        names: the names of the network's styles.
 
     Returns:
         float32 (styles,), with a sum of 1.
@@ -137,9 +137,9 @@ class Painter:
     """Paints pictures in one style or mix of styles.
 
     Args:
-        network: of all styles, as `load_network` gives it.
+        network: the network of all styles, from `load_network`.
         mix: the share of each.
-        strength: of the painted picture over the photograph, 0 to 1.
+        strength: the opacity of the painted picture over the photograph, 0 to 1.
         colours: a key of `COLOURS`.
     """
 
@@ -198,11 +198,11 @@ def paint_photos(
     see `io.photos.work_through`.
 
     Args:
-        paint: as which style.
+        paint: the painter of the style.
         inputs: picture files and folders.
         output: the folder to write into; made if missing.
-        label: of the style, see `style_label`.
-        size: of the longer side in pixels, see `images.shrink`.
+        label: the name of the style, see `style_label`.
+        size: the longer side in pixels, see `images.shrink`.
 
     Returns:
         The files written.

@@ -1,10 +1,10 @@
 """The losses that the transform network is trained with.
 
 After "Perceptual Losses for Real-Time Style Transfer" (Johnson et al., 1603.08155): a painted
-picture shall have the photograph's activations deep in VGG16, and the painting's correlations of
-activations at several depths. Here each term is relative to its target, which makes it 0 where the
-target is met and 1 for a picture without activations; the same weights then suit every painting,
-whereas the squared differences of the paper vary a hundredfold between paintings.
+picture has the activations of the photograph deep in VGG16, and the correlations of activations of
+the painting at several depths. Here each term is relative to its target: it is 0 if the target is
+met and 1 for a picture without activations. The same weights then suit every painting, whereas the
+squared differences of the paper vary a hundredfold between paintings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ TERMS = ("content", "style", "variation")
 
 @dataclass(frozen=True)
 class Weights:
-    """What each term counts; see the module's text for their scale."""
+    """The weights of the terms; the module's docstring explains their scale."""
 
     content: float
     style: float
@@ -72,7 +72,7 @@ def total_variation(images):
 
 
 def fit_painting(painting: np.ndarray, size: int) -> np.ndarray:
-    """A painting with its longer side `size` pixels: what decides how large the strokes become."""
+    """A painting with a longer side of `size` pixels, which determines the size of the strokes."""
     height, width = painting.shape[:2]
     scale = size / max(height, width)
     return resize(painting, (max(16, round(height * scale)), max(16, round(width * scale))))
@@ -82,7 +82,7 @@ class PerceptualLoss:
     """Content, style and total variation of painted pictures.
 
     Args:
-        paintings: uint8 RGB (H, W, 3), one a style, as `fit_painting` makes them.
+        paintings: uint8 RGB (H, W, 3), one for each style, from `fit_painting`.
         vgg_weights: as `vgg16.conv_weights` gives them.
         weights: of the terms.
     """
@@ -95,10 +95,10 @@ class PerceptualLoss:
     ):
         self.weights = weights
         self._all = extractor({*STYLE_LAYERS, CONTENT_LAYER}, vgg_weights)
-        # Of a photograph no more is computed than is needed.
+        # Only the needed layers are computed for a photograph.
         self._content = keras.Model(self._all.input, self._all.output[CONTENT_LAYER])
         seen = [self._all(np.float32(painting)[None]) for painting in paintings]
-        # Of each layer the targets of all styles, (styles, C, C).
+        # For each layer, the targets of all styles, (styles, C, C).
         self._grams = {
             layer: np.concatenate(
                 [keras.ops.convert_to_numpy(gram(activations[layer])) for activations in seen]

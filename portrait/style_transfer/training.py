@@ -28,7 +28,7 @@ class PaintingTrainer(keras.Model):
 
     Args:
         network: as `transform_net.build` makes it.
-        loss: `perceptual.PerceptualLoss`, or what is called like it.
+        loss: `perceptual.PerceptualLoss`, or a function with the same arguments.
     """
 
     def __init__(self, network: keras.Model, loss: Loss):
@@ -56,20 +56,20 @@ def train(
 ) -> Path:
     """Trains `network` and leaves checkpoints, history, previews and state in the folder of `run`.
 
-    With `resume`, goes on after the last whole epoch of `run`.
+    With `resume`, it continues after the last complete epoch of `run`.
 
     Args:
-        network: of `transform_net.build`, in the order of `names`.
+        network: from `transform_net.build`, with its styles in the order of `names`.
         loss: see `PaintingTrainer`.
-        crops: what it learns on.
-        validation: photographs that are not among these. Previews have each in every style; the
-            loss has the styles in turn. Those that cannot be read are left out.
-        names: of the styles.
-        run: where everything goes.
+        crops: the training batches.
+        validation: other photographs. Previews show each of them in every style; the validation
+        loss takes the styles in turn. Unreadable ones are skipped.
+        names: the names of the styles.
+        run: the run to write to.
         recipe: epochs, learning rate, schedule, moving average.
 
     Returns:
-        The checkpoint of the best epoch, whose weights `network` ends with.
+        The checkpoint of the best epoch. `network` ends with its weights.
 
     Raises:
         UserError: no photograph can be read; the loss is no longer a number; a file cannot be
@@ -90,14 +90,14 @@ def train(
             initial_epoch=progress.epoch,
             shuffle=False,
             callbacks=_Keeper(run, recipe, progress, crops, photos, names).callbacks,
-            # A progress bar for a person, a line an epoch for a log file.
+            # A progress bar in a terminal, one line for each epoch in a log file.
             verbose=1 if sys.stdout.isatty() else 2,
         )
     return run.load_checkpoint(network, progress.best_epoch)
 
 
 def _read_crops(paths: Sequence[Path], size: int) -> list[np.ndarray]:
-    """The middle of each photograph that can be read, uint8 (size, size, 3)."""
+    """The central square of each readable photograph, uint8 (size, size, 3)."""
     photos, unreadable = [], []
     for path in paths:
         try:
@@ -111,10 +111,10 @@ def _read_crops(paths: Sequence[Path], size: int) -> list[np.ndarray]:
 
 
 def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
-    """Has fresh weights learn to give a photograph back, in steps that are cheap without VGG16.
+    """Trains fresh weights to reproduce photographs, which is cheap without VGG16.
 
-    A network that starts to paint from random weights finds the colours of a painting before it
-    sees where in the photograph to put them, and keeps to it when it takes dark for light.
+    A network that paints from random weights learns the colours of a painting before it learns
+    where to put them, and often swaps dark and light permanently.
     """
     network.compile(keras.optimizers.Adam(lr), loss="mse", jit_compile=False)
     for step in tqdm(range(COPYING_STEPS), "copying", unit=" steps", disable=None):
@@ -123,7 +123,7 @@ def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
 
 
 class _Fixed(keras.utils.PyDataset):
-    """The photographs and the styles in turn, until each has come: always the same."""
+    """The photographs and the styles in turn, once each; the same in every epoch."""
 
     def __init__(self, photos: Sequence[np.ndarray], styles: int, batch_size: int):
         super().__init__()
@@ -141,7 +141,7 @@ class _Fixed(keras.utils.PyDataset):
 
 
 class _Keeper(Checkpointer):
-    """Tells `crops` which epoch it is, and draws the held-out photographs in every style."""
+    """Sets the epoch of `crops`, and draws the held-out photographs in every style."""
 
     def __init__(
         self,

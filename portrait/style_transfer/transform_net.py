@@ -1,11 +1,11 @@
-"""The network that paints: an image in, the same image in a style out, in one pass.
+"""The transform network: paints an image in a style, in one pass.
 
 After "Perceptual Losses for Real-Time Style Transfer" (Johnson et al., 1603.08155), with instance
 normalisation (Ulyanov et al., 1607.08022), enlargement followed by a convolution instead of
 transposed convolutions, which leave a checkerboard (Odena et al., 2016), and reflecting borders
 instead of zeros, which leave a frame. With several styles, only the scale and shift after each
 normalisation belong to a style (Dumoulin et al., "A Learned Representation for Artistic Style",
-1610.07629); any mix of them is a style, too.
+1610.07629); every mix of them is a style, too.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _STEP = 10.0  # see `StyleAffine`
 
 @keras.saving.register_keras_serializable("style_transfer")
 class ReflectionPadding(keras.layers.Layer):
-    """Adds `width` pixels on all four sides, mirrored at the border, which is not repeated."""
+    """Adds `width` mirrored pixels on all four sides, without repeating the border."""
 
     def __init__(self, width: int, **kwargs):
         super().__init__(**kwargs)
@@ -56,8 +56,8 @@ class ReflectionPadding(keras.layers.Layer):
 class InstanceNormalization(keras.layers.Layer):
     """Mean 0 and variance 1 of every channel of every picture, over its pixels.
 
-    All tensors are of rank 4, which is the most that phones' GPUs take; Keras's
-    GroupNormalization makes some of rank 5. The scale and shift that follow are `StyleAffine`.
+    All tensors have rank 4, the largest rank that phone GPUs support; Keras's GroupNormalization
+    has tensors of rank 5. `StyleAffine` then scales and shifts.
     """
 
     def call(self, x):
@@ -74,9 +74,9 @@ class InstanceNormalization(keras.layers.Layer):
 class StyleAffine(keras.layers.Layer):
     """A scale and a shift of every channel for each of several styles.
 
-    Called with the features (N, H, W, C) and the share of each style (N, styles). The weights are
-    a tenth of the shift and of the scale's distance from 1: Adam, whose steps are of one size for
-    all weights, else takes hundreds of batches to tell the styles apart.
+    Called with the features (N, H, W, C) and the share of each style (N, styles). The weights are a
+    tenth of the shift and of the scale minus 1. Adam's steps have the same size for all weights,
+    and without this factor it needs hundreds of batches to separate the styles.
     """
 
     def __init__(self, styles: int, **kwargs):
@@ -101,24 +101,24 @@ class StyleAffine(keras.layers.Layer):
 
 
 class _Blocks:
-    """What the network is made of; `mix` is None for the network of one fixed style."""
+    """The layers of the network; `mix` is None for the network of one fixed style."""
 
     def __init__(self, mix=None):
         self.mix = mix
         self.count = 0
 
     def conv(self, x, channels: int, kernel: int = 3, stride: int = 1, relu: bool = True):
-        """Convolution with mirrored borders, instance normalisation and, if wanted, ReLU."""
+        """Convolution with mirrored borders, instance normalisation and optionally ReLU."""
         self.count += 1
         x = ReflectionPadding(kernel // 2)(x)
-        # No bias: the normalisation would take it away again.
+        # No bias: the normalisation would remove it.
         x = keras.layers.Conv2D(
             channels, kernel, strides=stride, use_bias=False, name=f"conv_{self.count}"
         )(x)
         x = InstanceNormalization()(x)
         name = f"affine_{self.count}"
         if self.mix is None:
-            # One op with its ReLU on a phone's GPU, and no constant to be broadcast.
+            # One operation with its ReLU on phone GPUs, and no constant to broadcast.
             x = keras.layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=name)(x)
         else:
             x = StyleAffine(self.mix.shape[-1], name=name)(x, self.mix)
@@ -140,13 +140,13 @@ def build(
     """The transform network with fresh weights.
 
     Args:
-        input_shape: (height, width), multiples of 4; None takes any.
+        input_shape: (height, width), multiples of 4; None: any.
         size: "big" (1.7 M parameters) or "small" (0.43 M, about four times as fast).
-        styles: how many it can learn; 0 makes the network of one fixed style, see `fix_style`.
+        styles: the number of styles; 0 makes the network of one fixed style, see `fix_style`.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to the painted picture of the same shape and
-        range. That of several styles takes a dict: `image`, and `mix`, the share of each style
+        range. With several styles, the input is a dict: `image`, and `mix`, the share of each style
         (N, styles).
     """
     image = keras.Input((*input_shape, 3), name="image")
@@ -171,20 +171,20 @@ def fix_style(
     mix: Sequence[float],
     input_shape: tuple[int | None, int | None] = (None, None),
 ) -> keras.Model:
-    """The network of one style that `model` is for a given mix of its styles.
+    """Makes the network of one style from a mix of the styles of `model`.
 
-    Phones' GPUs compute in float16, which ends at 65504, and the normalisation squares what the
-    convolutions give. It also takes away any scale of a convolution's kernels: here each has a norm
-    of 1, or of 1/4 behind the residual blocks, whatever training left it with. The largest square
-    of the shipped styles on portraits is then 3,800.
+    Phone GPUs compute in float16, whose largest value is 65504, and the normalisation squares the
+    results of the convolutions. It also removes the scale of a convolution's kernel, so each kernel
+    gets a norm of 1, or of 1/4 after the residual blocks. The largest square of the shipped styles
+    on portraits is then 3,800.
 
     Args:
-        model: as `build` makes it, trained.
+        model: a trained model from `build`.
         mix: the share of each style.
         input_shape: (height, width) of the new network.
 
     Returns:
-        A model of one input, as `build(..., styles=0)` makes it, with weights of its own.
+        A model with one input, as from `build(..., styles=0)`, with its own weights.
     """
     size = model.name.removeprefix("style_")
     fixed = build(input_shape, size)

@@ -1,4 +1,4 @@
-"""What VGG16 sees in a picture: the activations of some of its convolutions."""
+"""Activations of VGG16's convolutions for pictures."""
 
 from collections.abc import Collection, Mapping
 
@@ -33,6 +33,6 @@ def extractor(layers: Collection[str], weights: Mapping[str, np.ndarray]) -> ker
         x = vgg16.block(keras.layers.MaxPooling2D(name=f"block{number - 1}_pool")(x), number)
     whole = keras.Model(image, x)
     vgg16.load_into(whole, weights, trainable=False)
-    # Of what is not needed for these outputs, nothing is computed.
+    # Only layers that these outputs need are computed.
     outputs = {layer: whole.get_layer(layer).output for layer in layers}
     return keras.Model(image, outputs, name="vgg16")

@@ -32,16 +32,16 @@ def paint_videos(
     label: str,
     size: int,
 ) -> Iterator[tuple[Path, int]]:
-    """Paints videos one after another, as they are asked for, see `paint_video`.
+    """Paints videos one by one, lazily; see `paint_video`.
 
-    Those that cannot be read are left out: they are named and counted in one warning at the end.
+    Unreadable videos are skipped, and one warning at the end names and counts them.
 
     Yields:
-        A file that is written, and the number of its frames.
+        A written file, and the number of its frames.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; a file that had been begun has been given, if it has any frame.
-        UserError: none of them can be read, or the target not be written.
+        KeyboardInterrupt: Ctrl-C; an incomplete file has been yielded, if it has a frame.
+        UserError: no video can be read, or the target cannot be written.
     """
     left_out: list[str] = []
     for source, target in zip(sources, video_targets(sources, output, label), strict=True):
@@ -64,22 +64,22 @@ def paint_video(
     target: str | Path,
     size: int,
 ) -> tuple[int, bool]:
-    """Paints a video with a progress bar; times and audio stay.
+    """Paints a video with a progress bar; timestamps and audio are preserved.
 
-    One frame at a time is in memory. After Ctrl-C, what is painted so far is a playable file.
+    It holds one frame at a time in memory. Ctrl-C leaves a playable file.
 
     Args:
-        paint: uint8 (H, W, 3) to the painted picture of the same shape; of each frame alone.
+        paint: from a frame, uint8 (H, W, 3), to the painted picture of the same shape.
         source: the video file.
-        target: the file to write; its suffix decides on the format.
+        target: the file to write; its suffix determines the format.
         size: of the longer side, see `images.shrink`.
 
     Returns:
-        The number of frames, and whether these are all: False after Ctrl-C.
+        The number of frames, and whether the video is complete (False after Ctrl-C).
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before the first frame.
-        VideoError: the video cannot be read, or no frame of it.
+        VideoError: the video, or every frame of it, cannot be read.
         UserError: the target cannot be written.
     """
     reader = VideoReader(source)
