@@ -13,7 +13,7 @@ class Stage(NamedTuple):
         layer: the name of the layer.
         channels: the number of channels.
         maps: the channels that vary most over the picture, float32 (count, h, w), each stretched to
-        0..1.
+            0..1.
     """
 
     layer: str

@@ -63,7 +63,7 @@ def train(
         loss: see `PaintingTrainer`.
         crops: the training batches.
         validation: other photographs. Previews show each of them in every style; the validation
-        loss takes the styles in turn. Unreadable ones are skipped.
+            loss takes the styles in turn. Unreadable ones are skipped.
         names: the names of the styles.
         run: the run to write to.
         recipe: epochs, learning rate, schedule, moving average.

@@ -25,7 +25,7 @@ class Teachers:
             them; one that is named twice counts twice.
         share: the weight of the teachers in the new mattes, 0..1; the rest is the label's weight.
         input_range: a key of `inference.network.INPUT_RANGES`, for files whose metadata has no
-        range.
+            range.
 
     Raises:
         UserError: a model cannot be opened, or runs on Keras, which does not work in the processes
