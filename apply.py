@@ -3,7 +3,7 @@
   python apply.py --input=photo.jpg                                    portrait blur
   python apply.py --input=photo.jpg --effect=cutout --output=me.png    a transparent picture
   python apply.py --input=clip.mp4 --effect=replace --background=beach.jpg --output=beach.mp4
-  python apply.py --input=FOLDER --effect=grayscale_background,blur    several, in order
+  python apply.py --input=FOLDER --effect=grayscale_background,blur    several, in this order
   python apply.py --input=0 --output=me.mp4                            a webcam, until Ctrl-C
   python apply.py --serve=True                                         a page in the browser
 
@@ -19,32 +19,34 @@ FLAGS = flags.FLAGS
 VERBS = ("input", "serve")
 
 # What to do.
-flags.DEFINE_string("input", "", "A photo, a folder of photos, a video, or a webcam's number.")
-flags.DEFINE_boolean("serve", False, "Show a page in the browser: upload, webcam, effects.")
+flags.DEFINE_string("input", "", "A photo, a folder of photos, a video, or the number of a webcam.")
+flags.DEFINE_boolean("serve", False, "Serve a local page for the browser: upload, webcam, effects.")
 
 flags.DEFINE_string(
     "output",
     "output",
-    "The file to write, or a folder for NAME_EFFECT.png (.mp4 for videos). A transparent video is "
-    "a .webm or .mov.",
+    "The file to write, or a folder for NAME_EFFECT.png (.mp4 for videos). Transparent videos are "
+    ".webm or .mov files.",
 )
-flags.DEFINE_list("effect", ["blur"], "One or more, done in this order; see above.")
-flags.DEFINE_float("strength", 0.5, "Of blur, 0 to 1.")
-flags.DEFINE_string("background", "", "For replace: a colour (white, #3060a0), picture or video.")
+flags.DEFINE_list("effect", ["blur"], "One or more effects, applied in this order; see above.")
+flags.DEFINE_float("strength", 0.5, "The strength of blur, 0 to 1.")
+flags.DEFINE_string(
+    "background", "", "The background of replace: a colour (white, #3060a0), picture or video."
+)
 flags.DEFINE_string(
     "style",
     "",
-    "For stylize_...: a shipped style or a mix such as udnie:2,great_wave:1, weights that "
-    "stylize.py trained, or a .tflite file.",
+    "The style of stylize_...: a shipped style, a mix such as udnie:2,great_wave:1, weights that "
+    "stylize.py has trained, or a .tflite file.",
 )
 flags.DEFINE_boolean("linear", False, "Mix and blur in linear light.")
 flags.DEFINE_enum(
     "refine",
     "guided",
     ("guided", "closed_form", "none"),
-    "How the alpha gets the photo's full size. closed_form: best for hair, slow, photos only.",
+    "How the alpha is refined at full size. closed_form: best for hair, slow, photos only.",
 )
-flags.DEFINE_boolean("smooth", True, "Videos: take flicker out of the alphas.")
+flags.DEFINE_boolean("smooth", True, "Smooth the alphas of videos, against flicker.")
 
 # What with.
 flags.DEFINE_string(
@@ -55,12 +57,13 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "input_range",
     "",
-    "0..1, -1..1 or 0..255: pixels that a .tflite file takes whose metadata does not say.",
+    "0..1, -1..1 or 0..255: the pixel values that a .tflite file takes, where its metadata does "
+    "not say.",
 )
 flags.DEFINE_integer(
-    "threads", 1, "Of TFLite. Videos use other cores for decoding and encoding.", 1
+    "threads", 1, "Threads of LiteRT. Videos use other cores for decoding and encoding.", 1
 )
-flags.DEFINE_integer("port", 7860, "Of --serve.", 1, 65535)
+flags.DEFINE_integer("port", 7860, "The port of --serve.", 1, 65535)
 
 
 def dispatch() -> None:

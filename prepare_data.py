@@ -2,11 +2,11 @@
 
   python prepare_data.py --data=DIR,DIR --output=NEW --soft=True     soft mattes from binary ones
   python prepare_data.py --data=DIR --output=NEW --teachers=A,B      soft targets from teachers
-  python prepare_data.py --data=DIR --output=NEW --crops=2           upper bodies of whole ones
+  python prepare_data.py --data=DIR --output=NEW --crops=2           upper bodies from whole ones
   python prepare_data.py --data=DIR --output=NEW --groups=500        several people in one picture
-  python prepare_data.py --data=DIR,DIR --output=NEW --suspects=True labels to look at
-  python prepare_data.py --data=DIR,DIR --output=NEW --exclude=FILE  all but the names in a file
-  python prepare_data.py --blank=DIR --output=Blank_photos           photos without a person
+  python prepare_data.py --data=DIR,DIR --output=NEW --suspects=True labels to check
+  python prepare_data.py --data=DIR,DIR --output=NEW --exclude=FILE  all except the names in a file
+  python prepare_data.py --blank=DIR --output=Blank_photos           photos without people
 
 --soft, --crops and --exclude may be combined; with --crops only the crops are written. Pictures are
 read from `training` sub-folders, in any layout that training knows. NEW/SET/training is written in
@@ -21,30 +21,34 @@ from portrait.errors import UserError
 FLAGS = flags.FLAGS
 
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
-flags.DEFINE_string("output", "", "The new folder.")
-flags.DEFINE_integer("crops", 0, "Upper-body crops of each picture of a whole body.", 0)
-flags.DEFINE_integer("groups", 0, "Pictures to compose, of two or three people each.", 0)
-flags.DEFINE_list("backgrounds", [], "Folders of photos without people, to put behind --groups.")
+flags.DEFINE_string("output", "", "The folder to write into.")
+flags.DEFINE_integer("crops", 0, "Number of upper-body crops of each picture of a whole body.", 0)
+flags.DEFINE_integer("groups", 0, "Number of pictures of two or three people to compose.", 0)
+flags.DEFINE_list(
+    "backgrounds", [], "Folders of photos without people, the backgrounds of --groups."
+)
 flags.DEFINE_boolean("soft", False, "Make soft mattes from binary ones.")
 flags.DEFINE_string(
-    "exclude", "", "A file of names to leave out, such as selfies/00012, one a line (# comments)."
+    "exclude",
+    "",
+    "A file with names to leave out, such as selfies/00012, one on each line (# comments).",
 )
 flags.DEFINE_list(
     "teachers",
     [],
-    "Mix the alphas of these into the mattes, where they are sure and agree with the label: names "
-    "in trained_models/, .tflite files, weights, or folders of mattes.",
+    "Mix the alphas of these networks into the mattes, where they are certain and agree with the "
+    "label: names in trained_models/, .tflite files, weights, or folders of mattes.",
 )
 flags.DEFINE_float("teacher_share", 0.65, "The share of --teachers in a mixed matte.", 0, 1)
-flags.DEFINE_boolean("suspects", False, "Write suspects.csv and sheets of labels to look at.")
+flags.DEFINE_boolean("suspects", False, "Write suspects.csv and sheets of labels to check.")
 flags.DEFINE_integer(
     "count", 48, "Pictures on the sheets of --suspects, for each set, and of --teachers.", 1
 )
-flags.DEFINE_list("blank", [], "Folders of photos: copy those without a person.")
+flags.DEFINE_list("blank", [], "Folders of photos: copy the photos without people.")
 flags.DEFINE_float(
     "person_share",
     0.004,
-    "The largest share of a blank photo that the network may take for a person.",
+    "The largest share of a blank photo that the network may predict as person.",
     0,
     1,
 )
@@ -57,16 +61,16 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "input_range",
     "",
-    "0..1, -1..1 or 0..255: pixel values that a .tflite file takes, where its metadata does not "
-    "say.",
+    "0..1, -1..1 or 0..255: the pixel values that a .tflite file takes, where its metadata does "
+    "not say.",
 )
 flags.DEFINE_string(
     "input_shape",
     "",
-    "HEIGHT or HEIGHTxWIDTH of a network that is given as weights. Default: as it was trained.",
+    "HEIGHT or HEIGHTxWIDTH, for weights. Default: the input size of their training.",
 )
-flags.DEFINE_integer("seed", 0, "Seed of crops and groups.", 0)
-flags.DEFINE_integer("workers", 2, "Processes.", 1)
+flags.DEFINE_integer("seed", 0, "Seed of --crops and --groups.", 0)
+flags.DEFINE_integer("workers", 2, "Number of processes.", 1)
 
 VERBS = ("crops", "groups", "soft", "exclude", "teachers", "suspects", "blank")
 ALONE = ("blank", "suspects", "groups", "teachers")

@@ -1,14 +1,14 @@
 """Paints photographs and videos in the style of a painting.
 
-  python stylize.py --content=photo.jpg                               in a style that is built in
+  python stylize.py --content=photo.jpg                               in a built-in style
   python stylize.py --content=clip.mp4 --style=udnie:2,great_wave:1   a mix of two
   python stylize.py --train=True --style_image=PAINTING --data=PHOTOS learn paintings of your own
-  python stylize.py --resume=True                                     go on after an interruption
+  python stylize.py --resume=True                                     continue after an interruption
   python stylize.py --method=gatys --content=photo.jpg --style_image=PAINTING
                                                       slow, for a painting without training
 
---train, --resume, --content and --convert may be combined; what is trained is then what paints and
-is converted.
+--train, --resume, --content and --convert may be combined: the trained network then paints and is
+converted.
 """
 
 import sys
@@ -23,8 +23,8 @@ from portrait.errors import UserError
 FLAGS = flags.FLAGS
 
 # What to do.
-flags.DEFINE_boolean("train", False, "Train a network to paint as --style_image.")
-flags.DEFINE_boolean("resume", False, "Go on with the newest training in --checkpoint_path.")
+flags.DEFINE_boolean("train", False, "Train a network to paint in the style of --style_image.")
+flags.DEFINE_boolean("resume", False, "Continue the newest run in --checkpoint_path.")
 flags.DEFINE_list("content", [], "Photos, folders of photos, or videos to paint.")
 flags.DEFINE_boolean("convert", False, "Export the network in the style --style for phones.")
 
@@ -33,70 +33,77 @@ flags.DEFINE_enum(
     "method",
     "fast",
     ("fast", "gatys"),
-    "fast: a trained network, in one pass. gatys: hundreds of steps of optimisation.",
+    "fast: a trained network, in one pass. gatys: an optimisation with hundreds of steps.",
 )
 flags.DEFINE_list(
     "style_image", [], "Paintings: one or more to learn with --train, one for --method=gatys."
 )
 flags.DEFINE_string(
-    "style", "", "Of a trained network: a style, or a mix such as udnie:2,great_wave:1."
+    "style", "", "A style of the trained network, or a mix such as udnie:2,great_wave:1."
 )
-flags.DEFINE_float("strength", 1.0, "Of the painted picture over the photo, 0 to 1.", 0.0, 1.0)
+flags.DEFINE_float("strength", 1.0, "The opacity of the painted picture over the photo.", 0.0, 1.0)
 flags.DEFINE_enum(
     "colours",
     "painting",
     ("painting", "luminance", "histogram"),
-    "Whose colours: the painting's, or the photo's, kept by painting its brightness only, or by "
-    "matching the mean and covariance of its colours.",
+    "The colours: painting takes the painting's. The others keep the photo's: luminance paints the "
+    "brightness only, histogram matches the mean and covariance of the colours.",
 )
 flags.DEFINE_integer(
     "size",
     512,
-    "Longer side of the painted picture in pixels, unless the photo is smaller; 0: "
-    "the photo's own. A smaller picture has larger strokes.",
+    "Longer side of the painted picture in pixels, unless the photo is smaller; 0: the size of "
+    "the photo. A smaller picture has larger strokes.",
     0,
 )
 flags.DEFINE_string(
-    "weight_dir", "", "Weights of a trained network, or the folder of a run. Default: the built-in."
+    "weight_dir",
+    "",
+    "Weights of a trained network, or the folder of a run. Default: the shipped one.",
 )
 flags.DEFINE_string("output", "output", "The folder to write into.")
 
 # Training, and --method=gatys.
-flags.DEFINE_list("data", [], "Folders of photos to train on.")
+flags.DEFINE_list("data", [], "Folders of photos for the training.")
 flags.DEFINE_enum("model_size", "small", ("big", "small"), "The size of the network.")
 flags.DEFINE_integer(
-    "style_size", 384, "Longer side of the paintings: what decides how large strokes become.", 32
+    "style_size",
+    384,
+    "Longer side of the paintings in pixels: larger paintings give larger strokes.",
+    32,
 )
 flags.DEFINE_float(
-    "content_weight", None, "Weight of the content's loss. Default: 2, with gatys 1.", 0.0
+    "content_weight", None, "Weight of the content loss. Default: 2, with gatys 1.", 0.0
 )
 flags.DEFINE_float(
-    "style_weight", None, "Weight of the style's loss. Default: 8, with gatys 100.", 0.0
+    "style_weight", None, "Weight of the style loss. Default: 8, with gatys 100.", 0.0
 )
-flags.DEFINE_float("tv_weight", 10.0, "Weight of the total variation's loss, in training.", 0.0)
-flags.DEFINE_integer("crop", 160, "Height and width of the crops of photos it trains on.", 64)
-flags.DEFINE_integer("nb_epoch", 40, "Epochs to train for.", 1)
+flags.DEFINE_float("tv_weight", 10.0, "Weight of the total variation loss in training.", 0.0)
+flags.DEFINE_integer("crop", 160, "Height and width of the training crops in pixels.", 64)
+flags.DEFINE_integer("nb_epoch", 40, "Number of epochs.", 1)
 flags.DEFINE_integer("steps", 50, "Batches in an epoch.", 1)
 flags.DEFINE_integer("batch_size", 2, "Crops in a batch.", 1)
-flags.DEFINE_float("lr", 0.002, "The highest learning rate of the training.", 0.0)
+flags.DEFINE_float("lr", 0.002, "The highest learning rate.", 0.0)
 flags.DEFINE_string(
     "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications, downloaded."
 )
 flags.DEFINE_string(
-    "checkpoint_path", "trained_models/style", "Where runs go, a dated folder each."
+    "checkpoint_path", "trained_models/style", "The folder for runs, one dated folder each."
 )
 flags.DEFINE_integer("seed", 0, "Seed of weights, crops and noise.", 0, 2**32 - 1)
 
 # --method=gatys alone.
 flags.DEFINE_integer("iterations", 200, "Steps of the optimizer.", 1)
 flags.DEFINE_enum("optimizer", "lbfgs", ("lbfgs", "adam"), "The optimizer.")
-flags.DEFINE_enum("start", "content", ("content", "noise"), "What is changed step by step.")
+flags.DEFINE_enum(
+    "start", "content", ("content", "noise"), "The picture that the optimisation starts from."
+)
 flags.DEFINE_integer(
-    "save_every", 0, "Also write the picture after every so-manieth step: NAME_STYLE_gatys/.", 0
+    "save_every", 0, "Also write the picture every N steps, to NAME_STYLE_gatys/; 0: do not.", 0
 )
 
 # --convert alone.
-flags.DEFINE_string("input_shape", "256", "HEIGHT (with a width of 3/4 of it) or HEIGHTxWIDTH.")
+flags.DEFINE_string("input_shape", "256", "HEIGHT (the width is 3/4 of it) or HEIGHTxWIDTH.")
 
 VERBS = ("train", "resume", "content", "convert")
 GATYS_FLAGS = ("iterations", "optimizer", "start", "save_every")

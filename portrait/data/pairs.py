@@ -148,7 +148,7 @@ def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.nda
 
 
 def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pair]]:
-    """Divides pairs into those that train and those that validate.
+    """Divides pairs into training and validation pairs.
 
     A pair's side depends on nothing but its set's and its own name, hence stays the same when
     pictures are added or the set is moved. Only where one side would be empty does the pair whose

@@ -154,7 +154,7 @@ def machine() -> dict[str, str | int]:
 
 
 class Case(NamedTuple):
-    """A row of the sheet: a format, a picture, and what Keras and the file make of it.
+    """A row of the sheet: a format, a picture, and the alphas of Keras and of the file.
 
     Attributes:
         format: its name.

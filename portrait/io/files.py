@@ -87,7 +87,7 @@ def _lives(process: int) -> bool:
 
 
 def _replace_folder(folder: Path, path: Path) -> None:
-    """Renames `folder` to `path`, of which an earlier folder is removed."""
+    """Renames `folder` to `path` and removes an earlier folder of that name."""
     if not path.is_dir():
         folder.rename(path)
         return

@@ -64,7 +64,7 @@ def folded(model) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_folded_normalisations_are_put_back(monkeypatch):
-    """In several batches, of which the last is smaller."""
+    """In several batches; the last one is smaller."""
     monkeypatch.setattr(mediapipe, "_BATCH", 3)
     model, fresh = trained_by_chance(), build("selfie_net", SHAPE, "small")
     pictures = draw(8, SHAPE)[0]

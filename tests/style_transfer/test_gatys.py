@@ -45,7 +45,7 @@ def test_the_gradient_is_the_slope(small_loss):
     image = np.float32(picture(32, 32, 3))
     _, _, gradient = small_loss(image)
     step = gradient / np.abs(gradient).max()
-    # ReLU and pooling have kinks, of which a short step crosses few.
+    # ReLU and pooling have kinks; a short step crosses few of them.
     rise = (small_loss(image + 0.1 * step)[0] - small_loss(image - 0.1 * step)[0]) / 0.2
     assert rise == pytest.approx(float(np.sum(gradient * step)), rel=0.01)
 
