@@ -4,22 +4,30 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+
+_STDERR = threading.RLock()  # the process has one; two threads would each restore the other's
 
 
 @contextlib.contextmanager
-def stderr_kept_back() -> Iterator[None]:
-    """What C++ code writes to stderr appears only if the block raises an exception."""
+def stderr_kept_back(shown_on_error: bool = True) -> Iterator[None]:
+    """Keeps back what C++ code writes to stderr.
+
+    Args:
+        shown_on_error: whether it appears if the block raises an exception.
+    """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept, contextlib.ExitStack() as stack:
+    with _STDERR, tempfile.TemporaryFile() as kept, contextlib.ExitStack() as stack:
         stderr = os.dup(2)
         stack.callback(os.close, stderr)
         os.dup2(kept.fileno(), 2)
         try:
             yield
         except BaseException:
-            kept.seek(0)
-            os.write(stderr, kept.read())
+            if shown_on_error:
+                kept.seek(0)
+                os.write(stderr, kept.read())
             raise
         finally:
             os.dup2(stderr, 2)

@@ -10,7 +10,8 @@ from PIL import ImageColor
 from portrait.errors import UserError
 from portrait.io.images import read_image
 from portrait.io.photos import is_video
-from portrait.io.video_reader import Frame, VideoReader
+from portrait.io.video_frames import Frame
+from portrait.io.video_reader import open_video
 
 BackgroundFunction = Callable[[float], np.ndarray]
 """From a time in seconds to uint8 RGB (h, w, 3), or a colour (3,)."""
@@ -70,7 +71,7 @@ def _over_and_over(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     """Time in seconds, from 0 on, and picture of a video's frames, without end."""
     begin = 0.0
     while True:
-        with contextlib.closing(VideoReader(path)) as reader:
+        with contextlib.closing(open_video(path)) as reader:
             base, step = float(reader.time_base), float(1 / reader.rate)
             first = last = None
             for item in reader:

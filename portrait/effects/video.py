@@ -20,9 +20,11 @@ from portrait.effects.smoothing import Smoother
 from portrait.effects.windows import coarse_alpha, look, only_people, still_hold, windows_around
 from portrait.errors import UserError
 from portrait.inference.network import Network
+from portrait.io.animations import AnimationReader
 from portrait.io.files import refuse_overwriting
 from portrait.io.images import Window, resize
-from portrait.io.video_reader import Frame, VideoReader
+from portrait.io.video_frames import Frame
+from portrait.io.video_reader import VideoReader, open_video
 from portrait.io.video_writer import check_target, write_video
 from portrait.matting.refine import refine_guided
 
@@ -114,7 +116,7 @@ def apply_to_video(
     """
     refuse_overwriting(target, source)
     check_target(target, "cutout" in effects.names)
-    reader = VideoReader(source)
+    reader = open_video(source)
     bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)
     try:
         with bar:
@@ -174,7 +176,7 @@ class _Camera:
 
 
 def _convert(
-    stream: VideoReader | _Camera,
+    stream: VideoReader | AnimationReader | _Camera,
     target: str | os.PathLike,
     effects: Effects,
     matter: VideoMatter,

@@ -1,39 +1,23 @@
-"""Reads whatever picture files real folders hold, and writes PNGs.
+"""Reads whatever picture files real folders hold, and writes PNGs."""
 
-Everything comes in as bytes and is decoded from memory, because OpenCV's own file reading fails on
-some names, and by Pillow rather than OpenCV, because OpenCV fills the missing part of a truncated
-JPEG with grey and reports nothing.
-"""
-
-import io
 import os
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image
 
-from portrait.errors import UserError, first_line
+from portrait.errors import UserError
+from portrait.io.colour_profiles import in_srgb
+from portrait.io.decode import PictureError, decode, oriented
 from portrait.io.files import replacing
 
-# HEIC is listed, although nothing here decodes it, so that such pictures are named when left out.
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 SUFFIXES |= {".ppm", ".pgm", ".avif", ".heic", ".heif"}
 
-# Pillow warns from here on, of which nothing is said here, and refuses twice as much: what a small
-# file unpacks to may be larger than the memory. Phones' largest pictures have 200 megapixels.
-Image.MAX_IMAGE_PIXELS = 125_000_000
-
-_ORIENTATION = 0x0112  # the EXIF tag
-_TIFF = (b"II*\0", b"MM\0*")
-_HEIC = (b"heic", b"heix", b"mif1", b"msf1")
-
-
-class PictureError(UserError):
-    """A picture file that cannot be used; the message names the file and the reason."""
+_BAND = 4_000_000  # pixels that are worked on at once: large pictures are not in memory twice
 
 
 class TooSmallError(UserError):
@@ -90,18 +74,67 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     printer's) become sRGB by the picture's profile. Of an animation, the first frame is taken.
 
     Raises:
-        PictureError: the file is missing, truncated, not a picture, or a decompression bomb.
+        PictureError: the file is missing, truncated, not a picture, or too large: more than 250
+            megapixels, or 2 GB when decoded.
     """
-    picture = decode(path)
+    picture, orientation = decode(path)
+    array = to_rgb(picture, path)
+    del picture  # of 1 GB, perhaps
+    return oriented(array, orientation)
+
+
+def to_rgb(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """A decoded picture as `read_image` gives it, but for its orientation."""
     if isinstance(picture, np.ndarray) or is_deep(picture):
-        array = to_8_bits(np.asarray(picture), path)
+        array = to_8_bits(by_bands(np.asarray, picture), path)
         return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
-    picture = _in_srgb(picture)
+    return by_bands(lambda band: _band_to_rgb(band, path), picture)
+
+
+def _band_to_rgb(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
+    picture = in_srgb(picture)
     if picture.has_transparency_data:
-        rgba = convert_mode(picture, "RGBA", path)
-        picture = Image.new("RGBA", rgba.size, "white")
-        picture.alpha_composite(rgba)
-    return np.array(convert_mode(picture, "RGB", path))
+        return on_white(convert_mode(picture, "RGBA", path))
+    return np.asarray(convert_mode(picture, "RGB", path))
+
+
+def on_white(rgba: Image.Image | np.ndarray) -> np.ndarray:
+    """A transparent picture, uint8 (H, W, 4) or of that mode, on white: uint8 RGB (H, W, 3)."""
+    rgba = rgba if isinstance(rgba, Image.Image) else Image.fromarray(rgba)
+    picture = Image.new("RGBA", rgba.size, "white")
+    picture.alpha_composite(rgba)
+    return np.array(picture.convert("RGB"))
+
+
+def by_bands(
+    function: Callable[[Image.Image | np.ndarray], np.ndarray], picture: Image.Image | np.ndarray
+) -> np.ndarray:
+    """`function` of a picture, done to some rows after the others.
+
+    Args:
+        function: from rows of the picture to an array with as many.
+        picture: of any mode, or (H, W) or (H, W, C).
+
+    Returns:
+        An array of its own, whatever `function` gives a view of.
+    """
+    image = isinstance(picture, Image.Image)
+    width, height = picture.size if image else picture.shape[1::-1]
+    result = None
+    for rows in _bands(height, width):
+        box = (0, rows.start, width, rows.stop)
+        whole = rows.stop - rows.start == height
+        band = picture[rows] if not image else picture if whole else picture.crop(box)
+        part = function(band)
+        if result is None:
+            result = np.empty((height, *part.shape[1:]), part.dtype)
+        result[rows] = part
+    return result
+
+
+def _bands(height: int, width: int) -> Iterator[slice]:
+    rows = max(1, _BAND // max(width, 1))
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def write_png(path: str | os.PathLike, array: np.ndarray) -> None:
@@ -114,84 +147,6 @@ def write_png(path: str | os.PathLike, array: np.ndarray) -> None:
         raise TypeError(f"write_png takes uint8, not {array.dtype}")
     with replacing(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
-
-
-def decode(path: str | os.PathLike) -> Image.Image | np.ndarray:
-    """The upright, fully decoded picture; an RGB or grey array for what only OpenCV reads."""
-    data = read_bytes(path)
-    try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-            picture = Image.open(io.BytesIO(data))
-            picture.load()
-        return _upright(picture)
-    except UnidentifiedImageError as error:
-        if data.startswith(_TIFF) and (array := _decode_tiff(data)) is not None:
-            return array
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
-            raise PictureError(f"{path}: HEIC is not supported, save it as JPEG") from error
-        raise PictureError(f"{path}: not a picture, or of an unknown format") from error
-    except Image.DecompressionBombError as error:
-        most = f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
-        raise PictureError(f"{path}: more than {most}, the most that is read") from error
-    # Pillow's decoders raise whatever they stumble over (OSError, SyntaxError, struct.error,
-    # zlib.error, ...); each of them means the same to the user.
-    except Exception as error:
-        raise PictureError(f"{path}: damaged or truncated ({first_line(error)})") from error
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise PictureError(f"{path}: {error.strerror or error}") from error
-    if not data:
-        raise PictureError(f"{path}: the file is empty")
-    return data
-
-
-def _decode_tiff(data: bytes) -> np.ndarray | None:
-    """TIFFs with 16 bits per colour, which Pillow does not know; None if OpenCV fails as well."""
-    try:
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-    return array if array is None or array.ndim == 2 else array[..., 2::-1]
-
-
-# `ImageOps.exif_transpose` writes the EXIF anew, too, and fails where a tag in it is odd.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF that cannot be parsed says nothing about the rotation
-        return picture
-    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
-
-
-def _in_srgb(picture: Image.Image) -> Image.Image:
-    """The picture in sRGB, if a profile says that it is in something else."""
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
-        if "sRGB" in ImageCms.getProfileDescription(profile):
-            return picture
-        mode = "RGBA" if picture.has_transparency_data else "RGB"
-        if picture.mode == "P":
-            picture = picture.convert(mode)
-        return ImageCms.profileToProfile(
-            picture, profile, ImageCms.createProfile("sRGB"), outputMode=mode
-        )
-    except (KeyError, OSError, ValueError, ImageCms.PyCMSError):
-        return picture  # there is none, it is damaged, or it is another colour mode's
 
 
 def convert_mode(picture: Image.Image, mode: str, path: str | os.PathLike) -> Image.Image:
@@ -267,8 +222,9 @@ def to_8_bits(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind in "iu":
-        return np.round(array.clip(0, 65535) / 257).astype(np.uint8)
-    if not np.isfinite(array).all() or array.max() > 255:
+        return by_bands(lambda band: np.round(band.clip(0, 65535) / 257).astype(np.uint8), array)
+    least, most = array.min(), array.max()  # not a number, if one of them is not
+    if not np.isfinite([least, most]).all() or most > 255:
         raise PictureError(f"{path}: floating-point values outside 0..1 and 0..255")
-    scale = 255 if array.max() <= 1 else 1
-    return np.round(array.clip(0) * scale).astype(np.uint8)
+    scale = 255 if most <= 1 else 1
+    return by_bands(lambda band: np.round(band.clip(0) * scale).astype(np.uint8), array)

@@ -8,15 +8,12 @@ import numpy as np
 from PIL import Image
 
 from portrait.errors import first_line
-from portrait.io.images import (
-    PictureError,
-    convert_mode,
-    decode,
-    is_deep,
-    luma,
-    read_bytes,
-    to_8_bits,
-)
+from portrait.io.decode import PictureError, check_size, decode, oriented, read_bytes
+from portrait.io.images import by_bands, convert_mode, is_deep, luma, to_8_bits
+
+# MATLAB's names of types of numbers.
+_MAT_NUMBERS = {"logical", "double", "single"}
+_MAT_NUMBERS |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def read_matte(path: str | os.PathLike) -> np.ndarray:
@@ -37,30 +34,37 @@ def read_matte(path: str | os.PathLike) -> np.ndarray:
     """
     if Path(path).suffix.lower() == ".mat":
         return _stretch(_read_mat(path), path)
-    picture = decode(path)
+    picture, orientation = decode(path)
+    array = _values(picture, path)
+    del picture
+    return oriented(_stretch(array, path), orientation)
+
+
+def _values(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """What counts as the matte of a picture, (H, W) of any type."""
     if isinstance(picture, np.ndarray):
-        array = picture if picture.ndim == 2 else luma(picture)
-    elif is_deep(picture) or picture.mode == "1":
-        array = np.asarray(picture)
-    elif (alpha := _varying_alpha(picture, path)) is not None:
-        array = alpha
-    elif picture.mode == "P" and _is_coloured(picture):
-        array = np.asarray(picture) != 0
-    else:
-        array = np.asarray(convert_mode(picture, "L", path))
-    return _stretch(array, path)
+        return picture if picture.ndim == 2 else by_bands(luma, picture)
+    if is_deep(picture) or picture.mode == "1":
+        return by_bands(np.asarray, picture)
+    if (alpha := _varying_alpha(picture, path)) is not None:
+        return alpha
+    if picture.mode == "P" and _is_coloured(picture):
+        return by_bands(np.asarray, picture) != 0
+    return by_bands(lambda band: np.asarray(convert_mode(band, "L", path)), picture)
 
 
 def _varying_alpha(picture: Image.Image, path: str | os.PathLike) -> np.ndarray | None:
     if not picture.has_transparency_data:
         return None
-    alpha = np.asarray(convert_mode(picture, "RGBA", path).getchannel("A"))
+    alpha = by_bands(
+        lambda band: np.asarray(convert_mode(band, "RGBA", path).getchannel("A")), picture
+    )
     return alpha if alpha.min() != alpha.max() else None
 
 
 def _is_coloured(picture: Image.Image) -> bool:
     """Whether a palette picture uses any colour that is not a grey."""
-    used = np.unique(np.asarray(picture))
+    used = np.flatnonzero(picture.histogram())
     palette = np.zeros((256, 3), np.uint8)
     entries = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     palette[: len(entries)] = entries
@@ -68,26 +72,30 @@ def _is_coloured(picture: Image.Image) -> bool:
 
 
 def _read_mat(path: str | os.PathLike) -> np.ndarray:
-    from scipy.io import loadmat  # half a second that only EG1800 needs
+    from scipy.io import loadmat, whosmat  # half a second that only EG1800 needs
 
+    data = read_bytes(path)
     try:
-        contents = loadmat(io.BytesIO(read_bytes(path)))
-    except PictureError:
-        raise
+        planes = {
+            name: shape
+            for name, shape, kind in whosmat(io.BytesIO(data))
+            if len(shape) == 2 and kind in _MAT_NUMBERS
+        }
     except Exception as error:  # SciPy, too, raises whatever it stumbles over
-        raise PictureError(
-            f"{path}: cannot be read as a .mat file ({first_line(error)})"
-        ) from error
-    planes = {
-        name: value
-        for name, value in contents.items()
-        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "buif"
-    }
-    if "mask" in planes:
-        return planes["mask"]
-    if len(planes) != 1:
+        raise _unreadable(path, error) from error
+    if "mask" not in planes and len(planes) != 1:
         raise PictureError(f"{path}: no array 'mask' and {len(planes)} others of two dimensions")
-    return next(iter(planes.values()))
+    name = "mask" if "mask" in planes else next(iter(planes))
+    height, width = planes[name]
+    check_size(path, width, height, 8 + 1)  # as if they were all of float64
+    try:
+        return loadmat(io.BytesIO(data), variable_names=[name])[name]
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike, error: Exception) -> PictureError:
+    return PictureError(f"{path}: cannot be read as a .mat file ({first_line(error)})")
 
 
 def _stretch(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:

@@ -7,17 +7,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from portrait.errors import UserError, warn_skipped
+from portrait.io.animations import is_animation
 from portrait.io.images import SUFFIXES, PictureError, TooSmallError, list_images, without_made
 
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mpg", ".mpeg", ".ts", ".wmv"),
-    *(".mts", ".m2ts", ".flv", ".ogv"),
+    *(".mts", ".m2ts", ".flv", ".ogv", ".vob", ".mxf", ".3g2", ".m2v", ".asf", ".f4v", ".dv"),
 }
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file is a video, by its name."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+    """Whether a file is a video, by its name, or an animated picture."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES or is_animation(path)
 
 
 def work_through(

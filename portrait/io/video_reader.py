@@ -1,79 +1,57 @@
-"""Reads videos as streams of frames with PyAV (FFmpeg): times, rotation, colours, audio."""
+"""Reads videos as streams of frames: times, whole pictures, colours, audio."""
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
 import av
-import numpy as np
-from av.video.reformatter import Colorspace
 
-from portrait.errors import UserError
+from portrait.io.animations import AnimationReader, is_animation
 from portrait.io.hdr import HLG, PQ, ToSdr
 from portrait.io.images import resize
+from portrait.io.video_clocks import Clocks, is_joinable
+from portrait.io.video_frames import (
+    Deinterlacer,
+    Frame,
+    display_matrix,
+    rgb,
+    square_pixels,
+    upright,
+)
+from portrait.io.video_streams import (
+    VideoError,
+    find_audio,
+    find_decoder,
+    find_video,
+    open_container,
+)
 
-HD_ROWS = 720  # rows from which untagged videos are in the colours of BT.709, as players assume
-_MOST_ASPECT = 4  # of a pixel; what says more is damaged
-_SMPTE_170M = 6  # the matrix of BT.601 by another number, which PyAV has no name for
+_RATES = Fraction(1, 100), Fraction(1000)  # frames per second that are believed
 
 
-class VideoError(UserError):
-    """A video file that cannot be used; the message names the file and the reason."""
+def open_video(path: str | os.PathLike) -> "VideoReader | AnimationReader":
+    """Opens a video file, or an animated picture (GIF, PNG, WebP, AVIF), to iterate over.
 
-
-@dataclass
-class Frame:
-    """A picture of a video.
-
-    Attributes:
-        image: uint8 RGB (H, W, 3), upright.
-        pts: time in units of the video's time base.
-        duration: in the same units; 0 where it is not known.
+    Raises:
+        VideoError: no such file, or not a video.
     """
-
-    image: np.ndarray
-    pts: int
-    duration: int = 0
-
-
-def rgb(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as uint8 RGB (H, W, 3), by the matrix of its colour space."""
-    space = Colorspace.ITU601 if frame.colorspace == _SMPTE_170M else frame.colorspace
-    if space not in list(Colorspace):
-        space = Colorspace.ITU709 if frame.height >= HD_ROWS else Colorspace.ITU601
-    return frame.to_ndarray(format="rgb24", src_colorspace=space)
-
-
-def upright(image: np.ndarray, rotation: float, aspect: Fraction | None = None) -> np.ndarray:
-    """A frame as it is to be seen.
-
-    Args:
-        image: (H, W, 3).
-        rotation: by how many degrees it is to be turned, anticlockwise.
-        aspect: width by height of its pixels, which become square: none are given up for it.
-    """
-    height, width = image.shape[:2]
-    if aspect and aspect != 1 and 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
-        wider, higher = max(aspect, Fraction(1)), max(1 / aspect, Fraction(1))
-        image = resize(image, (round(height * higher), round(width * wider)))
-    turns = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    return AnimationReader(path) if is_animation(path) else VideoReader(path)
 
 
 class VideoReader:
     """A video file, decoded as it is iterated over.
 
     Iterating gives a `Frame` for each picture, and each packet of audio as it lies in the file.
-    Damaged frames are passed over. Times count from the start of the file: recordings of television
-    begin hours after 0. All frames get the size of the first; pixels are square. HDR (HLG, HDR10)
-    becomes BT.709, see `effects.hdr`.
+    Damaged frames are passed over. Times count from the start of the file and go on where its
+    clocks jump, see `video_clocks`. All frames get the size of the first; pixels are square.
+    Interlaced frames become whole, transparent ones lie on white, HDR (HLG, HDR10) becomes BT.709,
+    see `hdr`.
 
     Attributes:
         time_base: seconds of a unit of `Frame.pts`.
         rate: frames per second on average.
         frames: how many there are, or an estimate, or None.
-        audio: the audio stream, or None.
+        audio: the sound, or None.
         broken: how many frames could not be decoded so far.
 
     Raises:
@@ -81,25 +59,22 @@ class VideoReader:
     """
 
     def __init__(self, path: str | os.PathLike):
+        self._container = open_container(path)
         try:
-            self._container = av.open(str(path))
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise VideoError(f"{path}: not a video that can be read ({reason})") from error
-        if not self._container.streams.video:
+            self._video = find_video(self._container, path)
+            self.audio = find_audio(self._container, path)
+        except VideoError:
             self._container.close()
-            raise VideoError(f"{path}: there is no video in it")
-        self._path = path
-        self._video = self._container.streams.video[0]
-        self._video.thread_type = "AUTO"
+            raise
+        self._decoder = find_decoder(self._video)
         transfer = self._video.codec_context.color_trc
         self._rgb = ToSdr(transfer) if transfer in (HLG, PQ) else rgb
+        self._matrix = None
         self.time_base: Fraction = self._video.time_base
-        self.rate = self._video.average_rate or self._video.guessed_rate or Fraction(30)
-        self.audio = next(iter(self._container.streams.audio), None)
+        self.rate = self._rate()
         self.broken = 0
-        self._start = Fraction(max(self._container.start_time or 0, 0), av.time_base)
-        seconds = (self._container.duration or 0) / av.time_base
+        self._clocks = Clocks(self._container)
+        seconds = max(self._container.duration or 0, 0) / av.time_base
         self.frames = self._video.frames or round(seconds * self.rate) or None
 
     def __iter__(self) -> Iterator[Frame | av.Packet]:
@@ -115,57 +90,79 @@ class VideoReader:
                 yield waiting
             waiting = item
         if waiting is not None:
-            end = (self._video.start_time or 0) + (self._video.duration or 0)
-            end -= self._ticks(self.time_base)
-            waiting.duration = max(end - waiting.pts, 0) or waiting.duration
+            waiting.duration = self._left_after(waiting.pts) or waiting.duration
             yield waiting
         if self.broken:  # of a file that ends early, all the rest is missing
             self.broken = max(self.broken, self._video.frames - count)
 
+    def close(self) -> None:
+        self._container.close()
+
     def _items(self) -> Iterator[Frame | av.Packet]:
         """The same, but for the durations."""
-        streams = [self._video] + ([self.audio] if self.audio else [])
-        last = shape = None
-        for packet in self._packets(streams):
-            if packet.stream is self.audio:
-                if packet.dts is not None:
-                    packet.dts -= self._ticks(packet.time_base)
-                    if packet.pts is not None:
-                        packet.pts -= self._ticks(packet.time_base)
-                    yield packet
+        whole, last_heard, shape = Deinterlacer(), None, None
+        for decoded in self._decoded():
+            if isinstance(decoded, av.Packet):
+                # Where two recordings are joined, the sound of the second may begin too early.
+                if decoded.dts is not None and (last_heard is None or decoded.dts > last_heard):
+                    last_heard = decoded.dts
+                    yield decoded
                 continue
-            if packet.is_corrupt:  # only part of it is in the file
+            for frame in self._guarded(whole, decoded):
+                for image in self._guarded(self._seen, frame):
+                    shape = shape or image.shape[:2]
+                    yield Frame(resize(image, shape), frame.pts, frame.duration or 0)
+
+    def _decoded(self) -> Iterator[av.VideoFrame | av.Packet | None]:
+        """Frames whose times grow, None at their end, and packets of audio between them."""
+        streams = [self._video] + ([self.audio.stream] if self.audio else [])
+        step = max(round(1 / self.rate / self.time_base), 1)
+        # There, what lies before a gap is called corrupt, although it may be whole.
+        joined = is_joinable(self._container)
+        last = before = None
+        for packet in self._guarded(self._container.demux, streams):
+            self._clocks.repair(packet)
+            if packet.stream is not self._video:
+                yield packet
+                continue
+            if packet.is_corrupt and not joined:  # only part of it is in the file
                 self.broken += 1
                 continue
-            for frame in self._decoded(packet):
+            for frame in self._guarded(self._decoder.decode, packet):
                 if frame.is_corrupt:
                     self.broken += 1
                     continue
-                # A frame without a time, or one before the last, comes right after that.
-                pts = None if frame.pts is None else frame.pts - self._ticks(self.time_base)
-                if last is not None and (pts is None or pts <= last):
-                    pts = last + 1
-                last = pts or 0
-                image = upright(self._rgb(frame), frame.rotation, self._video.sample_aspect_ratio)
-                shape = shape or image.shape[:2]
-                yield Frame(resize(image, shape), last, frame.duration or 0)
+                raw, before = before, frame.pts
+                if last is not None and (before is None or before == raw):  # it stands still
+                    frame.pts = last + (frame.duration or step)
+                elif last is not None and before <= last:
+                    frame.pts = last + 1
+                last = frame.pts = frame.pts or 0
+                frame.time_base = self.time_base
+                self._matrix = display_matrix(frame) or self._matrix
+                yield frame
+        yield None
 
-    def _ticks(self, time_base: Fraction) -> int:
-        """The start of the file in units of `time_base`."""
-        return round(self._start / time_base)
+    def _seen(self, frame: av.VideoFrame) -> list:
+        """The frame as uint8 RGB (H, W, 3), alone in a list."""
+        image = square_pixels(self._rgb(frame), self._video.sample_aspect_ratio)
+        return [upright(image, self._matrix)]
 
-    def _packets(self, streams: list) -> Iterator[av.Packet]:
+    def _guarded(self, function, *arguments) -> Iterator:
+        """What `function` gives one by one, up to where the file is damaged."""
         try:
-            yield from self._container.demux(streams)
-        except av.error.FFmpegError:
-            self.broken += 1  # the rest of the file is missing
-
-    def _decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
-        try:
-            return packet.decode()
-        except av.error.FFmpegError:
+            yield from function(*arguments)
+        except (av.error.FFmpegError, ValueError):
             self.broken += 1
-            return []
 
-    def close(self) -> None:
-        self._container.close()
+    def _rate(self) -> Fraction:
+        rates = self._video.average_rate, self._video.guessed_rate
+        believed = (rate for rate in rates if rate and _RATES[0] <= rate <= _RATES[1])
+        return next(believed, Fraction(30))
+
+    def _left_after(self, pts: int) -> int:
+        """The time from `pts` to the end that the file states; 0 if it says nothing of use."""
+        if self._clocks.jumped or not self._video.duration:
+            return 0
+        start = round(self._clocks.start / self.time_base)
+        return max((self._video.start_time or 0) + self._video.duration - start - pts, 0)

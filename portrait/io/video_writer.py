@@ -10,13 +10,14 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from portrait.errors import UserError
+from portrait.io.audio_writer import audio_track
 from portrait.io.files import replacing
-from portrait.io.video_reader import Frame, VideoError, VideoReader
+from portrait.io.video_frames import Frame
+from portrait.io.video_reader import VideoReader
+from portrait.io.video_streams import Audio, VideoError
 
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TRANSPARENT = (".mov", ".webm")
-_AUDIO_RATE = 48_000
-_NOT_IN_MOV = ("opus", "flac")  # FFmpeg counts them in, and refuses them when it begins the file
 
 
 def write_video(
@@ -75,8 +76,7 @@ class VideoWriter:
     """A video file that is written frame by frame.
 
     The codec follows from the name: H.264 (`.mp4 .m4v .mov .mkv`) or VP9 (`.webm`); with
-    transparency ProRes 4444 (`.mov`) or VP9 (`.webm`). Audio is copied as it is where the container
-    takes it, and else encoded anew.
+    transparency ProRes 4444 (`.mov`) or VP9 (`.webm`). For the audio, see `audio_writer`.
 
     Args:
         path: of the file.
@@ -84,7 +84,7 @@ class VideoWriter:
             lose a row or column, for H.264 and VP9 halve the colours.
         time_base: seconds of a unit of `Frame.pts`.
         rate: frames per second on average.
-        audio: the stream whose packets will be written, or None.
+        audio: the sound whose packets will be written, or None.
 
     Raises:
         UserError: the container cannot hold it.
@@ -96,7 +96,7 @@ class VideoWriter:
         shape: tuple[int, ...],
         time_base: Fraction,
         rate: Fraction,
-        audio: av.AudioStream | None = None,
+        audio: Audio | None = None,
     ):
         suffix = Path(path).suffix.lower()
         check_target(path, transparent=len(shape) == 3 and shape[2] == 4)
@@ -105,7 +105,8 @@ class VideoWriter:
         if min(self._size) < 2:
             raise UserError(f"{path}: a video needs at least 2 x 2 pixels")
         flags = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
-        self._container = av.open(str(path), "w", container_options=flags)
+        # With the protocol, so that a colon in the name is not taken for one.
+        self._container = av.open(f"file:{path}", "w", container_options=flags)
         self._video = self._container.add_stream(codec, rate=rate, options=options)
         self._video.height, self._video.width = self._size
         self._video.pix_fmt = pixels
@@ -115,9 +116,7 @@ class VideoWriter:
         self._video.codec_context.color_primaries = self._video.codec_context.color_trc = 1
         self._video.codec_context.color_range = ColorRange.MPEG
         self._durations: dict[int, int] = {}
-        self._audio = self._resampler = None
-        if audio is not None:
-            self._add_audio(audio)
+        self._audio = None if audio is None else audio_track(self._container, audio)
 
     def write(self, frame: Frame) -> None:
         """Encodes a frame: uint8 of the shape that was promised."""
@@ -135,25 +134,13 @@ class VideoWriter:
 
     def write_audio(self, packet: av.Packet) -> None:
         """Adds a packet of the audio stream."""
-        if self._resampler is None:
-            packet.stream = self._audio
-            self._container.mux(packet)
-            return
-        try:
-            sounds = packet.decode()
-        except av.error.FFmpegError:
-            return  # a gap of some milliseconds
-        for sound in sounds:
-            for part in self._resampler.resample(sound):
-                self._container.mux(self._audio.encode(part))
+        self._audio.write(packet)
 
     def close(self) -> None:
         """Writes what the encoders still hold, and finishes the file."""
         self._mux(self._video.encode())
-        if self._resampler is not None:
-            for part in self._resampler.resample(None):
-                self._container.mux(self._audio.encode(part))
-            self._container.mux(self._audio.encode())
+        if self._audio is not None:
+            self._audio.close()
         self._container.close()
 
     def _mux(self, packets: list[av.Packet]) -> None:
@@ -162,22 +149,6 @@ class VideoWriter:
             if duration := self._durations.pop(packet.pts, 0):
                 packet.duration = duration
             self._container.mux(packet)
-
-    def _add_audio(self, audio: av.AudioStream) -> None:
-        name = audio.codec_context.codec.canonical_name
-        refused = self._container.format.name == "mov" and name in _NOT_IN_MOV
-        if audio.codec_context.name in self._container.supported_codecs and not refused:
-            self._audio = self._container.add_stream_from_template(audio)
-            return
-        codec = "libopus" if self._container.format.name == "webm" else "aac"
-        self._audio = self._container.add_stream(codec, rate=_AUDIO_RATE)
-        self._audio.layout = "stereo" if audio.codec_context.channels > 1 else "mono"
-        self._resampler = av.AudioResampler(
-            self._audio.format,
-            self._audio.layout,
-            _AUDIO_RATE,
-            frame_size=960 if codec == "libopus" else 1024,
-        )
 
 
 def check_target(path: str | os.PathLike, transparent: bool) -> None:

@@ -10,7 +10,9 @@ from tqdm import tqdm
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import shrink
 from portrait.io.photos import result_paths
-from portrait.io.video_reader import Frame, VideoError, VideoReader
+from portrait.io.video_frames import Frame
+from portrait.io.video_reader import open_video
+from portrait.io.video_streams import VideoError
 from portrait.io.video_writer import WRITABLE, write_video
 
 
@@ -82,7 +84,7 @@ def paint_video(
         VideoError: the video, or every frame of it, cannot be read.
         UserError: the target cannot be written.
     """
-    reader = VideoReader(source)
+    reader = open_video(source)
 
     def painted() -> Iterator[Frame | av.Packet]:
         for item in reader:

@@ -108,7 +108,7 @@ def test_truncated_files_are_refused(tmp_path, suffix, share):
     [
         (b"", "empty"),
         (b"<html>not found</html>", "not a picture"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "not a picture|damaged"),
         (b"II*\0garbage", "not a picture|damaged"),
     ],
 )
