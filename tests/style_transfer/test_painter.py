@@ -156,7 +156,7 @@ def test_a_video_keeps_its_times_and_audio(tmp_path):
     assert target.name == "clip_udnie.mp4" and is_video(source)
     assert video.paint_video(lambda frame: 255 - frame, source, target, 32) == (6, True)
     before, after = VideoReader(source), VideoReader(target)
-    assert after.audio.codec_context.name == before.audio.codec_context.name == "aac"
+    assert after.audio.stream.codec_context.name == before.audio.stream.codec_context.name == "aac"
     times = [
         [float(item.pts * r.time_base) for item in r if hasattr(item, "image")]
         for r in (before, after)
