@@ -28,8 +28,8 @@ def trained(
 ) -> tuple[Network, Path]:
     """The network `model` on Keras, and the file of its weights.
 
-    The weights are those of `weight_dir`, or else MediaPipe's file `start` as it is, or else the
-    shipped ones.
+    The weights are those of `weight_dir`, or else those of the file `start` as they are, where it
+    holds a whole network (`Spec.complete`), or else the shipped ones.
 
     Raises:
         UserError: there are no such weights.
@@ -44,6 +44,8 @@ def trained(
     shape = registry.parse_input_shape(input_shape or registry.find(model).input_shape)
     network = build(model, shape, model_size)
     if not weight_dir and start not in ("", "none", "imagenet"):
+        if not registry.find(model).complete:
+            raise UserError(f"--start={start} is for a training: give --weight_dir=FILE")
         # The alphas do not depend on the pictures that its statistics are taken from.
         start_from(network, start, np.zeros((1, *shape, 3), np.uint8), exactly=True)
         return from_keras(network), Path(start)

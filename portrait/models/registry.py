@@ -30,6 +30,8 @@ class Spec:
         start: "module:function" that fills it with other weights, called as function(model, path,
             pictures); a path of None means ImageNet's.
         takes: what --start takes for this network beside `imagenet` and `none`, for messages.
+        complete: whether a file for --start holds a whole network, which can be used without a
+            training. Its `start` has an argument `exactly`, which keeps the alphas as they are.
         matte: "module:function" from a photograph to its alpha, of a method without weights.
         unexportable: why it cannot be exported; empty where it can.
     """
@@ -44,6 +46,7 @@ class Spec:
     imagenet: bool = False
     start: str = ""
     takes: str = ""
+    complete: bool = False
     matte: str = ""
     unexportable: str = ""
 
@@ -91,6 +94,7 @@ SPECS: dict[str, Spec] = {
             input_shape="256x256",
             start="portrait.models.start.mediapipe:start",
             takes="MediaPipe's selfie segmentation (.tflite) or weights of the next smaller size",
+            complete=True,
         ),
         Spec("portrait_fcn", "PortraitFCN (FCN-8s)", f"{_BASELINES}.portrait_fcn:build", **_VGG16),
         Spec(

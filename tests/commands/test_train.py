@@ -1,21 +1,27 @@
 """`train` as a notebook calls it: the run that it leaves, what it starts from, and resuming."""
 
 import csv
+import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tiny_network
 import tiny_portraits
 import tiny_spec
 from PIL import Image
+from project import ROOT
 
 from portrait.commands import train as commands
+from portrait.commands import use
 from portrait.commands.train import batches, train
 from portrait.errors import UserError
 from portrait.inference.network import load, shipped_files
+from portrait.models import registry
 from portrait.models.build import build
 from portrait.training import fit
 from portrait.training.recipe import Recipe
@@ -201,3 +207,20 @@ def test_two_pictures_are_the_least(tmp_path):
     tiny_portraits.write(tmp_path / "one", 1, SIZE)
     with pytest.raises(UserError, match="one: two pictures"):
         batches("tiny", data=[str(tmp_path / "one")], **QUICK)
+
+
+def test_a_network_is_added_by_one_file_and_one_entry(data, tmp_path, monkeypatch):
+    """Those of docs/extending.md, but that the file lies elsewhere."""
+    page = (ROOT / "docs" / "extending.md").read_text()
+    file, entry, *_ = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "tiny_net.py").write_text(file)
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = eval(entry, {"Spec": registry.Spec})
+    spec = dataclasses.replace(spec, builder=spec.builder.rpartition(".")[2])
+    monkeypatch.setitem(registry.SPECS, spec.name, spec)
+    asked = {"data": [data], "checkpoint_path": tmp_path / "runs", "nb_epoch": 1, **QUICK}
+    checkpoint = train("tiny_net", input_shape="64x32", **asked)
+    use.convert(checkpoint, data=[data], output=tmp_path, formats=["float32"])
+    image = tiny_network.pictures(1, SIZE)[0]
+    exported, trained = load(tmp_path / "tiny_net_float32.tflite"), load(checkpoint)
+    assert exported.matte(image) == pytest.approx(trained.matte(image), abs=1e-5)

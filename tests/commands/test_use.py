@@ -128,7 +128,7 @@ def test_a_sheet_shows_training_pictures(folder, tmp_path):
         assert sheet.width > SIZE[1] and sheet.height > SIZE[0]
 
 
-def test_the_network_of_a_name_has_weights_of_a_file_or_of_its_start(weights, tmp_path):
+def test_the_network_of_a_name_has_the_weights_that_are_named(weights, tmp_path):
     network, path = use.trained("tiny", weight_dir=str(weights.parent))
     assert path == weights and network.input_shape == SIZE
     (tmp_path / "none").mkdir()
@@ -136,6 +136,17 @@ def test_the_network_of_a_name_has_weights_of_a_file_or_of_its_start(weights, tm
         use.trained("tiny")  # no weights of it are shipped
     with pytest.raises(UserError, match=str(tmp_path / "none")):
         use.trained("tiny", weight_dir=str(tmp_path / "none"))
+
+
+def test_a_start_that_is_a_whole_network_can_be_used_without_a_training(tmp_path, monkeypatch):
+    start = tmp_path / "three"
+    start.write_text("3")
+    with pytest.raises(UserError, match=f"--start={start}"):
+        use.trained("tiny", start=str(start))
+    tiny_spec.register(monkeypatch, complete=True)
+    network, path = use.trained("tiny", start=str(start))
+    assert path == start
+    assert np.asarray(network.keras.get_layer("output").bias).tolist() == [3]
 
 
 def test_a_method_without_weights_is_a_function(folder):
@@ -147,7 +158,7 @@ def test_an_export_that_refuses_files_does_not_stop_the_next():
     done = []
 
     def refuse():
-        raise FilesRefused("a.tflite")
+        raise FilesRefused({"files": [{"file": "a.tflite", "kept": False}]})
 
     with pytest.raises(UserError, match=r"a\.tflite"):
         use.run_all([refuse, lambda: done.append("b.tflite")])

@@ -19,7 +19,9 @@ SPEC = registry.Spec(
 )
 
 
-def fill(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
+def fill(
+    model: keras.Model, path: Path | None, pictures: np.ndarray, exactly: bool = False
+) -> None:
     """Sets the biases of the heads to the number in a file, or to 1 as "ImageNet's weights"."""
     for name in ("output", "boundary_attention"):
         bias = model.get_layer(name).bias

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from portrait.errors import UserError
-from portrait.models.weights import best_checkpoint, network_of, read_settings, weights_file
+from portrait.models.weights import network_of, read_settings
 from portrait.training.run import Progress, Run
 
 
@@ -98,31 +98,6 @@ def test_repeated_epoch_replaces_its_checkpoint(run):
     run.remove_checkpoint(2)
     run.remove_checkpoint(2)
     assert not list(run.folder.glob("*.h5"))
-
-
-def test_best_checkpoint(tmp_path):
-    for name in "0001-0.9", "0010-0.09", "0012-0.1", "0099-nan":
-        (tmp_path / f"{name}.weights.h5").touch()
-    (tmp_path / ".0100-0.01.part.weights.h5").touch()
-    (tmp_path / "mine.weights.h5").touch()
-    assert best_checkpoint(tmp_path).name == "0010-0.09.weights.h5"
-    assert weights_file(tmp_path) == best_checkpoint(tmp_path)
-    (tmp_path / "0041-0.09.weights.h5").touch()  # of one name, but not of one loss
-    (tmp_path / "history.csv").write_text("epoch,val_loss\n10,0.0904\n41,0.0903\n")
-    assert best_checkpoint(tmp_path).name == "0041-0.09.weights.h5"
-    (tmp_path / "history.csv").write_bytes(b"epoch,val_loss\n10,\xff\n41\n")
-    assert best_checkpoint(tmp_path).name == "0010-0.09.weights.h5"
-    shipped = tmp_path / "fast_scnn" / "fast_scnn.weights.h5"
-    shipped.parent.mkdir()
-    shipped.touch()
-    (shipped.parent / ".fast_scnn-01234567.part.weights.h5").touch()
-    assert weights_file(shipped.parent) == shipped
-    assert network_of(shipped) == {"model": "fast_scnn", "model_size": "big", "input_shape": "256"}
-    square = network_of(tmp_path / "selfie_net_small" / "mine.weights.h5")
-    assert square == {"model": "selfie_net", "model_size": "small", "input_shape": "256x256"}
-    assert network_of(tmp_path / "x.h5") == {}
-    with pytest.raises(UserError, match=r"no EPOCH-VALLOSS\.weights\.h5 in .*none"):
-        best_checkpoint(tmp_path / "none")
 
 
 def test_what_a_killed_export_left_is_cleared_away(run):

@@ -22,15 +22,11 @@ def start(model, source: str, pictures: np.ndarray, **options) -> None:
         UserError: there are no such weights, or they do not fit the network.
     """
     spec = find(split_name(model.name)[0])
+    check_source(spec.name, source)
     if source == "none" or (not source and not spec.imagenet):
         return
-    if source in ("", "imagenet"):
-        if not spec.imagenet:
-            raise UserError(f"--start=imagenet: there are no ImageNet weights for {spec.name}")
-        imported(spec.start)(model, None, pictures, **options)
-        return
-    check_source(spec.name, source)
-    imported(spec.start)(model, Path(source), pictures, **options)
+    path = None if source in ("", "imagenet") else Path(source)
+    imported(spec.start)(model, path, pictures, **options)
 
 
 def check_source(name: str, source: str) -> None:
@@ -41,6 +37,9 @@ def check_source(name: str, source: str) -> None:
             raise UserError(f"--start=imagenet: there are no ImageNet weights for {name}")
         return
     if not spec.start:
-        raise UserError(f"--start={source}: {name} takes none, or --weight_dir=FILE")
+        raise UserError(
+            f"--start={source}: {name} starts from random weights (--start=none) or from trained "
+            "ones (--weight_dir=FILE)"
+        )
     if not Path(source).exists():
         raise UserError(f"--start={source}: there is no such file")

@@ -1,0 +1,76 @@
+"""Which file is meant, which network it is of, and what is shipped."""
+
+import json
+import re
+
+import pytest
+from project import ROOT
+
+from portrait.errors import UserError
+from portrait.models.registry import SPECS, full_name, parse_input_shape
+from portrait.models.weights import best_checkpoint, network_of, shipped_weights, weights_file
+
+SHIPPED = sorted((ROOT / "trained_models").glob("*/*.weights.h5"))
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """A folder with checkpoints, one that is not whole, and other weights."""
+    for name in "0001-0.9", "0010-0.09", "0012-0.1", "0099-nan", ".0100-0.01.part", "mine":
+        (tmp_path / f"{name}.weights.h5").touch()
+    return tmp_path
+
+
+def test_the_best_checkpoint_has_the_lowest_loss_in_its_name(checkpoints):
+    assert best_checkpoint(checkpoints).name == "0010-0.09.weights.h5"
+    assert weights_file(checkpoints) == best_checkpoint(checkpoints)
+
+
+def test_the_history_decides_between_equal_names(checkpoints):
+    (checkpoints / "0041-0.09.weights.h5").touch()
+    (checkpoints / "history.csv").write_text("epoch,val_loss\n10,0.0904\n41,0.0903\n")
+    assert best_checkpoint(checkpoints).name == "0041-0.09.weights.h5"
+    (checkpoints / "history.csv").write_bytes(b"epoch,val_loss\n10,\xff\n41\n")  # not readable
+    assert best_checkpoint(checkpoints).name == "0010-0.09.weights.h5"
+
+
+def test_a_folder_without_checkpoints(tmp_path):
+    with pytest.raises(UserError, match=str(tmp_path)):
+        weights_file(tmp_path)
+    run = tmp_path / "20260131"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    with pytest.raises(UserError, match=str(run)):  # what may be meant
+        weights_file(tmp_path)
+
+
+def test_the_only_weights_of_a_folder_and_the_newer_name(tmp_path):
+    only = tmp_path / "net.weights.h5"
+    only.touch()
+    (tmp_path / ".net-01234567.part.weights.h5").touch()
+    assert weights_file(tmp_path) == weights_file(tmp_path / "net.h5") == only
+    assert weights_file(tmp_path / "other.h5") == tmp_path / "other.h5"
+
+
+def test_run_json_says_the_network(tmp_path):
+    weights = tmp_path / "net.weights.h5"
+    assert network_of(weights) == {}
+    network = {"model": "selfie_net", "model_size": "deep", "input_shape": "256x256"}
+    for flags, expected in ((network | {"lr": 0.1}, network), ({"model": "unet"}, {}), ({}, {})):
+        (tmp_path / "run.json").write_text(json.dumps({"flags": flags}))
+        assert network_of(weights) == expected
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UserError, match=str(tmp_path / "run.json")):
+        network_of(weights)
+
+
+@pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.parent.name)
+def test_shipped_weights_say_their_network_as_their_folder_and_their_card_do(weights):
+    network = network_of(weights)
+    folder = weights.parent.name
+    assert full_name(network["model"], network["model_size"]) == folder
+    assert folder in SPECS[network["model"]].names
+    assert shipped_weights(folder).resolve() == weights
+    title = (weights.parent / "README.md").read_text().splitlines()[0]
+    (trained,) = re.findall(r"(\d+)x(\d+)$", title)
+    assert parse_input_shape(network["input_shape"]) == tuple(map(int, trained))
