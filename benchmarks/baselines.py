@@ -1,16 +1,16 @@
-"""The networks of the field in one table: trained alike, scored alike.
+"""Trains and scores the networks of docs/baselines.md on one budget, in one table.
 
 python benchmarks/baselines.py --data=DIR,DIR --vgg_weights=FILE --output=RUN
 
-Every network trains on the same pictures for the same number of epochs, with the same loss and
-augmentations, and the learning rate that suits its start. Each is scored on the `testing`
-sub-folders. RUN keeps a folder a network: what is there is not done again, and a training that was
-interrupted goes on where it stopped. The table goes to RUN/table.md, the alphas of six portraits
-(or of the photographs in --portraits) side by side to RUN/portraits.png.
+Every network is trained on the same pictures for the same number of epochs, with the same loss and
+augmentations, and the default learning rate for its initial weights. It is scored on the `testing`
+sub-folders. RUN has a folder for each network. Networks with a result there are not trained again,
+and an interrupted training continues. The table goes to RUN/table.md, the alphas of six portraits
+(or of the photographs in --portraits) to RUN/portraits.png.
 
---networks=NAME,... does these only (and shows all that are done); --pictures, --epochs and
---input_shape set the budget. With the default one and four data sets, expect one to two hours for
-each VGG-sized network on two idle cores.
+--networks=NAME,... selects networks; the table shows all that have a result. --pictures, --epochs
+and --input_shape set the budget. With the default budget and four data sets, expect one to two
+hours for each network of VGG16's size on two idle cores.
 """
 
 import sys
@@ -30,11 +30,17 @@ NETWORKS = (
     *("kmeans", "cnn_resnet", "portrait_fcn", "portrait_fcn_plus", "deeplab_lfov"),
     *("refine_unet", "fast_scnn", "mattingnet", "lite_unet"),
 )
-flags.DEFINE_list("data", [], "Folders of pictures and mattes, with training and testing.")
-flags.DEFINE_string("output", "output", "The folder of what is done already, and of the results.")
-flags.DEFINE_list("networks", list(NETWORKS), "Which networks.")
-flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz). Default: keras.applications'.")
-flags.DEFINE_string("portraits", "", "Photographs to show. Default: six of the testing pictures.")
+flags.DEFINE_list(
+    "data", [], "Folders of pictures and mattes, with training and testing sub-folders."
+)
+flags.DEFINE_string("output", "output", "The folder of the results, with earlier ones.")
+flags.DEFINE_list("networks", list(NETWORKS), "The networks to train and score.")
+flags.DEFINE_string(
+    "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications."
+)
+flags.DEFINE_string(
+    "portraits", "", "A folder of photographs to show. Default: six testing pictures."
+)
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
 flags.DEFINE_integer("pictures", 200, "Training pictures of each data set; 0: all.", 0)
 flags.DEFINE_integer("test_pictures", 0, "Testing pictures of each data set; 0: all.", 0)
@@ -47,7 +53,7 @@ flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", 
 
 
 def main() -> None:
-    """Does the networks that are not done, one after the other, and shows all that are."""
+    """Trains the networks without a result, one by one, and shows all results."""
     if unknown := set(FLAGS.networks) - set(NETWORKS):
         raise UserError(f"no network {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
     start_keras()

@@ -1,4 +1,4 @@
-"""Trains and scores the networks of the field on one budget, and keeps what is done."""
+"""Trains and scores networks on one budget, and keeps their results."""
 
 import json
 import statistics
@@ -33,7 +33,7 @@ from portrait.util import evenly
 LEARNING_RATES = {True: 1e-4, False: 1e-3}
 SHOWN = 6
 _CELL = (200, 150)  # height and width of a picture of the sheet
-# The four scores of Long et al. (1411.4038), as reports on these networks give them, then ours.
+# The four scores of Long et al. (1411.4038), as in reports on these networks, then ours.
 COLUMNS = {
     "pixel_accuracy": "pixel acc.",
     "mean_accuracy": "mean acc.",
@@ -46,17 +46,17 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What results must have in common to stand in one table.
+    """The settings that all results in one table share.
 
     Attributes:
         data: folders of pictures and mattes, with training and testing.
-        input_shape: as `registry.parse_input_shape` reads it.
+        input_shape: for `registry.parse_input_shape`.
         pictures: training pictures of each folder; 0: all.
         test_pictures: testing pictures of each folder; 0: all.
-        epochs: of each network.
+        epochs: epochs of each network.
         batch_size: pictures in a batch.
         portraits: a folder of photographs to show; none: six of the testing pictures.
-        mixed_precision: none, bfloat16 or float16: what the networks compute in.
+        mixed_precision: none, bfloat16 or float16: the precision of the networks.
     """
 
     data: list[str]
@@ -70,12 +70,12 @@ class Budget:
 
 
 class Bench:
-    """A folder with a folder for each network that is done.
+    """A folder of results, with a folder for each network.
 
     Args:
         output: the folder.
-        budget: of all networks.
-        vgg_weights: as `vgg16.conv_weights` takes it.
+        budget: the budget of all networks.
+        vgg_weights: for `vgg16.conv_weights`.
         workers: processes that read and augment pictures.
     """
 
@@ -90,10 +90,10 @@ class Bench:
         }
 
     def result(self, name: str) -> dict | None:
-        """What was found for that network, if it is done.
+        """The result of a network, if there is one.
 
         Raises:
-            UserError: it was done on another budget.
+            UserError: the result is of another budget.
         """
         path = self.output / name / "result.json"
         if not path.is_file():
@@ -128,7 +128,7 @@ class Bench:
         keras.backend.clear_session()
 
     def show(self, names: tuple[str, ...]) -> str:
-        """Writes `table.md` and `portraits.png` of those that are done; returns the table."""
+        """Writes `table.md` and `portraits.png` of all results; returns the table."""
         results = {name: found for name in names if (found := self.result(name))}
         table = format_table(results)
         with replacing(self.output / "table.md") as path:
@@ -150,12 +150,12 @@ class Bench:
             )
 
     def _train(self, name: str, folder: Path) -> keras.Model:
-        """The trained network; goes on with a run that is in `folder`."""
+        """Trains a network; continues the run in `folder` if there is one."""
         if self.budget.mixed_precision != "none":
             keras.mixed_precision.set_global_policy(f"mixed_{self.budget.mixed_precision}")
         keras.utils.set_random_seed(0)
         size = parse_input_shape(self.budget.input_shape)
-        # The loader forks its workers: before the network gives TensorFlow's threads work.
+        # The loader forks its workers before the network starts TensorFlow's threads.
         train, val = self._sequences(size)
         try:
             model = build(name, size)
@@ -178,7 +178,7 @@ class Bench:
         return model
 
     def _sequences(self, size: tuple[int, int]) -> tuple:
-        """The batches that all networks train on, and those that choose the best epoch."""
+        """The training and the validation batches of all networks."""
         pairs = [
             pair
             for folder in self.budget.data
@@ -198,13 +198,13 @@ class Bench:
         return {"photo": list(images), "matte": list(mattes)}
 
     def _tested(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Six of the testing pictures with their mattes, evenly over the data sets."""
+        """Six testing pictures with their mattes, spread evenly over the data sets."""
         pairs: list[Pair] = [pair for found in self.testing.values() for pair in found]
         return [read_pair(pair) for pair in evenly(pairs, SHOWN)]
 
 
 def count_macs(model: keras.Model) -> int:
-    """Multiply-accumulates of a picture's way through the convolutions, as papers count them."""
+    """Multiply-accumulates of the convolutions for one picture, as papers count them."""
     macs = 0
     for layer in model.layers:
         transposed = isinstance(layer, keras.layers.Conv2DTranspose)
@@ -219,7 +219,7 @@ def count_macs(model: keras.Model) -> int:
 
 
 def format_table(results: dict[str, dict]) -> str:
-    """A Markdown table with a row a network; shares in per cent."""
+    """A Markdown table with one row for each network; shares in per cent."""
     head = ["network", *COLUMNS.values(), "parameters", "GMACs", "ms a photo"]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
     for name, result in results.items():
@@ -234,7 +234,7 @@ def _limit(pairs: list[Pair], count: int) -> list[Pair]:
 
 
 def _milliseconds(matte_fn: MatteFunction, images: list[np.ndarray]) -> float:
-    """The median time from a photograph to its alpha, after a first one."""
+    """The median time from a photograph to its alpha, after one warm-up."""
     matte_fn(images[0])
     times = []
     for image in images * 3:

@@ -1,12 +1,13 @@
-"""How good the alphas and colours behind the effects are: the tables of docs/effects.md.
+"""Measures the alphas and colours behind the effects: the tables of docs/effects.md.
 
 python benchmarks/effects.py                                  halo, refinement
 python benchmarks/effects.py --data=DIR,DIR --photos=DIR      and placing, nobody
 
-halo: a portrait with soft hair, whose colours and alpha are known, is taken from bright stripes to
-black. refinement: that portrait before scikit-image's photographs, from the network's alpha to full
-size. placing: people of `testing` sub-folders of --data set into landscapes of --photos, and four
-ways for the network to look at them. nobody: how often photographs and portraits give no matte.
+halo: a portrait with soft hair, known colours and known alpha is moved from bright stripes to
+black. refinement: that portrait in front of scikit-image's photographs, with the network's alpha
+refined to full size. placing: people from the `testing` sub-folders of --data in landscapes of
+--photos, with four kinds of windows for the network. nobody: how often photographs and portraits
+have an empty matte.
 """
 
 import math
@@ -37,10 +38,10 @@ from portrait.matting.compositing import blend, fill
 from portrait.util import evenly
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", networks.DEFAULT, "As apply.py's.")
+flags.DEFINE_string("model", networks.DEFAULT, "The network, as for apply.py.")
 flags.DEFINE_list("data", [], "Folders of pictures with mattes, with testing sub-folders.")
-flags.DEFINE_string("photos", "", "A folder of photographs, mostly with nobody in them.")
-flags.DEFINE_integer("pictures", 20, "How many of each folder of --data.", 1)
+flags.DEFINE_string("photos", "", "A folder of photographs, most of them without people.")
+flags.DEFINE_integer("pictures", 20, "Number of pictures of each folder of --data.", 1)
 
 _LANDSCAPE = 540, 960
 _EMPTY = 100  # photographs in which people are looked for
@@ -81,7 +82,7 @@ def refinement(network: networks.Network) -> None:
 
 
 def placing_table(network: networks.Network, folders: list[list[Scene]], photos: list) -> None:
-    """Prints the mean person IoU, over folders, of each way to look at each kind of scene."""
+    """Prints the mean person IoU over folders, for each kind of windows and of scene."""
     looks = {
         "squeezed": squeezed,
         "with bars": with_bars,
@@ -101,7 +102,7 @@ def placing_table(network: networks.Network, folders: list[list[Scene]], photos:
 
 
 def scenes(photos: list[np.ndarray]) -> dict[str, Callable[..., Scene]]:
-    """From a portrait and its matte to the scenes in which it is looked for."""
+    """From a portrait and its matte to the scenes that contain it."""
     random = np.random.default_rng(0)
 
     def landscape(image, matte, share, places=None):
@@ -137,7 +138,7 @@ def squeezed(network: networks.Network, image: np.ndarray) -> np.ndarray:
 
 
 def with_bars(network: networks.Network, image: np.ndarray) -> np.ndarray:
-    """The whole picture in its own aspect, with bars of grey."""
+    """The whole picture in its own proportions, with grey bars."""
     (height, width), (rows, columns) = image.shape[:2], network.input_shape
     scale = min(rows / height, columns / width)
     inner = max(1, round(height * scale)), max(1, round(width * scale))
@@ -165,7 +166,7 @@ def tiles(network: networks.Network, image: np.ndarray) -> np.ndarray:
 
 
 def nobody(network: networks.Network, folders: list[list[Scene]], photos: list) -> None:
-    """Prints how many pictures give an empty matte."""
+    """Prints how many pictures have an empty matte."""
     portraits = [image for folder in folders for image, _ in folder]
     for name, images in (("photographs", photos), ("portraits", portraits)):
         empty = sum(not two_passes(network, image).any() for image in images)
@@ -177,7 +178,7 @@ def _print_row(name: str, values: np.ndarray) -> None:
 
 
 def main() -> None:
-    """Prints the tables that can be had."""
+    """Prints the tables that the flags allow."""
     network = networks.load(FLAGS.model)
     print("halo: mean error in levels along the soft edge")
     halo()

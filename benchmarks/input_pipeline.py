@@ -1,10 +1,10 @@
-"""How fast pictures come out of the loader, and where the time goes.
+"""Measures the speed of the loader, stage by stage.
 
 python benchmarks/input_pipeline.py [--data=DIR] [--input_shape=256]
 
-The first table is the time of each stage for one picture on one core; the second is the rate at
-which whole batches arrive, by the number of worker processes. The limit to compare with is the
-training step: `benchmarks/training_step.py`.
+The first table has the time of each stage for one picture on one core, the second the rate of
+complete batches by the number of worker processes. Compare it with the training step:
+`benchmarks/training_step.py`.
 """
 
 import sys
@@ -29,11 +29,11 @@ from portrait.models.registry import parse_input_shape
 from portrait.util import evenly
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
-flags.DEFINE_list("backgrounds", [], "Folders of backgrounds. None: those of the sample.")
+flags.DEFINE_list("data", [], "Folders of pictures and mattes. Default: the built-in sample.")
+flags.DEFINE_list("backgrounds", [], "Folders of backgrounds. Default: the built-in ones.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
 flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", 1)
-flags.DEFINE_integer("pictures", 512, "The most pictures to read.", 1)
+flags.DEFINE_integer("pictures", 512, "The largest number of pictures to read.", 1)
 flags.DEFINE_list("workers", ["0", "1", "2"], "Numbers of worker processes.")
 flags.register_validator(
     "workers", lambda counts: all(map(str.isdecimal, counts)), "write numbers, such as 0,2"
@@ -53,7 +53,7 @@ def milliseconds(function, repeats: int = 5) -> float:
 
 
 def stages(pairs, pictures, backgrounds) -> dict[str, float]:
-    """Milliseconds a picture of one core, by stage."""
+    """Milliseconds for each picture on one core, by stage."""
     size = pictures.images.shape[1:3]
     count = min(FLAGS.batch_size, len(pictures.images))
     few, chosen = pairs[:count], np.arange(count)
@@ -83,7 +83,7 @@ def stages(pairs, pictures, backgrounds) -> dict[str, float]:
 
 
 def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
-    """Pictures a second of two epochs after one to warm up, and milliseconds of the caller."""
+    """Pictures a second over two epochs after a warm-up, and milliseconds of the caller."""
     from data_generator import PortraitSequence
 
     sequence = PortraitSequence(

@@ -1,14 +1,14 @@
-"""Trained segmentation models side by side: quality on data sets, speed, size.
+"""Compares trained segmentation models: quality on data sets, speed, size.
 
 python benchmarks/segmentation.py --data=DIR,DIR --models=ours.tflite,theirs.tflite \\
     --input_range=0..1
 python benchmarks/segmentation.py --data=DIR --models=mine=RUN,selfie_net_big_256x256
 
-Pictures are those of `testing` sub-folders, scored as by `main.py --evaluate`. Every model runs as
-a `.tflite` file on one thread of this machine's CPU. Latencies are taken in turn (A B C, A B C,
-...), so that whatever else the machine does meets all models alike. Writes into --output:
-segmentation.json, segmentation.png (speed against quality) and differences.png (the pictures that
-the models judge most differently).
+It takes the pictures of `testing` sub-folders and scores them like `main.py --evaluate`. Every
+model runs as a `.tflite` file on one thread of this machine's CPU. Latencies are measured in turn
+(A B C, A B C, ...), so that other load on the machine affects all models. Writes into --output:
+segmentation.json, segmentation.png (speed against quality) and differences.png (the pictures with
+the largest differences between the models).
 """
 
 import json
@@ -31,22 +31,22 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "models",
     [],
-    "Names of shipped networks, .tflite or .weights.h5 files, or folders of runs, each maybe with "
-    "NAME= before it; the speed of the others is compared with that of the first.",
+    "Names of shipped networks, .tflite or .weights.h5 files, or folders of runs, each optionally "
+    "as NAME=MODEL. Speeds are relative to the first one.",
 )
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
 flags.DEFINE_string(
     "input_range",
     "",
-    "0..1, -1..1 or 0..255: pixels that .tflite files take whose metadata does not say.",
+    "0..1, -1..1 or 0..255: the pixel values that .tflite files take, where their metadata does "
+    "not say.",
 )
 flags.DEFINE_string(
     "input_shape",
     "",
-    "HEIGHT or HEIGHTxWIDTH of networks given as weights. Default: that of their run; else 256, "
-    "and 256x256 for selfie_net.",
+    "HEIGHT or HEIGHTxWIDTH, for weights. Default: the input size of their training.",
 )
-flags.DEFINE_integer("rounds", 50, "Runs of each model that are timed.", lower_bound=1)
+flags.DEFINE_integer("rounds", 50, "Timed runs of each model.", lower_bound=1)
 flags.DEFINE_string("output", "output", "The folder to write into.")
 
 

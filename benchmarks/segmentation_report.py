@@ -1,4 +1,4 @@
-"""What `segmentation.py` found: a table, a plot of speed against quality, a sheet of pictures."""
+"""The results of `segmentation.py`: a table, a plot of speed against quality, a sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ _CAPTION = 18
 
 
 def table(report: dict) -> str:
-    """Aligned lines: what each model costs, then its scores on each data set, then how sure.
+    """Aligned lines: size and speed of each model, its scores on each data set, and differences.
 
     MAD is in thousandths, the gradient error in thousands. Latencies are medians with the
-    quartiles; `x` is the median of the ratios to the first model. How sure: the differences to the
-    first model's scores, picture by picture, as mean and standard error; what is less than two of
-    these may be by chance.
+    quartiles; `x` is the median of the ratios to the first model. The last part has the differences
+    to the first model's scores, picture by picture, as mean and standard error; differences below
+    two standard errors may be chance.
     """
     costs = [("model", "input", "kB", "params", "MMACs", "ms", "25..75 %", "x")]
     for model in report["models"]:
@@ -87,16 +87,16 @@ def _lead(differences: Sequence[float], scale: float) -> str:
 
 
 def plot(report: dict) -> np.ndarray:
-    """Person and boundary IoU against latency, a column of axes a data set; uint8 RGB (h, w, 3).
+    """Plots person and boundary IoU against latency, one column for each data set; uint8 RGB.
 
-    Horizontal bars are the quartiles of the latency, a disc's area goes with the file's size.
+    Horizontal bars are the quartiles of the latency; the area of a disc shows the file's size.
     """
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     models = report["models"]
-    # Ten colours that are easily told apart, or shades between those of a rainbow.
+    # Ten distinct colours, or more shades of a rainbow.
     colours = colormaps["tab10" if len(models) <= 10 else "turbo"].resampled(len(models))
     sets = [name for name, summary in models[0]["sets"].items() if summary["mean"]]
     columns = max(len(sets), 1)
@@ -131,16 +131,16 @@ def _plot_model(axes, model: dict, quality: float, colour) -> None:
 def differences(
     report: dict, models: Sequence[Network], pairs: dict[Path, Pair], count: int = _CASES
 ) -> np.ndarray:
-    """The pictures whose person IoUs differ most between the best and the worst model of each.
+    """The pictures with the largest range of person IoU over the models.
 
-    Beside photograph and true matte stands what each model makes of it: missed person is red,
+    Each row has the photograph, the true matte, and the result of each model: missed person is red,
     false person blue.
 
     Args:
-        report: what `side_by_side.compare` returns.
+        report: from `side_by_side.compare`.
         models: the same models in the same order.
         pairs: by photograph.
-        count: the most pictures to show.
+        count: the largest number of pictures.
 
     Returns:
         uint8 RGB (h, w, 3).

@@ -21,10 +21,10 @@ from portrait.tflite import graph
 def open_model(
     text: str, input_range: str = "", input_shape: tuple[int, int] | None = None
 ) -> Network:
-    """Opens a model for a comparison: what it was made with, it runs as a `.tflite` file.
+    """Opens a model for a comparison, as a `.tflite` file.
 
     Args:
-        text: what `inference.network.load` takes, or NAME= and that, with a name for the table.
+        text: the source for `inference.network.load`, or NAME=SOURCE with a name for the table.
         input_range: as in `load`.
         input_shape: as in `load`.
 
@@ -80,7 +80,7 @@ def compare(models: Sequence[Network], datasets: dict[str, list[Pair]], rounds: 
         `input_shape`, `latency_ms`, and `sets` and `pictures` as `evaluate.score` reports them.
 
     Raises:
-        UserError: two models have one name, nothing could be read, or a model yields NaN.
+        UserError: two models have the same name, nothing could be read, or a model yields NaN.
     """
     names = Counter(model.name for model in models)
     if doubled := [name for name, count in names.items() if count > 1]:
@@ -105,7 +105,7 @@ def compare(models: Sequence[Network], datasets: dict[str, list[Pair]], rounds: 
 
 
 def find_datasets(folders: Sequence[str]) -> dict[str, list[Pair]]:
-    """The testing pairs of each folder, by its name, or whole path where names are the same."""
+    """The testing pairs of each folder, by its name, or by its path if names are the same."""
     names = [Path(folder).resolve().name for folder in folders]
     return {
         name if names.count(name) == 1 else folder: find_pairs([folder], "testing")
@@ -117,7 +117,7 @@ _WEIGHTS = ("FLOAT32", "FLOAT16", "INT8", "UINT8")
 
 
 def count_parameters(file: bytes) -> int:
-    """The number of weights that a `.tflite` file's ops use, shapes and other integers aside."""
+    """The number of weights in a `.tflite` file, without shapes and other integers."""
     # Half-precision weights stand twice: as they are stored, before a DEQUANTIZE, and behind it.
     ops = [op for op in graph.read(file).ops if op.name != "DEQUANTIZE"]
     constants = {t for op in ops for t in op.inputs if t.constant and t.type in _WEIGHTS}
@@ -125,7 +125,7 @@ def count_parameters(file: bytes) -> int:
 
 
 def count_macs(file: bytes) -> int:
-    """Multiply-accumulates of a run: those of convolutions and dense layers, as papers count."""
+    """Multiply-accumulates of the convolutions and dense layers, as papers count them."""
     return sum(_macs(op) for op in graph.read(file).ops)
 
 

@@ -1,10 +1,10 @@
-"""How long painting takes, against Gatys' optimisation at equal style loss, and how it flickers.
+"""Measures the time and the flicker of painting, and compares it with Gatys' optimisation.
 
 python benchmarks/style.py --photo=PHOTO --painting=PAINTING --style=NAME --vgg_weights=FILE
 
-Three tables: seconds a picture of the network for several sizes; how many steps and seconds Gatys'
-L-BFGS needs to reach the style loss (formula 4) of what the network painted; and how much of a
-clip's noise, of a scene in which nothing moves, is left in the painted clip.
+Three tables: seconds for each picture of several sizes; the steps and seconds that Gatys' L-BFGS
+needs to reach the style loss (formula 4) of the network's picture; and the noise in a clip of a
+still scene, before and after painting.
 """
 
 import statistics
@@ -24,19 +24,21 @@ from portrait.io.images import read_image, resize, shrink, write_png
 FLAGS = flags.FLAGS
 flags.DEFINE_string("photo", None, "A photograph.", required=True)
 flags.DEFINE_string("painting", None, "The painting that --style was trained on.", required=True)
-flags.DEFINE_string("style", "", "The network's style.")
-flags.DEFINE_string("weight_dir", "", "The network. Default: the built-in.")
-flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz); none: keras.applications'.")
+flags.DEFINE_string("style", "", "The style of the network.")
+flags.DEFINE_string("weight_dir", "", "The weights of the network. Default: the shipped ones.")
+flags.DEFINE_string(
+    "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications."
+)
 flags.DEFINE_list("sizes", ["256", "512", "1024"], "Longer sides for the first table.")
 flags.register_validator(
     "sizes",
     lambda sizes: all(each.isdecimal() and int(each) > 0 for each in sizes),
     "write pixels, such as 256",
 )
-flags.DEFINE_integer("size", 256, "Longer side for the other two.", 1)
+flags.DEFINE_integer("size", 256, "Longer side for the other two tables.", 1)
 flags.DEFINE_integer("style_size", 384, "Longer side of the painting, as in training.", 1)
-flags.DEFINE_integer("limit", 200, "The most steps of Gatys' optimiser.", 1)
-flags.DEFINE_string("sheet", "", "Write photo, fast and Gatys' pictures side by side to this PNG.")
+flags.DEFINE_integer("limit", 200, "The largest number of steps of Gatys' optimizer.", 1)
+flags.DEFINE_string("sheet", "", "Write the photo and both painted pictures to this PNG.")
 
 SHIPPED = Path(__file__).resolve().parent.parent / "trained_models" / "style" / "paintings"
 REPEATS = 5
@@ -45,7 +47,7 @@ NOISES = (1, 2, 4, 8)
 
 
 def seconds(call, *arguments) -> float:
-    """Median of some calls after one to warm up."""
+    """Median seconds of some calls after a warm-up."""
     times = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
@@ -67,7 +69,7 @@ def time_sizes(painter, photo: np.ndarray) -> None:
 
 
 def compare_with_gatys(painter, photo: np.ndarray, painting: np.ndarray) -> None:
-    """Gatys from the photograph until its style loss is that of the network's picture."""
+    """Runs Gatys from the photograph until it reaches the style loss of the network's picture."""
     from portrait.models import vgg16
     from portrait.style_transfer import gatys
 
@@ -81,7 +83,7 @@ def compare_with_gatys(painter, photo: np.ndarray, painting: np.ndarray) -> None
 
     def watch(iteration: int, terms: dict[str, float], picture: np.ndarray) -> None:
         ends.append(time.perf_counter())
-        # The first step makes VGG16 and traces it, which is no part of the method's time.
+        # The first step builds and traces VGG16, which is not part of the method's time.
         step = (ends[-1] - ends[0]) / max(iteration - 1, 1)
         last.update(steps=iteration, style=terms["style"], seconds=step * iteration)
         if terms["style"] <= goal and not reached:
@@ -101,7 +103,7 @@ def compare_with_gatys(painter, photo: np.ndarray, painting: np.ndarray) -> None
 
 
 def measure_flicker(painter, photo: np.ndarray) -> None:
-    """Mean difference of consecutive frames, of the clip and of its painting."""
+    """Mean difference of consecutive frames, for the clip and for the painted clip."""
     rng = np.random.default_rng(0)
     print(f"\n{'noise':>6}{'clip':>8}{'painted':>9}{'ratio':>7}   (levels of 255)")
     for noise in NOISES:

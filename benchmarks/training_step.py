@@ -1,11 +1,11 @@
-"""How fast the networks train, and what the loader adds to an epoch.
+"""Measures a training step of each network, and the time that the loader adds.
 
 python benchmarks/training_step.py [--data=DIR] [--input_shape=256]
 
-Each network trains the same number of batches from memory (the limit) and through the loader with
-its workers, in turn. Goal: Fast-SCNN through the loader takes at most 1.10 times as long. The last
-lines compare a step of Fast-SCNN with the fused batch normalisation of `portrait.models.layers` and
-a step with Keras's own.
+Each network is trained on the same number of batches from memory (the limit) and from the loader,
+in turn. Goal: with the loader, Fast-SCNN takes at most 1.10 times as long. The last line compares a
+step of Fast-SCNN with the fused batch normalisation of `portrait.models.layers` and with that of
+Keras.
 """
 
 import os
@@ -28,17 +28,19 @@ from portrait.data.sample.sample import ensure_sample, sample_backgrounds
 from portrait.models.registry import parse_input_shape
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("data", [], "Data folders. None: the built-in sample.")
+flags.DEFINE_list("data", [], "Folders of pictures and mattes. Default: the built-in sample.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
 flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", 1)
 flags.DEFINE_integer("batches", 12, "Batches in an epoch.", 1)
-flags.DEFINE_integer("repeats", 3, "Epochs of each kind that are counted, in turn.", 1)
+flags.DEFINE_integer("repeats", 3, "Timed epochs of each kind, in turn.", 1)
 flags.DEFINE_integer("workers", 2, "Worker processes of the loader.", 0)
-flags.DEFINE_list("networks", ["fast_scnn", "mattingnet_small", "mattingnet_big"], "What to time.")
+flags.DEFINE_list(
+    "networks", ["fast_scnn", "mattingnet_small", "mattingnet_big"], "The networks to time."
+)
 
 
 def from_memory(batches: list):
-    """A dataset for `fit` of batches that are there already."""
+    """A dataset for `fit` from batches in memory."""
     import keras
 
     class FromMemory(keras.utils.PyDataset):
@@ -85,7 +87,7 @@ def epoch_seconds(model, data) -> float:
 
 
 def compare(name: str, size: tuple[int, int], pictures) -> None:
-    """Prints a line: images/s from memory, through the loader, and the ratio of their times."""
+    """Prints a line: images/s from memory, from the loader, and the ratio of their times."""
     through = loader(pictures, FLAGS.workers)
     memory = from_memory([through[index] for index in range(len(through))])
     model = build(name, size)

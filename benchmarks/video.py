@@ -1,13 +1,12 @@
-"""How fast videos are done, stage by stage, and how much their alphas flicker.
+"""Measures the speed of effects on videos, stage by stage, and the flicker of their alphas.
 
 python benchmarks/video.py                        frames/s and milliseconds of each stage
 python benchmarks/video.py --flicker=True         dtSSD and flicker with and without smoothing
-python benchmarks/video.py --minutes=10           memory while a long video is done
+python benchmarks/video.py --minutes=10           memory during a long video
 
-Speed: a person is moved before a picture, at 640x360 and 1280x720; the stages run one after the
-other, and then overlap as `apply.py` has them. CPU time does not depend on what else the computer
-does. Goal on two cores: `replace` at 640x360 with 30 frames/s or more. --clip=FILE takes a clip of
-yours instead.
+The clip shows a person who moves in front of a picture, at 640x360 and 1280x720. The stages run one
+after the other, and then overlap as in `apply.py`. CPU time does not depend on other load. Goal on
+two cores: `replace` at 640x360 with 30 frames/s or more. --clip=FILE takes your own clip instead.
 """
 
 import itertools
@@ -42,27 +41,27 @@ from portrait.matting.foreground import blur_fusion
 from portrait.matting.refine import refine_guided
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", networks.DEFAULT, "As apply.py's.")
+flags.DEFINE_string("model", networks.DEFAULT, "The network, as for apply.py.")
 flags.DEFINE_list("engines", ["tflite", "keras"], "What to time.")
-flags.DEFINE_integer("threads", 1, "Of TFLite.", 1)
+flags.DEFINE_integer("threads", 1, "Threads of LiteRT.", 1)
 flags.DEFINE_list("sizes", ["640x360", "1280x720"], "WIDTHxHEIGHT of the videos.")
 flags.register_validator(
     "sizes",
     lambda sizes: all(re.fullmatch(r"[1-9]\d*x[1-9]\d*", each) for each in sizes),
     "write WIDTHxHEIGHT, such as 640x360",
 )
-flags.DEFINE_string("effect", "replace", "Which effect.")
-flags.DEFINE_integer("frames", 90, "Of each video.", 1)
-flags.DEFINE_string("clip", "", "A video file of yours.")
+flags.DEFINE_string("effect", "replace", "The effect.")
+flags.DEFINE_integer("frames", 90, "Frames of each video.", 1)
+flags.DEFINE_string("clip", "", "Your own video file.")
 flags.DEFINE_boolean("flicker", False, "Measure flicker instead of speed.")
 flags.DEFINE_float("minutes", 0, "Measure memory on a video of this length instead.")
-flags.DEFINE_string("plot", "", "Where to draw the memory, a .png file.")
+flags.DEFINE_string("plot", "", "Draw the memory to this PNG.")
 
 _PERIOD = 60  # frames after which the person is back
 
 
 class Stage:
-    """A function that keeps count of its time."""
+    """A function that measures its own time."""
 
     def __init__(self, function: Callable):
         self._function = function
@@ -77,7 +76,7 @@ class Stage:
 
 
 def moving_person(width: int, height: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A cut-out swings before a picture that drifts, with film grain: images and mattes."""
+    """A cut-out that swings in front of a drifting picture, with film grain: images and mattes."""
     _, person, alpha = matted_portrait()
     random = np.random.default_rng(0)
     wall = resize(data.rocket(), (height * 5 // 4, width * 5 // 4))
@@ -115,7 +114,7 @@ def effects() -> Effects:
 
 
 def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
-    """Prints the milliseconds of each stage, one after the other, of wall and of CPU time."""
+    """Prints the milliseconds of each stage, in wall and CPU time, without overlap."""
     network_stage = Stage(network.run)
     matter = video.VideoMatter(networks.Network("", network.input_shape, network_stage))
     look, refine = Stage(matter.coarse), Stage(refine_guided)
@@ -169,7 +168,7 @@ def time_overlapping(clip: Path, network: networks.Network, target: Path) -> Non
 
 
 def measure_flicker(network: networks.Network) -> None:
-    """Prints dtSSD and flicker on a clip of known alpha, and flicker on --clip."""
+    """Prints dtSSD and flicker on a clip with known alpha, and flicker on --clip."""
     images, mattes = map(np.stack, zip(*moving_person(640, 360, FLAGS.frames), strict=True))
     print(f"{'':24}{'dtSSD':>8}{'flicker':>9}{'MAD x1e3':>10}")
     for name, kind in ("each frame alone", False), ("mean of two frames", None), ("smooth", True):
@@ -192,7 +191,7 @@ def video_alphas(network: networks.Network, images: np.ndarray, smooth: bool) ->
 
 
 def measure_memory(network: networks.Network, folder: Path) -> None:
-    """Prints, and draws to --plot, the resident memory while a long video is done."""
+    """Prints, and draws to --plot, the resident memory during a long video."""
     count = round(FLAGS.minutes * 60 * 30)
     clip = write_clip(folder / "long.mp4", 320, 180, count)
     print(f"{clip.stat().st_size / 2**20:.0f} MiB, {count} frames", flush=True)

@@ -19,13 +19,13 @@ def predict(
 ) -> list[Path]:
     """Writes `NAME_alpha.png` (grey) and `NAME_cutout.png` (RGBA, the photograph's colours).
 
-    NAME is the photograph's name without its suffix; with it where two would have the same. A
-    photograph that is given is never overwritten, whatever the folder `output`.
+    NAME is the photograph's name without its suffix, or with it if two results would have the same
+    name. Input photographs are never overwritten.
 
     Args:
         matte_fn: makes the mattes.
-        inputs: picture files, and folders, of which every picture is taken but mattes and earlier
-            results: see `photos.find_photographs`.
+        inputs: picture files, and folders; mattes and earlier results in folders are skipped, see
+            `photos.find_photographs`.
         output: the folder to write into; made if missing.
 
     Returns:

