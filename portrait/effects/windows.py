@@ -25,7 +25,8 @@ _MARGIN = 0.15  # around a person, as a share of its size
 _OVERLAP = 0.3  # persons whose windows share more than this share one window
 _SMALLEST = 0.05  # parts smaller than this share of the largest are no persons
 _WIDE = 1.35  # regions this much wider than the network's aspect get several windows
-_MOST_TILES = 16  # of a region; in a strip that would need more each is wider
+MOST_TILES = 16
+"""Windows of a group of people; in a strip that would need more, each is wider."""
 _RAMP = 0.2  # of a window's side, over which it gives way to the next
 _NOBODY = 0.004  # of the picture's pixels; fewer are no person
 _SURE = 0.97  # alpha of what the network is sure of
@@ -245,7 +246,7 @@ def _tiles(box: Window, aspect: float, shape: Sequence[int]) -> list[Window]:
     height, width = box.size
     if width <= _WIDE * aspect * height:
         return [_fitted(box, aspect, shape)]
-    tile = max(round(height * aspect), math.ceil(2 * width / (_MOST_TILES + 1)))
+    tile = max(round(height * aspect), math.ceil(2 * width / (MOST_TILES + 1)))
     count = math.ceil((width - tile) / (tile / 2)) + 1
     lefts = np.linspace(box.left, box.right - tile, count).round().astype(int).tolist()
     return [Window(left, box.top, left + tile, box.bottom) for left in lefts]

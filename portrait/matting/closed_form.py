@@ -75,7 +75,7 @@ def load_pymatting():
     """pymatting, which compiles itself for most of a minute where it is first imported."""
     folder = Path(importlib.util.find_spec("pymatting").origin).parent
     if "NUMBA_CACHE_DIR" not in os.environ and not os.access(folder, os.W_OK):
-        os.environ["NUMBA_CACHE_DIR"] = _cache_folder()
+        os.environ["NUMBA_CACHE_DIR"] = cache_folder()
     if not any(Path(os.environ.get("NUMBA_CACHE_DIR", folder)).rglob("*.nbi")):
         log.info("pymatting compiles itself: once, for about 40 seconds")
     import pymatting
@@ -83,7 +83,7 @@ def load_pymatting():
     return pymatting
 
 
-def _cache_folder() -> str:
+def cache_folder() -> str:
     """The user's own folder for what numba compiles, or, where none can be made, a temporary one.
 
     Numba looks for one by itself, and raises where it finds none.

@@ -2,21 +2,21 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
+import processes
 import pytest
 import tiny_portraits
 from batches import same
+from project import ROOT
 
-from data_generator import AVAILABLE, PortraitSequence, __file__, make_batches
+from data_generator import PortraitSequence, make_batches
 from portrait.data import workers as workers_module
 from portrait.data.loading import load
 from portrait.data.pairs import find_pairs
+from portrait.data.workers import AVAILABLE
 
 
 def shift(images, mattes, seed):
@@ -224,37 +224,8 @@ def test_batches_go_on_when_a_worker_hangs(monkeypatch):
     assert time.monotonic() - start < 30
 
 
-INTERRUPTED = """
-import os, signal, threading, time
-import keras, numpy as np
-from data_generator import PortraitSequence
-
-inputs = keras.Input((32, 24, 3))
-outputs = keras.layers.Conv2D(1, 1, name="output")(inputs)
-model = keras.Model(inputs, {"output": outputs})
-model.compile("adam", {"output": "mse"})
-zeros = np.zeros((400, 32, 24, 3), np.uint8)
-
-def slow(images, mattes, seed):
-    time.sleep(0.05)
-    return images, mattes
-
-def interrupt(epoch, logs):
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-
-batches = PortraitSequence(zeros, zeros[..., 0], 4, slow, workers=2, targets=["output"])
-stop = keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
-try:
-    model.fit(batches, epochs=9, shuffle=False, verbose=0, callbacks=[stop])
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
 @pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_an_epoch_ends_the_process():
-    root = Path(__file__).parent
-    command = [sys.executable, "-c", INTERRUPTED]
-    ended = subprocess.run(command, cwd=root, timeout=90, capture_output=True, text=True)
-    assert ended.returncode == 0
+    ended = processes.python(ROOT / "tests" / "helpers" / "interrupted_fit.py")
+    assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["interrupted"]

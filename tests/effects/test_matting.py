@@ -8,7 +8,7 @@ import pytest
 
 from portrait.data.sample.astronaut import matted_portrait
 from portrait.io.images import resize
-from portrait.matting.closed_form import _cache_folder
+from portrait.matting.closed_form import cache_folder
 from portrait.matting.compositing import blend
 from portrait.matting.refine import refine_closed_form, refine_guided
 from portrait.matting.trimap import make_trimap
@@ -72,8 +72,8 @@ def test_what_is_soft_is_unknown():
 
 def test_where_numba_keeps_what_it_compiles(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert _cache_folder() == str(tmp_path / ".cache" / "numba")
+    assert cache_folder() == str(tmp_path / ".cache" / "numba")
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))  # in which no folder can be made
-    temporary = Path(_cache_folder())
+    temporary = Path(cache_folder())
     assert temporary.is_dir() and tmp_path not in temporary.parents

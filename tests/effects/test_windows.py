@@ -8,8 +8,7 @@ import pytest
 from portrait.effects import matting
 from portrait.effects.matting import two_passes
 from portrait.effects.windows import (
-    _MOST_TILES,
-    _tiles,
+    MOST_TILES,
     coarse_alpha,
     look,
     only_people,
@@ -17,7 +16,6 @@ from portrait.effects.windows import (
     windows_around,
 )
 from portrait.inference.network import Network
-from portrait.io import images
 from portrait.io.images import Window
 
 SHAPE = (64, 48)
@@ -137,8 +135,7 @@ def test_two_windows_meet_without_a_seam():
 
 @pytest.mark.parametrize("shape", [(4, 2000), (2000, 4)])
 def test_a_strip_has_a_few_windows(shape):
-    whole = images.Window(0, 0, shape[1], shape[0])
-    windows = _tiles(whole, 0.75, shape)
-    assert len(windows) <= _MOST_TILES
+    windows = windows_around(np.ones(shape, np.float32), shape, SHAPE)
+    assert len(windows) <= MOST_TILES
     assert windows[0].left == 0 and windows[-1].right == shape[1]
     assert all(a.right > b.left for a, b in itertools.pairwise(windows))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from portrait.data.sample.astronaut import _trimap, matted_portrait
+from portrait.data.sample.astronaut import matted_portrait, portrait_trimap
 from portrait.matting.closed_form import closed_form_alpha
 
 
@@ -21,7 +21,7 @@ def test_closed_form_agrees_with_pymatting():
     from pymatting import estimate_alpha_cf
 
     photo = matted_portrait()[0] / 255.0
-    trimap = _trimap(photo.shape[:2])
+    trimap = portrait_trimap(photo.shape[:2])
     ours = closed_form_alpha(photo, trimap)
     # pymatting stops its iteration at 1e-7 of the residual, we solve directly.
     np.testing.assert_allclose(ours, estimate_alpha_cf(photo, trimap), atol=1e-4)

@@ -9,7 +9,8 @@ import tiny_portraits
 import tiny_tflite
 from batches import same
 
-from data_generator import AVAILABLE, PortraitSequence
+from data_generator import PortraitSequence
+from portrait.data.workers import AVAILABLE
 from portrait.errors import UserError
 from portrait.inference.network import shipped_files
 from portrait.models.weights import SHIPPED

@@ -82,7 +82,7 @@ def matted_portrait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     photo = data.astronaut()[:ROWS]
     image = photo / 255.0
-    alpha = closed_form_alpha(image, _trimap(photo.shape[:2]))
+    alpha = closed_form_alpha(image, portrait_trimap(photo.shape[:2]))
     # Film grain leaves a haze of 1 or 2 % beside the hair and pinholes of as much inside.
     alpha = np.clip((alpha - 0.03) / 0.94, 0, 1)
     colours = np.rint(blur_fusion_as_published(image, alpha) * 255).astype(np.uint8)
@@ -137,7 +137,7 @@ def random_placement(rng: np.random.Generator, frame: tuple[int, int]) -> Placem
     return replace(placement, face=(face[0], face[1] + max(0.0, height - upper)))
 
 
-def _trimap(shape: tuple[int, int]) -> np.ndarray:
+def portrait_trimap(shape: tuple[int, int]) -> np.ndarray:
     """The outline as a trimap: 1 inside, 0 outside, 0.5 in the band; float64 of `shape`."""
     bits = 4  # OpenCV takes places as integers, of 1/16 of a pixel here
     outline = np.empty((0, 2), np.int32)
