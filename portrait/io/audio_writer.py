@@ -40,6 +40,16 @@ def _is_taken(form: str, audio: Audio) -> bool:
     return True
 
 
+def _mux(container: av.container.OutputContainer, packets: av.Packet | list[av.Packet]) -> None:
+    """Writes packets; damaged ones, which the container refuses, leave a gap."""
+    try:
+        container.mux(packets)
+    except OSError:  # of the disk
+        raise
+    except (av.error.FFmpegError, ValueError):
+        pass
+
+
 class CopiedAudio:
     """Packets as they lie in the other file."""
 
@@ -49,7 +59,7 @@ class CopiedAudio:
 
     def write(self, packet: av.Packet) -> None:
         packet.stream = self._track
-        self._container.mux(packet)
+        _mux(self._container, packet)
 
     def close(self) -> None:
         pass
@@ -77,7 +87,7 @@ class EncodedAudio:
     def close(self) -> None:
         """Writes what is still held."""
         self._flush()
-        self._container.mux(self._track.encode())
+        _mux(self._container, self._track.encode())
 
     def _encode(self, sound: av.AudioFrame) -> None:
         try:
@@ -87,11 +97,11 @@ class EncodedAudio:
             self._resampler = self._new_resampler()
             parts = self._resampler.resample(sound)
         for part in parts:
-            self._container.mux(self._track.encode(part))
+            _mux(self._container, self._track.encode(part))
 
     def _flush(self) -> None:
         for part in self._resampler.resample(None):
-            self._container.mux(self._track.encode(part))
+            _mux(self._container, self._track.encode(part))
 
     def _new_resampler(self) -> av.AudioResampler:
         return av.AudioResampler(

@@ -1,7 +1,8 @@
 """Writes videos with PyAV (FFmpeg) from a stream of frames and audio, until Ctrl-C."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def write_video(
         UserError: the target cannot be written.
     """
     frames, complete = 0, True
-    with replacing(target) as temporary:
+    with _one_line(target), replacing(target) as temporary:
         writer: VideoWriter | None = None
         audio: list[av.Packet] = []  # that came before the first frame
         try:
@@ -70,6 +71,15 @@ def write_video(
             raise VideoError(f"{target} is not made: no frame can be decoded")
         writer.close()
     return frames, complete
+
+
+@contextlib.contextmanager
+def _one_line(target: str | os.PathLike) -> Iterator[None]:
+    """What FFmpeg refuses when it encodes or writes becomes a UserError."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
 
 
 class VideoWriter:

@@ -1,0 +1,188 @@
+"""Which streams of a file are read, what its clocks say, and names that look like addresses."""
+
+import shutil
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import tiny_clips
+
+from portrait.io.video_frames import Frame
+from portrait.io.video_reader import VideoReader, open_video
+from portrait.io.video_streams import VideoError
+from portrait.io.video_writer import write_video
+
+GREYS = np.linspace(40, 200, 10).astype(np.uint8)
+PICTURES = GREYS[:, None, None, None].repeat(48, 1).repeat(64, 2).repeat(3, 3)
+
+
+def copy(source, target):
+    """Writes a video as it is read."""
+    reader = open_video(source)
+    write_video(target, reader, reader)
+    reader.close()
+    return target
+
+
+def times_of(path) -> tuple[list[float], list[float]]:
+    """When frames are shown and packets of sound are heard, as the reader says, in seconds."""
+    reader = open_video(path)
+    seen, heard = [], []
+    for item in reader:
+        base = reader.time_base if isinstance(item, Frame) else item.time_base
+        (seen if isinstance(item, Frame) else heard).append(float(item.pts * base))
+    return seen, heard
+
+
+@pytest.mark.parametrize("container", [".avi", ".mkv"])
+@pytest.mark.parametrize("target", [".mp4", ".mov", ".webm"])
+def test_pcm_without_a_layout_of_channels(tmp_path, container, target):
+    """Stereo of AVI is two channels, whichever: MP4 refuses those when the file is finished."""
+    source = tmp_path / f"in{container}"
+    with av.open(str(source), "w") as file:
+        video = file.add_stream("mpeg4", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        sound = file.add_stream("pcm_s16le", rate=44100, layout="stereo")
+        for index, picture in enumerate(PICTURES):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            file.mux(video.encode(frame))
+            tone = np.sin(np.arange(1764) * (2 * np.pi * 441 / 44100)) * 9000
+            part = av.AudioFrame.from_ndarray(
+                tone.astype(np.int16).repeat(2)[None], format="s16", layout="stereo"
+            )
+            part.sample_rate, part.pts = 44100, 1764 * index
+            file.mux(sound.encode(part))
+        file.mux(video.encode())
+    with av.open(str(copy(source, tmp_path / f"out{target}"))) as file:
+        heard = np.concatenate([each.to_ndarray()[0] for each in file.decode(audio=0)])
+    peak = np.abs(heard).max() / (1 if heard.dtype.kind == "f" else 32768)
+    assert peak == pytest.approx(9000 / 32768, rel=0.2)
+
+
+@pytest.mark.parametrize("audio", ["", "aac"])
+def test_joined_recordings_come_one_after_the_other(tmp_path, audio):
+    """`cat one.ts one.ts`: the times begin anew in the middle."""
+    one = tiny_clips.write(tmp_path / "one.ts", PICTURES, audio=audio)
+    (tmp_path / "two.ts").write_bytes(one.read_bytes() * 2)
+    seen, heard = times_of(tmp_path / "two.ts")
+    assert len(seen) == 20
+    steps = np.diff(seen)
+    assert np.delete(steps, 9) == pytest.approx([0.04] * 18, abs=1e-3)
+    assert 0.03 < steps[9] < 0.15  # up to where the sound of the first half ends
+    if audio:
+        alone, alone_heard = times_of(one)
+        # The sound is off the picture as little in the second half as in the first.
+        assert heard[-1] - seen[-1] == pytest.approx(alone_heard[-1] - alone[-1], abs=1e-3)
+        assert min(np.diff(heard)) > 0
+    frames = [
+        item.image.mean() for item in open_video(tmp_path / "two.ts") if hasattr(item, "image")
+    ]
+    assert frames == pytest.approx(np.tile(GREYS, 2), abs=4)
+    assert len(tiny_clips.read(copy(tmp_path / "two.ts", tmp_path / "out.mp4"))[0]) == 20
+
+
+@pytest.mark.parametrize("leap", [-400, 3_600_000, 90_000_000])
+def test_a_clock_that_leaps(tmp_path, leap):
+    """Both streams of television go on an hour or a day later, or go back, in milliseconds."""
+    parts = []
+    for number, start in enumerate([0, 400 + leap]):
+        times = [1_000_000 + start + 40 * index for index in range(10)]
+        part = tmp_path / f"{number}.ts"
+        tiny_clips.write(part, PICTURES, times)
+        parts.append(part.read_bytes())
+    (tmp_path / "in.ts").write_bytes(b"".join(parts))
+    seen, _ = times_of(tmp_path / "in.ts")
+    assert len(seen) == 20 and 0.03 < seen[10] - seen[9] < 0.15 and seen[-1] < 1
+
+
+def test_a_long_still_is_no_leap(tmp_path):
+    """A slide that is shown for two minutes, in a format that says so."""
+    times = [0, 40, 120_000]
+    source = tiny_clips.write(tmp_path / "in.mp4", PICTURES[:3], times)
+    assert times_of(source)[0] == pytest.approx([0, 0.04, 120])
+
+
+def test_the_cover_is_not_the_video(tmp_path):
+    """A picture comes first in the file; the stream that is marked as default is the video."""
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as file:
+        cover = file.add_stream("mjpeg", rate=25)
+        cover.height, cover.width, cover.pix_fmt = 32, 32, "yuvj420p"
+        video = file.add_stream("libx264", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        cover.disposition, video.disposition = 0, av.stream.Disposition.default
+        file.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
+        for index, picture in enumerate(PICTURES):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        for stream in (cover, video):
+            file.mux(stream.encode())
+    frames = list(open_video(source))
+    assert len(frames) == 10 and frames[0].image.shape == (48, 64, 3)
+
+
+def two_sounds(path) -> bytes:
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        sounds = [file.add_stream("aac", rate=48000, layout="mono") for _ in range(2)]
+        for index, picture in enumerate(PICTURES):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        for sound in sounds:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            silence.sample_rate, silence.pts = 48000, 0
+            file.mux(sound.encode(silence))
+        for stream in (video, *sounds):
+            file.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_sound_of_an_unknown_codec(tmp_path, caplog):
+    """Phones put spatial sound, which FFmpeg does not know, before the ordinary one."""
+    data = two_sounds(tmp_path / "in.mov")
+    once = data.replace(b"mp4a", b"apac", 1).replace(b"esds", b"free", 1)
+    (tmp_path / "in.mov").write_bytes(once)
+    copy(tmp_path / "in.mov", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        assert [each.codec_context.name for each in file.streams.audio] == ["aac"]
+    assert not caplog.text
+    (tmp_path / "in.mov").write_bytes(data.replace(b"mp4a", b"apac").replace(b"esds", b"free"))
+    copy(tmp_path / "in.mov", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        assert not file.streams.audio
+    assert "in.mov" in caplog.text
+
+
+def test_video_of_an_unknown_codec(tmp_path):
+    (tmp_path / "in.mov").write_bytes(two_sounds(tmp_path / "in.mov").replace(b"avc1", b"zzz1"))
+    with pytest.raises(VideoError, match=r"in\.mov"):
+        VideoReader(tmp_path / "in.mov")
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30.mp4", "http:clip.mp4", "a%d,b'c.mp4", "-i.mp4", "ä 日.mp4"]
+)
+def test_any_name(tmp_path, monkeypatch, name):
+    """As they are given on the command line: relative to the folder."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_clips.write(tmp_path / "plain.mp4", PICTURES[:3], audio="aac"), name)
+    copy(name, f"out-{name}")
+    copy("plain.mp4", name)
+    assert len(tiny_clips.read(tmp_path / name)[0]) == 3
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    ["ffconcat version 1.0\nfile plain.mp4\n", "#EXTM3U\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n"],
+)
+def test_playlists_open_nothing(tmp_path, playlist):
+    plain = tiny_clips.write(tmp_path / "plain.mp4", PICTURES[:3])
+    for name, url in (("a.mp4", plain), ("b.m3u8", plain), ("c.ts", "http://127.0.0.1:9/a.ts")):
+        (tmp_path / name).write_text(playlist.format(url=url))
+        with pytest.raises(VideoError, match=name):
+            VideoReader(tmp_path / name)
