@@ -78,6 +78,7 @@ def _over_and_over(path: Path) -> Iterator[tuple[float, np.ndarray]]:
                 if isinstance(item, Frame):
                     first = item.pts if first is None else first
                     last = begin + (item.pts - first) * base
+                    step = item.duration * base or step
                     yield last, item.image
         if last is None:
             raise UserError(f"{path}: no frame of it can be decoded")

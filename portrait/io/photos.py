@@ -80,8 +80,9 @@ def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) ->
         found = [source]
         if source.is_dir():
             found = photographs_in(source, kinds)  # first: it tells of a folder it may not read
-            clips = [each for each in source.iterdir() if is_video(each)]
-            warn_skipped(sorted(clips), "videos in a folder are left out ({count}): {names}")
+            clips = sorted(each for each in source.iterdir() if is_video(each))
+            warn_skipped(clips, "videos in a folder are left out ({count}): {names}")
+            found = [photo for photo in found if photo not in clips]
         for photo in found:
             photos.setdefault(photo.resolve(), photo)
     if not photos:

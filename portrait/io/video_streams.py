@@ -1,5 +1,6 @@
 """Opens video files, and finds the streams that players choose."""
 
+import errno
 import io
 import logging
 import os
@@ -123,3 +124,9 @@ class _Bytes(io.FileIO):
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
         self.name = f"video{Path(path).suffix}"
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (OSError, OverflowError):
+            return -errno.EINVAL  # a place that is not, in a damaged file

@@ -1,0 +1,70 @@
+"""HEIC photographs, which iPhones write."""
+
+import io
+
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image, ImageCms
+
+from portrait.io.images import PictureError, read_image
+from portrait.io.mattes import read_matte
+
+
+def halves() -> Image.Image:
+    """64 wide, 32 high; the left half red, the right half blue."""
+    picture = Image.new("RGB", (64, 32), (255, 0, 0))
+    picture.paste((0, 0, 255), (32, 0, 64, 32))
+    return picture
+
+
+def save(path, picture: Image.Image, **options) -> None:
+    pillow_heif.from_pillow(picture).save(path, quality=95, **options)
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.jpg"])
+def test_colours(tmp_path, name):
+    """Whatever the name: phones' apps rename them."""
+    buffer = io.BytesIO()
+    save(buffer, halves())
+    (tmp_path / name).write_bytes(buffer.getvalue())
+    read = read_image(tmp_path / name).astype(int)
+    assert read.shape == (32, 64, 3)
+    assert np.abs(read[:, :28] - (255, 0, 0)).max() <= 6
+    assert np.abs(read[:, 36:] - (0, 0, 255)).max() <= 6
+
+
+def test_orientation(tmp_path):
+    """A phone that is held upright stores the scene lying: 6 is a quarter of a turn clockwise."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / "a.heic", halves(), exif=exif.tobytes())
+    read = read_image(tmp_path / "a.heic").astype(int)
+    assert read.shape == (64, 32, 3)
+    assert np.abs(read[:28] - (255, 0, 0)).max() <= 6
+    assert np.abs(read[36:] - (0, 0, 255)).max() <= 6
+    assert read_matte(tmp_path / "a.heic").shape == (64, 32)
+
+
+def test_profile(tmp_path):
+    """One that says of red what sRGB's says of green, and the other way round."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = data.index(b"rXYZ") + 4, data.index(b"gXYZ") + 4
+    data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
+    picture = halves()
+    picture.info["icc_profile"] = bytes(data)
+    save(tmp_path / "a.heic", picture)
+    read = read_image(tmp_path / "a.heic").astype(int)
+    assert np.abs(read[:, :28] - (0, 255, 0)).max() <= 8
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.97])
+def test_truncated_files_are_refused(tmp_path, share):
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8))
+    buffer = io.BytesIO()
+    save(buffer, noise)
+    data = buffer.getvalue()
+    (tmp_path / "cut.heic").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(PictureError, match=r"cut\.heic"):
+        read_image(tmp_path / "cut.heic")
