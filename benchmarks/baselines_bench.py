@@ -85,7 +85,7 @@ class Bench:
         self.vgg_weights = vgg_weights
         self.workers = workers
         self.testing = {
-            folder: _limit(find_pairs([folder], "testing"), budget.test_pictures)
+            folder: some(find_pairs([folder], "testing"), budget.test_pictures)
             for folder in budget.data
         }
 
@@ -117,7 +117,7 @@ class Bench:
         result |= {
             "mean": report["all"]["mean"],
             "sets": {key: each["mean"] for key, each in report["sets"].items()},
-            "milliseconds": _milliseconds(matte_fn, images),
+            "milliseconds": milliseconds(matte_fn, images),
         }
         shown = self._shown()["photo"]
         levels = [np.rint(matte_fn(image) * 255).astype(np.uint8) for image in shown]
@@ -156,14 +156,14 @@ class Bench:
         keras.utils.set_random_seed(0)
         size = parse_input_shape(self.budget.input_shape)
         # The loader forks its workers before the network starts TensorFlow's threads.
-        train, val = self._sequences(size)
+        train, val = self.sequences(size)
         try:
             model = build(name, size)
             lr = LEARNING_RATES[vgg16.uses_vgg16(model)]
             recipe = Recipe(self.budget.epochs, lr=lr, patience=0)
             started = any(folder.glob("*/run.json"))
             if not any(folder.glob("*/state.npz")):
-                start_module.start(model, train.images, vgg_weights=self.vgg_weights)
+                start_module.start(model, self.vgg_weights, train.images)
             settings = {"budget": asdict(self.budget)}
             run = Run.latest(folder) if started else Run.create(folder, settings)
             self._check_budget(run.settings(), run.folder)
@@ -177,12 +177,12 @@ class Bench:
             train.close()
         return model
 
-    def _sequences(self, size: tuple[int, int]) -> tuple:
+    def sequences(self, size: tuple[int, int]) -> tuple:
         """The training and the validation batches of all networks."""
         pairs = [
             pair
             for folder in self.budget.data
-            for pair in _limit(find_pairs([folder], "training"), self.budget.pictures)
+            for pair in some(find_pairs([folder], "training"), self.budget.pictures)
         ]
         parts = split(pairs, 0.9)
         augmentation = Augmentation(DEFAULT, backgrounds=sample_backgrounds())
@@ -229,11 +229,12 @@ def format_table(results: dict[str, dict]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _limit(pairs: list[Pair], count: int) -> list[Pair]:
+def some(pairs: list[Pair], count: int) -> list[Pair]:
+    """`count` pairs, spread evenly over all; all of them for 0."""
     return evenly(pairs, count) if count else pairs
 
 
-def _milliseconds(matte_fn: MatteFunction, images: list[np.ndarray]) -> float:
+def milliseconds(matte_fn: MatteFunction, images: list[np.ndarray]) -> float:
     """The median time from a photograph to its alpha, after one warm-up."""
     matte_fn(images[0])
     times = []

@@ -52,11 +52,11 @@ def table(report: dict) -> str:
             scores.append((name, model["name"], str(summary["pictures"]), *cells))
     lines = [*aligned(costs, 1), "", *aligned(scores, 2)]
     if len(report["models"]) > 1:
-        lines += ["", *aligned(_leads(report), 2)]
+        lines += ["", *aligned(leads(report), 2)]
     return "\n".join(lines)
 
 
-def _leads(report: dict) -> list[tuple[str, ...]]:
+def leads(report: dict) -> list[tuple[str, ...]]:
     """The rows of `table`'s last part."""
     first, *others = report["models"]
     labels = [METRICS[key].label for key in SHOWN]

@@ -35,8 +35,8 @@ def test_table():
 
 
 def test_a_few_are_taken_evenly():
-    assert baselines_bench._limit(list(range(9)), 3) == [0, 4, 8]
-    assert baselines_bench._limit([1, 2], 3) == baselines_bench._limit([1, 2], 0) == [1, 2]
+    assert baselines_bench.some(list(range(9)), 3) == [0, 4, 8]
+    assert baselines_bench.some([1, 2], 3) == baselines_bench.some([1, 2], 0) == [1, 2]
 
 
 def test_a_budget_of_pictures(tmp_path):
@@ -45,7 +45,7 @@ def test_a_budget_of_pictures(tmp_path):
     budget = baselines_bench.Budget([str(tmp_path / "set")], pictures=4, test_pictures=2)
     bench = baselines_bench.Bench(tmp_path / "out", budget)
     assert [len(pairs) for pairs in bench.testing.values()] == [2]
-    training, validation = bench._sequences((32, 32))
+    training, validation = bench.sequences((32, 32))
     assert len(training.images) + len(validation.images) == 4
 
 
@@ -56,7 +56,7 @@ def test_times_are_milliseconds(monkeypatch):
     def matte_fn(image):
         clock[0] += 0.25
 
-    assert baselines_bench._milliseconds(matte_fn, [None, None]) == 250
+    assert baselines_bench.milliseconds(matte_fn, [None, None]) == 250
 
 
 def test_the_mean_is_over_the_pictures_of_all_sets(tmp_path):

@@ -194,7 +194,7 @@ def test_leads_are_told_with_their_standard_errors():
         {"name": name, "sets": {"a": {}, "b": {}}, "pictures": pictures}
         for name, pictures in (("peer", rows), ("ours", better))
     ]
-    head, first, second = segmentation_report._leads({"models": models})
+    head, first, second = segmentation_report.leads({"models": models})
     assert head[:3] == ("data set", "less peer", "pictures")
     assert first[:5] == ("a", "ours", "2", "+0.2000 ± 0.1000", "+0.0000 ± 0.0000")
     assert second[:4] == ("b", "ours", "1", "-")

@@ -118,13 +118,21 @@ def sample_portrait() -> tuple[np.ndarray, np.ndarray]:
     return photo, alpha
 
 
-def sample_backgrounds() -> list[np.ndarray]:
+@functools.cache
+def sample_backgrounds(held_out: bool = False) -> tuple[np.ndarray, ...]:
     """Photographs without people, for background replacement where the user gives none.
+
+    Args:
+        held_out: those of the `testing` pictures, which no `training` picture shows.
 
     Returns:
         uint8 (H, W, 3) RGB arrays of various sizes, read-only.
     """
-    return list(_load_backgrounds(held_out=False))
+    photos = _TESTING_PHOTOS if held_out else _TRAINING_PHOTOS
+    images = tuple(np.array(load()) for load in photos.values())
+    for image in images:
+        image.setflags(write=False)
+    return images
 
 
 def _write_part(folder: Path, seed: int, count: int, progress: tqdm) -> None:
@@ -162,7 +170,7 @@ def _backdrop(rng: np.random.Generator, held_out: bool) -> np.ndarray:
     if not held_out and rng.random() < 1 / 6:
         corners = rng.uniform(10, 245, (2, 2, 3)).astype(np.float32)
         return cv2.resize(corners, (width, height)).astype(np.uint8)
-    photos = _load_backgrounds(held_out)
+    photos = sample_backgrounds(held_out)
     return random_part(photos[rng.integers(len(photos))], height, width, rng, least=0.55)
 
 
@@ -178,15 +186,6 @@ def _relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in image.shape[:2])
     ramp = np.sin(direction) * y[:, None] + np.cos(direction) * x
     return np.clip(lit * (1 + strength * ramp)[..., None], 0, 255)
-
-
-@functools.cache
-def _load_backgrounds(held_out: bool) -> tuple[np.ndarray, ...]:
-    photos = _TESTING_PHOTOS if held_out else _TRAINING_PHOTOS
-    images = tuple(np.array(load()) for load in photos.values())
-    for image in images:
-        image.setflags(write=False)
-    return images
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:
