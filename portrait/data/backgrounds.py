@@ -1,4 +1,4 @@
-"""Puts people before other photographs: the photographs, read from folders, and the compositing."""
+"""Background replacement for training: reads photographs and puts people on them."""
 
 import os
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from portrait.matting.foreground import person_colours
 def load_backgrounds(
     folders: Sequence[str | os.PathLike], size: tuple[int, int], workers: int = 2
 ) -> list[np.ndarray]:
-    """Reads the photographs of folders for background replacement; unreadable ones are left out.
+    """Reads the photographs of folders for background replacement, without unreadable ones.
 
     Args:
-        folders: each with pictures in it, or with folders of pictures.
+        folders: folders of pictures, or of folders of pictures.
         size: (height, width) of the network; larger photographs are shrunk to cover it with a
             quarter to spare, so that they can be cropped.
         workers: number of threads.
@@ -66,11 +66,11 @@ def replace_background(
     rng: np.random.Generator,
     strength: float = 1.0,
 ) -> np.ndarray:
-    """Puts a person before a random part of another photograph.
+    """Puts a person on a random part of another photograph.
 
-    Compositing is alpha * F + (1 - alpha) * B. The person's own colours F are those of the image
-    inside. On the edge they come from inner pixels nearby, because the image's colours there are
-    partly the old background's and would show as a halo.
+    Compositing is alpha * F + (1 - alpha) * B. Inside the person, the colours F are the image's. On
+    the edge they come from inner pixels nearby, because the image's colours there contain the old
+    background, which would be visible as a halo.
 
     Args:
         image: uint8 (H, W, 3).
@@ -92,7 +92,7 @@ def replace_background(
 
 
 def random_light(rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Factors (3,) on a person's colours: their light is seldom that of the scene behind."""
+    """Factors (3,) on a person's colours, for light that differs from the new scene's."""
     return 1 + strength * (rng.uniform(-0.15, 0.15) + rng.uniform(-0.04, 0.04, 3))
 
 
@@ -110,7 +110,7 @@ def random_scenery(
 def random_part(
     picture: np.ndarray, height: int, width: int, rng: np.random.Generator, least: float = 0.5
 ) -> np.ndarray:
-    """A random part of a picture, maybe mirrored, resized to (height, width) without distortion.
+    """A random part of a picture, possibly mirrored, scaled to (height, width) undistorted.
 
     It is at least as wide as a share `least` of the widest part of that shape.
     """

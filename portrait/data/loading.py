@@ -31,14 +31,14 @@ def load(
 ) -> Pictures:
     """Decodes every pair and resizes it to `size`.
 
-    Pairs that cannot be used are left out with one warning that counts and names them.
+    Unusable pairs are skipped, and one warning counts and names them.
 
     Args:
         pairs: what to read.
         size: (height, width) in pixels; pictures are squeezed to it.
-        workers: number of threads; decoding and resizing let go of Python's lock.
-        limit: if the pictures take more bytes than this, they are kept in a temporary file, which
-            has no name and vanishes with the process however it ends.
+        workers: number of threads; decoding and resizing release Python's lock.
+        limit: if the pictures take more bytes, they are kept in a temporary file without a name,
+            which disappears with the process.
 
     Raises:
         UserError: no pair is left, or the temporary file does not fit on its disk.
@@ -84,7 +84,7 @@ def _zeros(shape: tuple[int, ...], limit: int) -> np.ndarray:
     try:
         file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the last array that maps it)
         if hasattr(os, "posix_fallocate"):
-            # Else a full disk would end the process with SIGBUS at some later write.
+            # Otherwise a full disk would end the process with SIGBUS at a later write.
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
         raise UserError(

@@ -25,7 +25,7 @@ DERIVED = "@"
 """Stands in the name of a picture that was made of another, behind that one's: `00001@2`."""
 _MATTE_FOLDERS = {"img": ("alpha", "masks"), "images": ("masks", "alpha")}  # the usual one first
 _EG1800 = ("images_data_crop", "images_mask")
-# Folders that say how a set is laid out, not which set it is.
+# Folders that belong to a layout, and do not name a set.
 _STRUCTURE = {*SUBSETS, *_MATTE_FOLDERS, *_EG1800}
 
 LAYOUTS = (
@@ -37,7 +37,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture file and its matte file; `matte` is None where nobody is in the picture."""
+    """A picture file and its matte file; `matte` is None if there is no person."""
 
     image: Path
     matte: Path | None
@@ -55,8 +55,8 @@ def find_pairs(
     """Finds the pairs of every folder by their names alone, in the order of folders and names.
 
     A folder is recognised by its layout (`LAYOUTS`), and may mix several. If it has a `training` or
-    a `testing` sub-folder, only that of `subset` is used; else all of it serves either subset.
-    Pictures without a matte are left out with one warning for each folder.
+    a `testing` sub-folder, only the one for `subset` is used; otherwise both subsets are the whole
+    folder. Pictures without a matte are skipped, with one warning for each folder.
 
     Raises:
         UserError: a folder is missing or holds no pair in any known layout.
@@ -91,10 +91,10 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         The image, uint8 (H, W, 3) RGB, and its matte, uint8 (H, W), zeros for a blank picture. A
-        matte of another size but the same aspect (within 2 %) is resized to the image.
+        matte of another size with the same proportions (within 2 %) is resized to the image.
 
     Raises:
-        PictureError: one of the files cannot be read, or the aspects differ.
+        PictureError: one of the files cannot be read, or the proportions differ.
     """
     image = read_image(pair.image)
     height, width = image.shape[:2]
@@ -120,15 +120,15 @@ def warn_dim(names: Sequence[str]) -> None:
 
 
 def is_dim(matte: np.ndarray) -> bool:
-    """Whether a matte, uint8 (H, W), has something in it that never counts as a person.
+    """Whether a matte, uint8 (H, W), is not empty but has no pixel that counts as a person.
 
-    That may be labels in numbers of their own.
+    This happens with labels that have their own numbers.
     """
     return 0 < matte.max() < 128
 
 
 def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
-    """Reads pairs one by one; those that cannot be used are left out with one warning at the end.
+    """Reads pairs one by one; unusable ones are skipped, with one warning at the end.
 
     Yields:
         The pair, its image uint8 (H, W, 3) RGB and its matte float32 (H, W), 0..1.
@@ -150,19 +150,19 @@ def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.nda
 def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pair]]:
     """Divides pairs into training and validation pairs.
 
-    A pair's side depends on nothing but its set's and its own name, hence stays the same when
-    pictures are added or the set is moved. Only where one side would be empty does the pair whose
-    hash is nearest to it change sides; a single pair trains.
+    A pair's side depends only on the names of its set and of itself, so it stays the same if
+    pictures are added or the set is moved. If one side would be empty, the pair with the closest
+    hash changes sides. A single pair is a training pair.
 
     Args:
         pairs: what to divide.
-        val_ratio: the share that *trains*, between 0 and 1 (named by the command line's flag).
+        val_ratio: the share of the training pairs, between 0 and 1 (named after the flag).
 
     Raises:
         UserError: `val_ratio` is not between 0 and 1.
     """
     if not 0 < val_ratio < 1:
-        raise UserError(f"--val_ratio={val_ratio}: the share that trains must lie between 0 and 1")
+        raise UserError(f"--val_ratio={val_ratio}: the share for training must be between 0 and 1")
     places = np.array([place(pair) for pair in pairs])
     trains = places < val_ratio
     if len(pairs) and not trains.any():
@@ -175,7 +175,7 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
 
 
 def unseen(folders: Sequence[str | os.PathLike], val_ratio: float) -> Pair:
-    """The first readable pair that is not trained on: of `testing`, or else of the validation."""
+    """The first readable pair of `testing`, or else of the validation pairs."""
     training, validation = split(find_pairs(folders, "training"), val_ratio)
     try:
         testing = find_pairs(folders, "testing")
@@ -200,14 +200,14 @@ def _key(path: Path) -> str:
 
 
 def origin(pair: Pair) -> str:
-    """The name of the picture of which a pair was made (`NAME@1` of NAME), or its own."""
+    """The name of the picture that a pair was made from (NAME for `NAME@1`), or its own name."""
     return re.sub(rf"(?<=[^/]){DERIVED}[^/]*$", "", pair.name)
 
 
 def place(pair: Pair) -> float:
-    """A number of 0..1 that is as good as random but depends on the pair's name only.
+    """A pseudo-random number in 0..1 that depends only on the pair's name.
 
-    What was made of one picture gets that one's number: it must not train what the other validates.
+    Pairs made from one picture have the same number, so that they stay in one subset.
     """
     digest = hashlib.sha256(origin(pair).encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,4 +1,4 @@
-"""From a picture and its matte to what a network is given and what its loss compares with."""
+"""Training targets: the boundary band of a matte."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def boundary_thickness(matte: np.ndarray) -> int:
 
 
 def boundary_target(matte: np.ndarray, thickness: Sequence[int] = ()) -> np.ndarray:
-    """The band along the person's outline that the boundary head learns.
+    """The band along the person's outline, the target of the boundary head.
 
     Canny edges (thresholds 50 and 100) of the matte, dilated by an ellipse.
 

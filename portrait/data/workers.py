@@ -1,9 +1,9 @@
 """Worker processes that compute batches ahead into shared memory.
 
-Keras can run a `PyDataset` in processes by itself, but it forks a new pool out of a busy process
-every epoch, sends every batch through a pipe, and waits for ever for a worker that was killed. Here
-the workers live as long as the data set, batches travel as bytes in shared memory, and a batch that
-a worker fails to deliver is simply computed by the caller.
+Keras can run a `PyDataset` in processes, but it forks a new pool from a busy process in every
+epoch, sends every batch through a pipe, and waits forever for a worker that was killed. Here the
+workers live as long as the data set, batches are passed as bytes in shared memory, and the caller
+computes a batch that a worker fails to deliver.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ Batch = TypeVar("Batch")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
-# A batch that takes longer than this comes from a worker that hangs.
+# A worker whose batch takes longer than this counts as hanging.
 PATIENCE = 120.0
 
 # Forking is what makes starting cheap: nothing is pickled and the pictures are not copied. Only on
@@ -38,14 +38,14 @@ AVAILABLE = sys.platform == "linux"
 
 
 class Workers:
-    """Computes jobs in forked processes, some ahead of being asked for.
+    """Computes jobs in forked processes, some of them ahead.
 
     A job is any hashable value from which `compute` makes a list of uint8 arrays, always the same
-    for the same job. The processes start here, so create this before the process grows threads. One
+    for the same job. The processes start here, so create this before other threads start. Only one
     thread at a time may use it.
 
     Args:
-        compute: runs in the workers; may return fewer rows than `shapes` says, never more.
+        compute: runs in the workers; returns at most as many rows as `shapes`.
         shapes: the largest shape of each array.
         count: number of processes, at least 1.
     """
@@ -56,7 +56,7 @@ class Workers:
         shapes: list[tuple[int, ...]],
         count: int,
     ):
-        # Two a worker keep it busy; two more hide a slow batch.
+        # Two for each worker keep it busy; two more hide a slow batch.
         slots = [_shared_arrays(shapes) for _ in range(2 * count + 2)]
         context = multiprocessing.get_context("fork")
         self._slots = slots
@@ -83,16 +83,16 @@ class Workers:
         ahead: Iterable[Hashable],
         finish: Callable[[list[np.ndarray]], Batch],
     ) -> Batch | None:
-        """Returns `job` finished, and has the jobs of `ahead` computed as far as slots allow.
+        """Returns the finished `job`, and starts the jobs in `ahead` as far as slots allow.
 
         Args:
-            job: what is wanted now.
-            ahead: what will be wanted next, in order; everything else is forgotten.
+            job: the job that is needed now.
+            ahead: the next jobs, in order; all others are dropped.
             finish: makes the result from the arrays. They are shared memory that is used again
                 afterwards, so it has to copy what it keeps.
 
         Returns:
-            What `finish` returns; None where the workers cannot deliver (a worker died, hangs, or
+            The result of `finish`; None if the workers cannot deliver (a worker died, hangs, or
             raised an exception): then the caller has to compute the job.
         """
         self._submit([job, *ahead])
@@ -107,7 +107,7 @@ class Workers:
         return batch
 
     def _submit(self, wanted: list[Hashable]) -> None:
-        """Hands out jobs in order, to the least busy worker each, while there are slots."""
+        """Gives jobs in order to the least busy worker, while there are slots."""
         while self._collect(0):
             pass
         wanted = wanted[: len(self._slots)]
@@ -127,7 +127,7 @@ class Workers:
                 self._lose(worker)
 
     def _collect(self, timeout: float) -> bool:
-        """Takes in what the workers report within `timeout` seconds; False if nothing came."""
+        """Receives reports of the workers within `timeout` seconds; False if there were none."""
         ready = wait(list(self._given), max(timeout, 0)) if self._given else []
         for worker in ready:
             try:
@@ -146,7 +146,7 @@ class Workers:
         return bool(ready)
 
     def _lose(self, worker: Connection) -> None:
-        """Gives up a worker that died or hangs; its jobs fall back to the caller."""
+        """Gives up a worker that died or hangs; the caller then computes its jobs."""
         process = self._processes[worker]
         process.kill()
         process.join()
@@ -179,7 +179,7 @@ def _serve(
     compute: Callable[[Hashable], list[np.ndarray]],
     slots: list[list[np.ndarray]],
 ) -> None:
-    """A worker's life: computes what it is sent until the parent is gone."""
+    """The loop of a worker: computes jobs until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(0)

@@ -1,8 +1,7 @@
 """Closed-form matting (Levin, Lischinski and Weiss, TPAMI 2008) with windows of 3 x 3.
 
-Alpha is taken for an affine function of colour in each window. pymatting does the same and more,
-but compiles for 40 seconds where it is first imported, which the first run of a sample that is made
-in seconds cannot afford.
+Alpha is an affine function of colour in each window. pymatting does the same and more, but its
+first import takes 40 seconds, which is too long for the built-in sample.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ _CERTAIN, _PRIOR, _FLATNESS = 100.0, 0.1, 1e-5
 
 
 def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
-    """Finds alpha where a trimap leaves it open.
+    """Solves for alpha where the trimap is unknown.
 
     Args:
         image: float64 (H, W, 3) 0..1.
@@ -35,7 +34,7 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e
         epsilon: the weight that keeps the affine functions flat.
 
     Returns:
-        float64 (H, W) 0..1, equal to the trimap where that is known.
+        float64 (H, W) 0..1, equal to the trimap where the trimap is known.
     """
     unknown = (trimap > 0) & (trimap < 1)
     pixels = np.arange(trimap.size).reshape(trimap.shape)
@@ -72,7 +71,7 @@ def solve_band(image: np.ndarray, trimap: np.ndarray, prior: np.ndarray) -> np.n
 
 @functools.cache
 def load_pymatting():
-    """pymatting, which compiles itself for most of a minute where it is first imported."""
+    """Imports pymatting, which compiles itself for most of a minute the first time."""
     folder = Path(importlib.util.find_spec("pymatting").origin).parent
     if "NUMBA_CACHE_DIR" not in os.environ and not os.access(folder, os.W_OK):
         os.environ["NUMBA_CACHE_DIR"] = cache_folder()
@@ -84,9 +83,9 @@ def load_pymatting():
 
 
 def cache_folder() -> str:
-    """The user's own folder for what numba compiles, or, where none can be made, a temporary one.
+    """The user's cache folder for numba, or a temporary folder if none can be made.
 
-    Numba looks for one by itself, and raises where it finds none.
+    Numba also looks for a folder, but raises if it finds none.
     """
     try:
         folder = Path.home() / ".cache" / "numba"
@@ -100,5 +99,5 @@ def cache_folder() -> str:
 
 @functools.cache
 def _scratch() -> tempfile.TemporaryDirectory:
-    """Lasts as long as the process."""
+    """A temporary folder that lasts as long as the process."""
     return tempfile.TemporaryDirectory(prefix="numba")

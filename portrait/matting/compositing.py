@@ -1,4 +1,4 @@
-"""Persons before backgrounds: alpha F + (1 - alpha) B."""
+"""Composites people and backgrounds: alpha F + (1 - alpha) B."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,14 +20,15 @@ def compose(
     linear: bool = False,
     estimate: Estimator = multilevel,
 ) -> np.ndarray:
-    """Sets the person of a photograph before another background, without a halo of the old one.
+    """Puts the person of a photograph on another background, without a halo of the old one.
 
     Args:
         image: uint8 RGB (H, W, 3).
         alpha: float32 (H, W), 0..1, of the person.
-        background: uint8 RGB of any size, cut to the photograph's aspect, or a colour (R, G, B).
+        background: uint8 RGB of any size, cropped to the photograph's proportions, or a colour (R,
+            G, B).
         linear: mix in linear light.
-        estimate: finds the person's own colours at soft edges.
+        estimate: estimates the person's colours at soft edges.
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -55,7 +56,7 @@ def blend(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> 
 
 
 def fill(background: np.ndarray | Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """A picture that covers `shape` = (H, W), its overhanging sides cut off; or a plain colour.
+    """A picture scaled and cropped to cover `shape` = (H, W), or a plain colour.
 
     Returns:
         uint8 RGB (H, W, 3).

@@ -1,4 +1,4 @@
-"""A dense conditional random field: moves an alpha to where colours change.
+"""A dense conditional random field: aligns an alpha with colour edges.
 
 Krähenbühl, Koltun: "Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials",
 1210.5644, for the two labels person and background. Every pixel is linked to every other; the links
@@ -11,22 +11,22 @@ import math
 import cv2
 import numpy as np
 
-# Standard deviations: places in shares of the diagonal, colours of 0..255. They and the weights did
-# best of a dozen on the alphas of Fast-SCNN on 48 validation pictures.
+# Standard deviations: positions as shares of the diagonal, colours in 0..255. These and the weights
+# were the best of a dozen on alphas of Fast-SCNN on 48 validation pictures.
 _PLACE, _COLOUR, _NEAR = 0.06, 8.0, 0.004
-# What the links of either kernel weigh against the alpha, as logits.
+# The weights of the two kernels relative to the alpha, as logits.
 _APPEARANCE, _SMOOTHNESS = 4.0, 2.0
 _ITERATIONS = 5
-# Grids that lie between each other's cells, in cells: the borders of one grid's would show.
+# Shifts of several grids, in cells: the cell borders of a single grid would be visible.
 _SHIFTS = (0.0, 0.25, 0.5, 0.75)
-# No network is surer than this; it is 4.6 as a logit.
+# Alphas are clipped to this distance from 0 and 1; it is 4.6 as a logit.
 _SUREST = 0.99
 
 
 def dense_crf(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The probability of the person by mean-field inference, five steps from `alpha`.
 
-    With the means m of the present probabilities q of all pixels j, weighted by
+    m and m' are means of the current probabilities q over all pixels j, weighted by
 
         exp(-|x_i - x_j|^2 / 2 s^2 - |I_i - I_j|^2 / 2 t^2)   (appearance)
         exp(-|x_i - x_j|^2 / 2 u^2)                           (smoothness),
@@ -38,7 +38,7 @@ def dense_crf(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         alpha: float (H, W), 0..1.
 
     Returns:
-        float32 (H, W), 0..1: nearly a mask.
+        float32 (H, W), 0..1, almost a mask.
     """
     diagonal = math.hypot(*alpha.shape)
     sure = alpha.clip(1 - _SUREST, _SUREST).astype(np.float32)
@@ -54,15 +54,16 @@ def dense_crf(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 class BilateralGrid:
-    """Means of pixels that are near in place and colour.
+    """Means over pixels that are close in position and colour.
 
-    Pixels are gathered in the occupied cells of a grid over (y, x, R, G, B); the cells are blurred
-    by (1, 2, 1) / 4 along each axis. Together with the cells' own width that is about a Gaussian.
+    Pixels are collected in the occupied cells of a grid over (y, x, R, G, B), and the cells are
+    blurred by (1, 2, 1) / 4 along each axis. Together with the width of the cells, this
+    approximates a Gaussian.
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        place: its standard deviation in pixels.
-        colour: its standard deviation in 0..255.
+        place: the standard deviation in pixels.
+        colour: the standard deviation of colours in 0..255.
         shift: moves the grid, by a share of its cells.
     """
 
@@ -74,7 +75,7 @@ class BilateralGrid:
         axes = [y / (place * side), x / (place * side)]
         axes += [image[..., channel] / np.float32(colour * side) for channel in range(3)]
         cells = [np.rint(axis + shift).astype(np.int64).ravel() + 1 for axis in axes]
-        # One number a cell; an empty border keeps the neighbours of different rows apart.
+        # One number for each cell; an empty border separates the neighbours of different rows.
         steps = np.cumprod([1, *(cell.max() + 2 for cell in cells[:-1])])
         keys = sum(cell * step for cell, step in zip(cells, steps, strict=True))
         occupied, self._cell = np.unique(keys, return_inverse=True)
@@ -88,7 +89,7 @@ class BilateralGrid:
         return (self._filter(values) / self._weight).astype(np.float32)
 
     def _filter(self, values: np.ndarray) -> np.ndarray:
-        # One more cell, always 0, is the neighbour of those that have none.
+        # One more cell, always 0, is the neighbour of cells without one.
         cells = np.bincount(self._cell, values.ravel())
         for before, after in self._neighbours:
             padded = np.append(cells, 0.0)
@@ -97,6 +98,6 @@ class BilateralGrid:
 
 
 def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The places of `wanted` in the sorted `keys`; len(keys) where they are not there."""
+    """The indices of `wanted` in the sorted `keys`; len(keys) for missing ones."""
     places = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
     return np.where(keys[places] == wanted, places, len(keys))

@@ -1,7 +1,7 @@
-"""The colours of the person alone and of the background alone.
+"""Estimates the colours of the person alone and of the background alone.
 
-At a soft edge a photograph's colour is alpha F + (1 - alpha) B. Laid on a new background as it is,
-the old B shines through as a halo: F has to be found first.
+At a soft edge, the colour of a photograph is alpha F + (1 - alpha) B. On a new background, the old
+B would be visible as a halo, so F must be estimated first.
 """
 
 from collections.abc import Sequence
@@ -46,10 +46,10 @@ def blur_fusion(image: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.nd
         F' = blur(w I) / blur(w),  w = alpha^4;   B' = blur(v I) / blur(v),  v = (1 - alpha)^4,
         F = F' + alpha (I - alpha F' - (1 - alpha) B'),   B = B' + (1 - alpha) (the same).
 
-    F' and B' are found on a small picture, in a wide and then in a narrow neighbourhood, where the
-    wide one fills the places that have no sure colours near them. The paper's weights are alpha
-    and 1 - alpha; their fourth powers keep mixed colours out, which more than halves the error.
-    Only the box that holds all soft edges is touched: elsewhere F and B are the image itself.
+    F' and B' are computed on a small picture, in a wide and then in a narrow neighbourhood. The
+    wide one fills places without certain colours nearby. The paper's weights are alpha and 1 -
+    alpha; their fourth powers keep mixed colours out, which more than halves the error. Only the
+    box with all soft edges is computed; elsewhere F and B are the image.
 
     Args:
         image: (H, W, 3), uint8 0..255, or float32 0..1.
@@ -100,9 +100,9 @@ def _as(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def blur_fusion_as_published(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The colours of the person alone, by blur fusion (Forte and Pitie, 2021), coarse then fine.
+    """The colours of the person by blur fusion (Forte and Pitie, 2021), coarse then fine.
 
-    As the paper has it. `effects.foreground.blur_fusion` is made for video; it gives other colours.
+    It follows the paper; the colours of `blur_fusion`, which is for video, differ.
 
     Args:
         image: float64 (H, W, 3) 0..1.
@@ -123,14 +123,14 @@ def blur_fusion_as_published(image: np.ndarray, alpha: np.ndarray) -> np.ndarray
 
 
 def person_colours(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """The image with the old background's share in its colours replaced by the person's.
+    """Replaces the old background's share in the image's colours with the person's colours.
 
-    The edge is repainted with the mean of the inner pixels in a box about each of its own. A strand
-    of hair that has hardly any inner pixel so near is alpha F + (1 - alpha) B: there the nearest of
-    the background is taken away, (1 - alpha) of it, and as much of the nearest of the person added,
-    so that a dark braid before a blue shirt stays dark.
+    Each pixel of the edge gets the mean of the inner pixels in a box around it. Strands of hair
+    with hardly any inner pixel nearby are alpha F + (1 - alpha) B: there, (1 - alpha) times the
+    nearest background colour is subtracted and (1 - alpha) times the nearest person colour is
+    added. A dark braid in front of a blue shirt stays dark.
     """
-    # A pixel less than the matte says: hand-made masks include a rim of the old background.
+    # One pixel less than the matte: hand-made masks include a rim of the old background.
     solid = cv2.erode(cv2.inRange(matte, 250, 255), np.ones((3, 3), np.uint8))
     radius = max(2, round(image.shape[0] / 64))
     box = (2 * radius + 1, 2 * radius + 1)
@@ -151,16 +151,16 @@ def person_colours(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
 def _nearest_colours(
     image: np.ndarray, masks: Sequence[np.ndarray], pixels: np.ndarray, side: int
 ) -> list[np.ndarray]:
-    """For each mask the colours of the cells that it covers wholly and that are nearest to pixels.
+    """For each mask, the colours of the nearest cells that it covers completely.
 
     Args:
         image: uint8 (H, W, 3).
         masks: uint8 (H, W), 255 or 0.
-        pixels: the places of N pixels in the flattened image.
-        side: of the square cells in pixels.
+        pixels: the indices of N pixels in the flattened image.
+        side: the side of the square cells in pixels.
 
     Returns:
-        float32 (N, 3) for each mask; zeros for all where one of them covers no cell.
+        float32 (N, 3) for each mask; all zeros if one of the masks covers no cell.
     """
     height, width = image.shape[:2]
     size = (max(1, width // side), max(1, height // side))

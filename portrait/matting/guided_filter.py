@@ -1,4 +1,4 @@
-"""The fast guided filter: fits a coarse or rough alpha to the edges of its photograph.
+"""The fast guided filter: aligns a coarse alpha with the edges of its photograph.
 
 He, Sun, Tang: "Guided Image Filtering", TPAMI 2013; He, Sun: "Fast Guided Filter", 1505.00996.
 """
@@ -14,20 +14,20 @@ def guided_filter(
     eps: float,
     subsample: int = 1,
 ) -> np.ndarray:
-    """Filters `target` so that its edges become those of the colour picture `guide`.
+    """Filters `target` so that its edges follow the colour picture `guide`.
 
     In every square window w of 2 radius + 1 pixels the target p is approximated by a linear
     function of the guide's colour I, a_w . I + b_w, with the least squared error plus eps |a_w|^2:
 
         a_w = (cov_w(I) + eps 1)^-1 cov_w(I, p),   b_w = mean_w(p) - a_w . mean_w(I).
 
-    A pixel's result is its colour put into the mean of the functions of all windows that hold it.
-    Windows are cut off at the border. The time does not depend on `radius`.
+    The result of a pixel is the mean of the functions of all windows that contain it, applied to
+    its colour. Windows are cut off at the border. The time does not depend on `radius`.
 
     Args:
         guide: (H, W, 3), RGB 0..255, uint8 or float.
-        target: (H, W), float: what is filtered, of the guide's size.
-        radius: of the windows, in the guide's pixels, at least 1.
+        target: (H, W), float, of the guide's size: the map to filter.
+        radius: the radius of the windows in pixels of the guide, at least 1.
         eps: variance of the guide's colours (of 0..1) below which a window counts as flat and is
             only smoothed; 1e-6 to 1e-2 are usual.
         subsample: the linear functions are found on pictures this many times smaller (and only
@@ -67,7 +67,7 @@ def _linear_functions(colours: np.ndarray, p: np.ndarray, radius: int, eps: floa
     )
 
     def mean(planes: np.ndarray) -> np.ndarray:
-        """Over the window around each pixel; what lies beyond the border does not count."""
+        """The mean over the window around each pixel, without pixels beyond the border."""
         sums = cv2.boxFilter(
             planes, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT
         )

@@ -1,4 +1,4 @@
-"""Fits any network's alpha to its photograph, at the photograph's own size.
+"""Refines the alpha of any network at the photograph's own size.
 
 `METHODS` take the image, uint8 RGB (H, W, 3), and the alpha, float32 (H, W) in 0..1, and return
 another such alpha. Nothing is trained.
@@ -26,11 +26,11 @@ _PULL = 0.15  # alphas this near to 0 or 1 become it
 def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Enlarges a coarse alpha along the edges of its photograph.
 
-    The fast guided filter (He and Sun, 1505.00996), only where the alpha is not 0 all around.
+    The fast guided filter (He and Sun, 1505.00996), in the box where the alpha is not 0.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        alpha: float32 (h, w), 0..1, of the same aspect and not larger.
+        alpha: float32 (h, w), 0..1, of the same proportions and not larger.
 
     Returns:
         float32 (H, W), 0..1.
@@ -44,19 +44,19 @@ def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     subsample = max(1, min(_SUBSAMPLE, radius // 2))
     rough = resize(alpha, shape)[box.slices]
     fine = guided_filter(image[box.slices], rough, radius, _EPS, subsample)
-    # What the network is sure of stays: the filter would leave a haze far from any edge.
+    # Where the network is certain, its alpha stays: the filter would leave a haze there.
     fine = (fine - _PULL) / (1 - 2 * _PULL)
     result[box.slices] = fine.clip(0, 1)
     return result
 
 
 def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Finds the alpha in a band along the outline anew, by closed-form matting of pymatting.
+    """Solves closed-form matting (pymatting) in a band along the outline.
 
-    Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", TPAMI 2008. Around
-    the people, on a picture of at most 900 pixels; the guided filter enlarges the result. In the
-    band the alpha given has a say, too: where person and background are alike in colour, matting by
-    itself leaks from one into the other.
+    Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", TPAMI 2008. It
+        works on the box around the people, at a size of at most 900 pixels; the guided filter
+        enlarges the result. In the band, the given alpha is a prior: matting alone leaks where
+        person and background have similar colours.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -83,7 +83,7 @@ def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _around(alpha: np.ndarray, shape: tuple[int, int], margin: int) -> Window | None:
-    """The box of all that is not 0, in pixels of `shape`, with a margin; None where all is 0."""
+    """The box of all pixels above 0, in pixels of `shape`, with a margin; None if all are 0."""
     box = cv2.boundingRect((alpha > 0.02).astype(np.uint8))
     if not box[2]:
         return None
@@ -106,7 +106,7 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def refined(
     matte_fn: Callable[[np.ndarray], np.ndarray], method: str
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """`matte_fn` with the step `method` after it.
+    """`matte_fn` followed by the refinement `method`.
 
     Args:
         matte_fn: from a photograph to its alpha.

@@ -1,17 +1,17 @@
-"""Trimaps: which pixels are surely person, surely background, or unknown."""
+"""Trimaps: pixels that are certainly person, certainly background, or unknown."""
 
 import cv2
 import numpy as np
 
 
 def make_trimap(alpha: np.ndarray, band: int) -> np.ndarray:
-    """1 surely person, 0 surely background, 0.5 where alpha is soft or `band` pixels from an edge.
+    """1: person, 0: background, 0.5: unknown, where alpha is soft or within `band` of an edge.
 
-    The picture's border is no edge: a person who is cut off by it stays known there.
+    The border of the picture is not an edge: a person who is cut off by it stays known there.
 
     Args:
         alpha: (H, W), 0..1; or a mask of 0 and 1.
-        band: in pixels, to either side.
+        band: in pixels, on both sides.
 
     Returns:
         float64 (H, W).

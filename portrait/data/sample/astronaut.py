@@ -1,7 +1,7 @@
-"""The person of the built-in sample: NASA's portrait of Eileen Collins, cut out and set anywhere.
+"""The person of the built-in sample: cuts out NASA's portrait of Eileen Collins.
 
 scikit-image ships the photograph as `astronaut` (public domain). The hand-made outline below
-leaves a narrow band for closed-form matting to decide.
+leaves a narrow band for closed-form matting.
 """
 
 import functools
@@ -49,7 +49,7 @@ _OUTLINE = """
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the portrait stands in a frame.
+    """The placement of the portrait in a frame.
 
     Attributes:
         scale: pixels of the frame per pixel of the photograph.
@@ -95,15 +95,15 @@ def matted_portrait() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def compose(
     foreground: np.ndarray, background: np.ndarray, placement: Placement
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sets the portrait before a background: F alpha + B (1 - alpha).
+    """Puts the portrait on a background: F alpha + B (1 - alpha).
 
-    Colours are multiplied by alpha before they are resampled (Porter and Duff, 1984), so that
-    no colour from outside the person enters her rim.
+    Colours are multiplied by alpha before resampling (Porter and Duff, 1984), so that no colour
+    from outside the person enters the rim.
 
     Args:
-        foreground: the person's colours (448, 512, 3) 0..255, as `matted_portrait` gives them.
+        foreground: the person's colours (448, 512, 3) 0..255, from `matted_portrait`.
         background: (H, W, 3) 0..255; its size is the frame.
-        placement: where the portrait goes.
+        placement: the placement of the portrait.
 
     Returns:
         image float32 (H, W, 3) 0..255 and matte float32 (H, W) 0..1.
@@ -118,7 +118,7 @@ def compose(
 
 
 def random_placement(rng: np.random.Generator, frame: tuple[int, int]) -> Placement:
-    """Draws a placement as portraits have it: the body is cut off by the bottom of the frame.
+    """Draws a placement as in portraits, with the body cut off by the bottom of the frame.
 
     One in six is half out at a side; the middle of the face is always in. `frame` is
     (height, width).

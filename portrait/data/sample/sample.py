@@ -1,8 +1,8 @@
-"""The built-in sample: image + matte pairs to try the tools on before one has pictures.
+"""The built-in sample: pairs to try the tools without your own pictures.
 
-It shows ONE woman from ONE photograph, NASA's portrait of Eileen Collins that scikit-image ships
-as `astronaut`, set before a few other photographs of scikit-image. It proves that training,
-evaluation and export run; no model trained on it is of use on other people.
+It shows ONE woman from ONE photograph, NASA's portrait of Eileen Collins that scikit-image ships as
+`astronaut`, in front of a few other photographs of scikit-image. It shows that training, evaluation
+and export run; a model that was trained on it does not work on other people.
 
 The portrait, cut out in astronaut.py, is set at many scales, places, angles and lights into
 frames of 240 x 320. The pictures in `testing` stand before two photographs that no picture in
@@ -54,9 +54,9 @@ _TESTING_PHOTOS: dict[str, Callable[[], np.ndarray]] = {
 def ensure_sample(
     folder: str | os.PathLike = SAMPLE_FOLDER, seed: int = 0, training: int = 100, testing: int = 12
 ) -> Path:
-    """Returns `folder` at once where it holds this very sample, else makes the sample first.
+    """Returns `folder`, and makes the sample first unless it is there.
 
-    Arguments and errors are those of `make_sample`.
+    Arguments and errors are as in `make_sample`.
     """
     folder = Path(folder)
     if _read_marker(folder) == _recipe(seed, training, testing):
@@ -69,20 +69,20 @@ def make_sample(
 ) -> Path:
     """Makes the sample: `training/00001.jpg`, `training/00001_matte.png`, ... `testing/...`.
 
-    The same arguments give the same bytes, and picture N does not depend on how many are made.
-    The folder appears when all is written, so that a killed run leaves none.
+    The same arguments give the same bytes, and picture N does not depend on the number of pictures.
+    The folder appears when everything is written, so a killed run leaves none.
 
     Args:
-        folder: what to make; an older sample there is replaced.
+        folder: the folder to make; it replaces an older sample there.
         seed: other seeds give other placements, lights and backgrounds.
-        training: how many pairs in the `training` sub-folder.
-        testing: how many pairs in the `testing` sub-folder.
+        training: number of pairs in the `training` sub-folder.
+        testing: number of pairs in the `testing` sub-folder.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: the folder cannot be written, or holds anything but a sample.
+        UserError: the folder cannot be written, or holds other files than a sample.
     """
     folder = Path(folder)
     recipe = _recipe(seed, training, testing)
@@ -120,7 +120,7 @@ def sample_portrait() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def sample_backgrounds(held_out: bool = False) -> tuple[np.ndarray, ...]:
-    """Photographs without people, for background replacement where the user gives none.
+    """The default photographs without people for background replacement.
 
     Args:
         held_out: those of the `testing` pictures, which no `training` picture shows.
@@ -175,7 +175,7 @@ def _backdrop(rng: np.random.Generator, held_out: bool) -> np.ndarray:
 
 
 def _relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other exposure, colour temperature and side light; uint8 in, float32 0..255 out."""
+    """Changes exposure, colour temperature and side light; uint8 to float32 0..255."""
     gamma = np.exp(rng.normal(0, 0.25))
     warmth = rng.normal(0, 0.08)
     gains = np.exp([warmth, 0, -warmth])
@@ -202,7 +202,7 @@ def _recipe(seed: int, training: int, testing: int) -> dict[str, str | int]:
 
 
 def _read_marker(folder: Path) -> dict[str, str | int] | None:
-    """The recipe of the sample in `folder`; None where there is no sample."""
+    """The recipe of the sample in `folder`; None if there is no sample."""
     try:
         marker = json.loads((folder / _MARKER).read_text())
     except (OSError, ValueError):
@@ -213,7 +213,7 @@ def _read_marker(folder: Path) -> dict[str, str | int] | None:
 
 
 def _swap(temporary: Path, folder: Path, recipe: dict[str, str | int]) -> None:
-    """Renames the finished sample into place; an older one goes aside first, whole, then away."""
+    """Renames the finished sample into place; an older one is moved aside and then deleted."""
     aside = temporary.with_suffix(".old")
     if folder.exists():
         folder.rename(aside)
