@@ -1,4 +1,4 @@
-"""What `replace` puts behind people: a colour, a picture, or a video that runs along."""
+"""The backgrounds of `replace`: a colour, a picture, or a video that plays along."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def plain(colour: str) -> BackgroundFunction:
     """One colour ("white", "#3060a0", "rgb(10, 20, 30)") as a background.
 
     Raises:
-        UserError: it is no colour.
+        UserError: it is not a colour.
     """
     try:
         rgb = np.array(ImageColor.getrgb(colour)[:3]).clip(0, 255).astype(np.uint8)
@@ -55,7 +55,7 @@ def plain(colour: str) -> BackgroundFunction:
 
 
 class _Clip:
-    """A video's frames by time, over and over; times may only grow."""
+    """The frames of a repeating video by time; times may only grow."""
 
     def __init__(self, path: Path):
         self._frames = _over_and_over(path)
@@ -68,7 +68,7 @@ class _Clip:
 
 
 def _over_and_over(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """Time in seconds, from 0 on, and picture of a video's frames, without end."""
+    """Yields time in seconds, from 0, and picture of the frames of a repeating video, forever."""
     begin = 0.0
     while True:
         with contextlib.closing(open_video(path)) as reader:

@@ -1,9 +1,8 @@
-"""A background out of focus, as a wide lens shows it.
+"""Lens blur of a background.
 
-A point out of focus becomes a disc, not a Gaussian. And since the background goes on behind the
-person, nothing of the person may bleed into it: only pixels that are surely background are blurred,
-and their discs are divided by how many there were (normalised convolution; Knutsson and Westin,
-1993).
+A point out of focus becomes a disc, not a Gaussian. The background continues behind the person, and
+no colour of the person may bleed into it: only pixels that are certainly background are blurred,
+and the sums are divided by their number (normalised convolution; Knutsson and Westin, 1993).
 """
 
 import cv2
@@ -29,20 +28,20 @@ def lens_blur(background: np.ndarray, alpha: np.ndarray, radius: float) -> np.nd
         radius: of the discs, in pixels; below 0.5 nothing happens.
 
     Returns:
-        As `background`. Further than 2 radii inside the person it is as good as undefined.
+        As `background`. It is practically undefined more than 2 radii inside the person.
     """
     if radius < 0.5:
         return background
     scale = min(1.0, _MOST / radius)
     height, width = alpha.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # On the smaller picture one more, for the cells that the edge runs through.
+    # One more on the smaller picture, for cells on the edge.
     rim = 2 * (round(_RIM * scale * max(alpha.shape)) + (scale < 1)) + 1
     small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
     weights = 1 - cv2.dilate(small, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim)))
     colours = cv2.resize(background, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     weighted = cv2.merge([*cv2.split(colours * weights[..., None]), weights])
-    # What discs do not reach takes the colour of a far wider surrounding.
+    # Pixels that no disc reaches get the colour of a much wider surrounding.
     around = cv2.blur(weighted, (6 * _MOST + 1, 6 * _MOST + 1)) * np.float32(_LEAST)
     weighted = cv2.filter2D(weighted, -1, disc(radius * scale), borderType=cv2.BORDER_REPLICATE)
     weighted += around

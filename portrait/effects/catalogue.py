@@ -1,7 +1,7 @@
-"""The effects by name, each of which changes the person or the background, and their order.
+"""The effects by name and their order. Each changes the person or the background.
 
-A picture is taken apart into two layers, F and B. Effects change one of them; then they are put
-together, and so several effects in a row never blur or paint across the outline.
+A picture is separated into two layers, F and B. Effects change one of them, and then the layers are
+merged, so several effects in a row never blur or paint across the outline.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from portrait.matting.foreground import multilevel
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the effects need to know.
+    """The settings of the effects.
 
     Attributes:
         strength: of `blur`, 0..1.
         background: for `replace`: from a time in seconds to uint8 RGB (h, w, 3) or a colour.
         style: for `stylize_...`: from uint8 RGB (H, W, 3) to the painted picture of that shape.
         linear: blur and mix in linear light.
-        estimate: finds F and B.
+        estimate: estimates F and B.
     """
 
     strength: float = 0.5
@@ -38,7 +38,7 @@ class Settings:
 
 
 class Layers:
-    """A picture taken apart. F and B are found when they are first asked for.
+    """The layers of a picture. F and B are estimated when they are first needed.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -86,7 +86,7 @@ class Layers:
         return compositing.to_srgb(layer) if self.settings.linear else layer
 
     def merged(self) -> np.ndarray:
-        """The picture put together again, uint8 RGB (H, W, 3)."""
+        """The merged picture, uint8 RGB (H, W, 3)."""
         if self._foreground is None and self._background is None:
             return self.image
         return self.given_out(blend(self.foreground, self.background, self.alpha))
@@ -113,8 +113,8 @@ def _stylize_background(layers: Layers) -> None:
 
 
 def _stylize_person(layers: Layers) -> None:
-    # The whole picture is painted and the person found in it: a network paints odd things along
-    # the edge of a cut-out.
+    # The whole picture is painted, then the person is taken from it: a network paints artefacts
+    # along the edge of a cut-out.
     painted = layers.taken_in(layers.settings.style(layers.merged()))
     layers.foreground = layers.settings.estimate(painted, layers.alpha)[0]
 
@@ -146,10 +146,10 @@ NAMES = (*RESULTS, *CHANGES, SIDE_BY_SIDE)
 
 
 def check(names: Sequence[str], settings: Settings) -> None:
-    """Looks whether effects can be had, in this order.
+    """Checks effects, their order and their settings.
 
     Raises:
-        UserError: an unknown effect, a wrong order, or something that an effect needs is missing.
+        UserError: an unknown effect, a wrong order, or a missing setting.
     """
     if not names:
         raise UserError(f"--effect: give one or more of {', '.join(NAMES)}")
@@ -175,18 +175,18 @@ def render(
     settings: Settings | None = None,
     time: float = 0.0,
 ) -> np.ndarray:
-    """Does effects to a picture, one after the other.
+    """Applies effects to a picture, one after the other.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        alpha: float32 (H, W), 0..1, as `matte` finds it.
-        effects: of `NAMES`: changes first, then `alpha` or `cutout`, then `side_by_side`.
+        alpha: float32 (H, W), 0..1, from `matte`.
+        effects: from `NAMES`: changes first, then `alpha` or `cutout`, then `side_by_side`.
         settings: what they need.
         time: of the picture in its video, in seconds.
 
     Returns:
-        uint8: RGB (H, W, 3); (H, W) for `alpha`, RGBA (H, W, 4) for `cutout`. `side_by_side` makes
-        it twice as wide and gives colours to `alpha`.
+        uint8: RGB (H, W, 3); (H, W) for `alpha`, RGBA (H, W, 4) for `cutout`. `side_by_side`
+            doubles the width, and its `alpha` has three channels.
 
     Raises:
         UserError: as `check`.
@@ -205,9 +205,9 @@ def render(
 
 @dataclasses.dataclass(frozen=True)
 class Effects:
-    """Effects in their order with what they need, found to be possible: see `render`.
+    """Checked effects with their settings; see `render`.
 
-    Called with a picture, its alpha and its time in the video, it gives the result.
+    Called with a picture, its alpha and its time in the video, it returns the result.
 
     Raises:
         UserError: as `check`.

@@ -1,4 +1,4 @@
-"""From a photograph to the alpha of its people, at the photograph's full size."""
+"""Estimates the alpha of the people in a photograph, at its full size."""
 
 import functools
 import logging
@@ -18,17 +18,17 @@ REFINEMENTS = ("guided", "closed_form", "none")
 def matte(
     image: np.ndarray, network: networks.Network | None = None, refine: str = "guided"
 ) -> np.ndarray:
-    """Finds the people in a photograph.
+    """Estimates the alpha of the people in a photograph.
 
     Args:
-        image: uint8 RGB (H, W, 3), of any size and aspect.
+        image: uint8 RGB (H, W, 3), of any size and proportions.
         network: from `inference.network.load`; None: the shipped network that it loads by default.
         refine: "guided" follows the photograph's edges with a guided filter, "closed_form" solves
             closed-form matting (Levin et al., 2008) in a band along the outline, which takes
             seconds, "none" stretches the network's alpha.
 
     Returns:
-        float32 (H, W), person = 1. All 0 where nobody is.
+        float32 (H, W), person = 1. All 0 if there is nobody.
 
     Raises:
         UserError: no such network.
@@ -50,10 +50,10 @@ def default_network() -> networks.Network:
 
 
 def two_passes(network: networks.Network, image: np.ndarray) -> np.ndarray:
-    """The network's alpha on the picture's grid: of the whole, then around the people it saw.
+    """The network's alpha on the picture's grid: first of the whole, then around the people.
 
     Returns:
-        float32 (h, w) of `placing.grid_shape(image.shape)`, 0..1.
+        float32 (h, w) of `windows.grid_shape(image.shape)`, 0..1.
     """
     coarse = coarse_alpha(network, image)
     windows = windows_around(coarse, image.shape, network.input_shape)

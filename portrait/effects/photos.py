@@ -28,17 +28,17 @@ def apply_to_photo(
     network: Network,
     refine: str = "guided",
 ) -> None:
-    """Does effects to a photograph.
+    """Applies effects to a photograph.
 
     Args:
         source: a picture file.
         target: the file to write: `.png`, `.jpg`, `.webp`, `.tif` or `.bmp`.
-        effects: what to do.
-        network: finds the people.
-        refine: as for `matting.matte`.
+        effects: the effects.
+        network: the network for the alpha.
+        refine: as in `matting.matte`.
 
     Raises:
-        UserError: the picture cannot be read, or the target not be written.
+        UserError: the picture cannot be read, or the target cannot be written.
     """
     _check_target(source, target, effects)
     image = read_image(source)
@@ -55,10 +55,10 @@ def apply_to_folder(
     network: Network,
     refine: str = "guided",
 ) -> list[Path]:
-    """Does effects to every photograph of a folder.
+    """Applies effects to every photograph of a folder.
 
     Writes `NAME_EFFECT.png`; for NAME, for mattes and earlier results in the folder, and for
-    photographs that cannot be used, see `photographs`.
+    unusable photographs, see `io.photos`.
 
     Returns:
         The files written.
@@ -76,10 +76,10 @@ def apply_to_folder(
 
 
 def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
-    """Writes uint8 (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in the format that the name says.
+    """Writes uint8 (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in the format of the suffix.
 
     Raises:
-        UserError: the folder cannot be written, or the format does not hold as large a picture.
+        UserError: the folder cannot be written, or the picture is too large for the format.
     """
     kind = WRITABLE[Path(path).suffix.lower()]
     if kind == "PNG":

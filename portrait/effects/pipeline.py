@@ -1,4 +1,4 @@
-"""Stages that run at once, each in a thread, with a few items between them."""
+"""Stages that run at the same time, each in a thread, with a few items between them."""
 
 import queue
 import threading
@@ -10,17 +10,17 @@ _END = object()
 
 
 class Pipeline:
-    """Passes items through stages, in order, while each stage works on another item.
+    """Passes items through stages in order; each stage works on another item.
 
-    Decoders, TFLite, OpenCV and encoders let go of Python's lock while they work, so that threads
-    are enough. Never more than a few items wait between two stages: memory does not grow.
+    Decoders, LiteRT, OpenCV and encoders release Python's lock, so threads are enough. At most a
+    few items wait between two stages, so memory does not grow.
 
     Args:
-        source: gives the items; is iterated over in a thread.
-        stages: functions from an item to an item, each in a thread of its own.
+        source: yields the items; it is iterated over in a thread.
+        stages: functions from an item to an item, each in its own thread.
 
-    Iterating gives the results. An exception of the source or a stage is raised there, after the
-    results of all items before it. Use it in a `with` block, which ends the threads.
+    Iterating yields the results. An exception in the source or a stage is raised there, after the
+    results of all earlier items. Use it in a `with` block, which ends the threads.
     """
 
     def __init__(self, source: Iterable, *stages: Callable[[Any], Any]):

@@ -1,8 +1,8 @@
-"""Alphas of a video that do not flicker, and do not lag behind what moves.
+"""Smooths the alphas of a video, without a lag behind movement.
 
-Each frame's alpha is mixed with that of the frame before, which optical flow has carried to where
-its pixels are now. How much of it is taken depends, pixel by pixel, on whether the flow explains
-the new frame and on how far the two alphas differ: flicker is small and stands still, movement is
+Each alpha is mixed with the previous one, which optical flow moves to the new positions of its
+pixels. The weight of the previous alpha depends, for each pixel, on how well the flow explains the
+new frame and on the difference of the two alphas: flicker is small and does not move, movement is
 large.
 """
 

@@ -1,4 +1,4 @@
-"""Effects on videos and on what a webcam sees."""
+"""Effects on videos and webcams."""
 
 import logging
 import os
@@ -35,13 +35,13 @@ _WEBCAM_BASE = Fraction(1, 1000)
 
 
 class VideoMatter:
-    """Alphas of a video's frames, one after the other; one for each video.
+    """Computes the alphas of a video's frames in order; one object for each video.
 
-    It looks where the people were in the frame before, and every 15 frames everywhere.
+    It looks at the people of the previous frame, and every 15 frames at the whole picture.
 
     Args:
-        network: finds them.
-        smooth: without flicker, see `temporal`.
+        network: the network for the alpha.
+        smooth: smooth the alphas, see `smoothing`.
     """
 
     def __init__(self, network: Network, smooth: bool = True):
@@ -75,7 +75,7 @@ class VideoMatter:
         return look(self._network, image, self._windows)
 
     def _place(self, alpha: np.ndarray, image: np.ndarray) -> None:
-        """Moves the windows, but only if people come near their edges: each move may be seen."""
+        """Moves the windows, but only if people come close to their edges: moves may be visible."""
         found = windows_around(alpha, image.shape, self._network.input_shape)
         if not still_hold(self._windows, found, alpha, image.shape):
             self._windows = found
@@ -99,20 +99,20 @@ def apply_to_video(
     network: Network,
     smooth: bool = True,
 ) -> Outcome:
-    """Does effects to a video file.
+    """Applies effects to a video file.
 
-    Times (of variable rates, too), duration and audio stay, rotated videos are turned upright.
-    Damaged frames are left out and counted. After Ctrl-C what is done so far is a playable file.
+    Timestamps (also of variable rates), duration and audio are preserved; rotated videos are turned
+    upright. Damaged frames are skipped and counted. Ctrl-C leaves a playable file.
 
     Args:
         source: the video file.
-        target: the file to write; its suffix decides on the format, see `VideoWriter`.
-        effects: what to do.
-        network: finds the people.
-        smooth: without flicker.
+        target: the file to write; its suffix determines the format, see `VideoWriter`.
+        effects: the effects.
+        network: the network for the alpha.
+        smooth: smooth the alphas.
 
     Raises:
-        UserError: the video cannot be read, or the target not be written; no frame is left.
+        UserError: the video cannot be read, the target cannot be written, or no frame is left.
     """
     refuse_overwriting(target, source)
     check_target(target, "cutout" in effects.names)
@@ -140,7 +140,7 @@ def record_webcam(
     network: Network,
     smooth: bool = True,
 ) -> Outcome:
-    """Does effects to what a webcam sees, until Ctrl-C, and writes it to a video file.
+    """Applies effects to a webcam's frames until Ctrl-C, and writes a video file.
 
     Raises:
         UserError: there is no such camera, or as `apply_to_video`.
@@ -161,7 +161,7 @@ def record_webcam(
 
 
 class _Camera:
-    """What `VideoReader` is of a file: frames with the times at which they came."""
+    """A webcam in place of a `VideoReader`: frames with the times of their arrival."""
 
     time_base, rate, audio, broken = _WEBCAM_BASE, Fraction(30), None, 0
 
@@ -182,7 +182,7 @@ def _convert(
     matter: VideoMatter,
     progress: Callable[[], object],
 ) -> Outcome:
-    """Decodes, mattes, renders and encodes at once; the encoder runs in this thread."""
+    """Decodes, mattes, renders and encodes in parallel; the encoder runs in this thread."""
     find, paint = _make_stages(matter, effects, stream.time_base)
     empty = 0
 
@@ -203,7 +203,7 @@ def _make_stages(
     """The two stages between decoder and encoder, which leave packets of audio as they are.
 
     Returns:
-        `find`, from a `Frame` to it and its alpha, and `paint`, which does the effects to both.
+        `find`, from a `Frame` to the frame and its alpha, and `paint`, which applies the effects.
     """
 
     def find(item: Frame | av.Packet) -> tuple[Frame | av.Packet, np.ndarray | None]:

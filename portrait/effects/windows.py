@@ -1,8 +1,8 @@
-"""Where the network looks: at the people, in windows of its own shape.
+"""Chooses the windows of a picture that the network sees: around the people.
 
 A network that was trained on portraits of 3/4 finds little in a landscape that is squeezed to 3/4,
-or where people are small. Here it looks twice: first at the whole picture, then at windows around
-those whom it saw. What this brings is in the table of docs/effects.md.
+or if people are small. Here it runs twice: on the whole picture, then on windows around the people
+who were found. docs/effects.md has the scores.
 """
 
 import math
@@ -41,9 +41,9 @@ def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def coarse_alpha(network: Network, image: np.ndarray) -> np.ndarray:
-    """What the network sees of the whole picture, float32 (H, W) on its grid.
+    """The network's alpha of the whole picture, float32 (H, W) on its grid.
 
-    A picture of another aspect is not squeezed but padded.
+    A picture with other proportions is padded, not squeezed.
     """
     height, width = image.shape[:2]
     rows, columns = network.input_shape
@@ -66,12 +66,12 @@ def coarse_alpha(network: Network, image: np.ndarray) -> np.ndarray:
 
 
 def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
-    """The network's alphas of some windows, put together on the picture's grid.
+    """The network's alphas of some windows, merged on the picture's grid.
 
-    Where windows overlap, each gives way to the other along a ramp; outside all, alpha is 0.
+    Where windows overlap, their alphas are blended along a ramp; outside all, alpha is 0.
 
     Args:
-        network: looks at each window, squeezed to its shape.
+        network: runs on each window, squeezed to its input.
         image: uint8 RGB (H, W, 3).
         windows: in the picture's pixels.
 
@@ -95,10 +95,10 @@ def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.n
 def windows_around(
     alpha: np.ndarray, shape: Sequence[int], input_shape: tuple[int, int]
 ) -> list[Window]:
-    """Windows in which to look at the people of a first, coarse alpha; none where nobody is.
+    """Windows around the people of a first, coarse alpha; none if there is nobody.
 
-    Each person gets a window of the network's aspect with a margin, people beside each other share
-    one, and a group that is wider than the network's aspect gets several that overlap by half.
+    Each person gets a window of the network's proportions with a margin, people beside each other
+    share one, and a wider group gets several windows that overlap by half.
 
     Args:
         alpha: float32 (h, w), 0..1.
@@ -127,17 +127,17 @@ def windows_around(
 def still_hold(
     windows: Sequence[Window], found: Sequence[Window], alpha: np.ndarray, shape: Sequence[int]
 ) -> bool:
-    """Whether the windows of the frame before serve this one, too.
+    """Whether the windows of the previous frame also suit this one.
 
     Args:
-        windows: those of the frame before.
-        found: what `windows_around` gives for this one.
-        alpha: of this frame, float32 (h, w).
+        windows: the windows of the previous frame.
+        found: the result of `windows_around` for this frame.
+        alpha: the alpha of this frame, float32 (h, w).
         shape: of the picture, (H, W, ...).
 
     Returns:
-        True if as many windows are wanted, and each person lies within a window, with a third of
-        the usual margin, and fills as much of it as it would of a new one, or nearly.
+        True if the number of windows is the same, and each person is within a window, with a third
+        of the usual margin, and fills about as much of it as of a new window.
     """
     if len(windows) != len(found):
         return False
@@ -165,15 +165,16 @@ def people(alpha: np.ndarray) -> list[Window]:
 
 
 def only_people(alpha: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
-    """Takes away what the network is not sure of: ghosts in a background, pictures of nobody.
+    """Removes parts of low certainty: ghosts in a background, pictures without people.
 
-    A connected part stays, with its soft fringe, if the network is sure of 30 % of its pixels: it
-    is of persons, but mostly not of what it takes for one in a picture of nobody.
+    A connected part stays, with its soft fringe, if the network is certain about 30 % of its
+    pixels. This holds for people, but mostly not for parts that it finds in pictures without
+    people.
 
     Args:
         alpha: float32 (h, w), 0..1.
-        before: the result for the frame before; parts that overlap it need only half as much, so
-            that they do not come and go.
+        before: the result of the previous frame; parts that overlap it need only half as much, so
+        that they do not appear and disappear.
 
     Returns:
         float32 (h, w): `alpha`, or 0.
