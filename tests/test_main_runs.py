@@ -1,9 +1,9 @@
-"""Whole runs from the command line: trained, scored, applied, fine-tuned, killed and resumed."""
+"""Whole runs from the command line: verbs together, interrupted, killed and resumed."""
 
 import csv
+import dataclasses
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,20 +12,20 @@ import time
 from pathlib import Path
 
 import command_line
-import keras
+import first_readme
 import numpy as np
 import pytest
 import tiny_portraits
 from PIL import Image
-from portrait.inference.segmenters import open_model
 from project import ROOT
-from test_main import FINETUNE, TRAIN
 
-from portrait.export.compress import compress
-from portrait.inference import network
+from portrait.commands import use
+from portrait.export import tflite
+from portrait.export.formats import Tolerance
+from portrait.inference.network import load
+from portrait.io.images import read_image
 from portrait.models.build import build
-from portrait.models.weights import network_of
-from portrait.training import fit as training
+from portrait.training import fit
 
 EPOCHS = 6
 
@@ -50,198 +50,115 @@ def history(run):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder in which a network was trained, scored and applied, and what was printed."""
+    """A folder in which a network was trained, scored, applied and exported by one command."""
     folder = tmp_path_factory.mktemp("main")
     tiny_portraits.write(folder / "data" / "training", 16, (32, 32))
     tiny_portraits.write(folder / "data" / "testing", 3, (48, 40), seed=1)
     Image.new("RGB", (30, 50), "teal").save(folder / "photo.jpg")
-    status, out, err = command_line.run(
+    status, _, err = command_line.run(
         *("--train=True", "--evaluate=True", f"--predict={folder / 'photo.jpg'}"),
-        *(f"--output={folder / 'output'}", f"--preview_data={folder / 'sheet.png'}"),
-        *("--workers=0", *options(folder)),
+        *("--convert=True", "--formats=float32", f"--output={folder / 'output'}"),
+        *(f"--preview_data={folder / 'sheet.png'}", "--workers=0", *options(folder)),
     )
     assert status == 0, err
-    return folder, out
+    return folder
 
 
 def test_everything_is_left(trained):
-    folder, out = trained
-    run = only(folder, "runs/*")
+    run = only(trained, "runs/*")
     assert [row["epoch"] for row in history(run)] == [*range(1, EPOCHS + 1)]
-    for name in "run.json", "state.npz", "curves.png", "previews/epoch_0001.png":
-        assert (run / name).is_file(), name
-    assert (run / "unseen" / "0000_cutout.png").is_file()
-    with Image.open(folder / "output" / "photo_alpha.png") as alpha:
+    with Image.open(trained / "output" / "photo_alpha.png") as alpha:
         assert (alpha.size, alpha.mode) == ((30, 50), "L")
-    report = json.loads((folder / "output" / "evaluation.json").read_text())
+    report = json.loads((trained / "output" / "evaluation.json").read_text())
     assert report["all"]["pictures"] == 3
-    assert (folder / "sheet.png").is_file()
+    assert (trained / "sheet.png").is_file()
     lowest = min(history(run), key=lambda row: row["val_loss"])
     best = f"{lowest['epoch']:04.0f}-{lowest['val_loss']:.4f}.weights.h5"
-    assert f"best checkpoint: {run / best} (epoch {lowest['epoch']:.0f} of {EPOCHS}" in out
-    kept = {path.name[:4] for path in run.glob("*.h5")}
-    assert kept == {"0004", best[:4]}
+    assert {path.name[:4] for path in run.glob("*.h5")} == {"0004", best[:4]}
+    assert (run / best).is_file()
 
 
-def test_run_remembers_its_flags(trained):
-    folder, _ = trained
-    settings = json.loads((only(folder, "runs/*") / "run.json").read_text())
-    flags = settings["flags"]
-    assert (flags["lr"], flags["nb_epoch"], flags["seed"]) == (0.003, EPOCHS, 0)
-    assert flags["data"] == [str(folder / "data")]
-    assert not {"train", "resume", "evaluate"} & flags.keys()
-    assert sum(settings["data"].values()) == 16
+def test_a_photo_and_an_export_are_of_the_best_checkpoint(trained):
+    image = read_image(trained / "photo.jpg")
+    expected = load(only(trained, "runs/*")).matte(image)
+    alpha = np.asarray(Image.open(trained / "output" / "photo_alpha.png"))
+    assert np.abs(alpha - 255 * expected).max() <= 0.5 + 1e-3  # a byte's rounding
+    exported = load(trained / "output" / "mattingnet_small_float32.tflite")
+    assert exported.matte(image) == pytest.approx(expected, abs=1e-5)
 
 
-def test_resuming_refuses_what_cannot_be(trained):
-    folder, _ = trained
-    resume = ("--resume=True", f"--checkpoint_path={folder / 'runs'}", "--workers=0")
-    status, _, err = command_line.run(*resume)
-    assert status == 1 and err.splitlines()[-1].startswith(f"error: {folder}")
-    assert f"is finished (all {EPOCHS} epochs are done): raise --nb_epoch" in err
-    status, _, err = command_line.run(*resume, "--lr=0.1")
-    assert status == 1 and "was started with --lr=0.003: it cannot go on with --lr=0.1" in err
+def test_a_run_tells_its_network(trained, tmp_path):
+    predict = (f"--predict={trained / 'photo.jpg'}", f"--output={tmp_path}")
+    run = only(trained, "runs/*")
+    status, _, err = command_line.run(*predict, f"--weight_dir={run}")
+    assert status == 0, err
+    again, before = (
+        np.asarray(Image.open(folder / "photo_alpha.png"))
+        for folder in (tmp_path, trained / "output")
+    )
+    assert np.array_equal(again, before)
+    status, _, err = command_line.run(*predict, f"--weight_dir={run}", "--model=fast_scnn")
+    assert status == 1 and "fast_scnn" in err.splitlines()[-1]
+    # The folder above it is not it.
+    status, _, err = command_line.run(*predict, f"--weight_dir={run.parent}")
+    assert status == 1 and str(run) in err.splitlines()[-1]
+
+
+def test_a_finished_run_needs_more_epochs(trained):
+    status, _, err = command_line.run(
+        "--resume=True", f"--checkpoint_path={trained / 'runs'}", "--workers=0"
+    )
+    assert status == 1
+    line = err.splitlines()[-1]
+    assert str(only(trained, "runs/*")) in line and "--nb_epoch" in line
 
 
 def test_ctrl_c_says_how_to_go_on(trained, tmp_path, monkeypatch):
-    folder, _ = trained
-
-    def train(*args):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train", train)
-    status, _, err = command_line.run("--train=True", "--workers=0", *options(folder, tmp_path))
-    run = only(tmp_path, "*")
-    advice = f"main.py --resume=True --checkpoint_path={run} goes on with the training"
-    assert status == 130 and err.splitlines()[-1] == f"error: interrupted; {advice}"
-    (tmp_path / "fast_scnn").mkdir()
-    (only(tmp_path, "2*")).rename(tmp_path / "fast_scnn" / "20260131")
-    weights = f"--weight_dir={tmp_path / 'fast_scnn'}"
-    status, _, err = command_line.run("--evaluate=True", weights, f"--data={folder / 'data'}")
-    assert status == 1 and f"did you mean {tmp_path / 'fast_scnn' / '20260131'}?" in err
+    monkeypatch.setattr(fit, "train", interrupt)
+    status, _, err = command_line.run("--train=True", "--workers=0", *options(trained, tmp_path))
+    assert status == 130
+    line = err.splitlines()[-1]
+    assert f"--resume=True --checkpoint_path={only(tmp_path, '*')}" in line
 
 
-def test_effects_take_a_run(trained):
-    folder, _ = trained
-    assert network.load(str(only(folder, "runs/*"))).input_shape == (32, 32)
-
-
-def test_resuming_refuses_more_pictures(trained, tmp_path):
-    """Else the schedule, which counts steps, would end early or late."""
-    folder, _ = trained
-    for name in ("data", "runs"):
-        shutil.copytree(folder / name, tmp_path / name)
-    run = only(tmp_path, "runs/*")
-    settings = json.loads((run / "run.json").read_text())
-    settings["flags"]["data"] = [str(tmp_path / "data")]
-    (run / "run.json").write_text(json.dumps(settings))
-    first = min((tmp_path / "data" / "training").glob("*_matte.png"))
-    for number in range(4):
-        copies = first.with_name(f"new{number}_matte.png"), first.with_name(f"new{number}.png")
-        shutil.copy(first, copies[0])
-        shutil.copy(first.with_name("0000.png"), copies[1])
-    kept = (run / "run.json").read_bytes()
+def test_the_network_is_its_own_teacher_where_it_is_compressed(trained, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(use, "compress", lambda *args, **options: given.append((args, options)))
     status, _, err = command_line.run(
-        *("--resume=True", f"--checkpoint_path={run}", "--workers=0", f"--nb_epoch={EPOCHS + 1}")
-    )
-    assert status == 1 and re.search(r"error: .* has trained and validated with \d+ and ", err)
-    assert (run / "run.json").read_bytes() == kept
-
-
-@pytest.mark.parametrize("verb", ["train", "finetune"])
-def test_mattingnet_has_its_high_rate_from_scratch_only(trained, tmp_path, monkeypatch, verb):
-    folder, _ = trained
-    rates = []
-    monkeypatch.setattr(training, "train", lambda *args: rates.append(args[4].lr))
-    given = [flag for flag in options(folder, tmp_path) if "--lr" not in flag]
-    start = f"--weight_dir={only(folder, 'runs/*')}"
-    for more in [start], [] if verb == "train" else [start]:
-        status, _, err = command_line.run(f"--{verb}=True", "--workers=0", *given, *more)
-        assert status == 0, err
-    assert rates == [0.001, 0.003 if verb == "train" else 0.001]
-
-
-def test_a_run_tells_which_network_it_is_of(trained, tmp_path):
-    folder, _ = trained
-    run = only(folder, "runs/*")
-    assert network_of(run / "0004.weights.h5") == {
-        "model": "mattingnet",
-        "model_size": "small",
-        "input_shape": "32x32",
-    }
-    assert open_model(f"mattingnet_small={run}").input_shape == (32, 32)
-    predict = (f"--predict={folder / 'photo.jpg'}", f"--weight_dir={run}")
-    status, _, err = command_line.run(*predict, f"--output={tmp_path}")
-    assert status == 0, err
-    again, before = (
-        np.asarray(Image.open(where / "photo_alpha.png")) for where in (tmp_path, folder / "output")
-    )
-    assert np.array_equal(again, before)
-    status, _, err = command_line.run(*predict, "--model=fast_scnn", f"--output={tmp_path}")
-    assert status == 1 and "does not hold the weights of fast_scnn" in err
-
-
-def test_finetuning_starts_from_the_best_of_a_run(trained, tmp_path, monkeypatch):
-    folder, _ = trained
-    run = only(folder, "runs/*")
-    started = []
-
-    def train(model, pictures, validation, new_run, recipe, resume):
-        started.append((model.get_weights(), recipe, resume))
-
-    monkeypatch.setattr(training, "train", train)
-    status, out, err = command_line.run(
-        *("--finetune=True", f"--weight_dir={run}", "--workers=0"),
-        *options(folder, tmp_path / "tuned", epochs=7),
+        *("--compress=cluster", "--clusters=9", "--android=True", "--formats=float16"),
+        *("--teachers=fast_scnn", "--batch_size=4", "--workers=0", f"--data={trained / 'data'}"),
+        *(f"--weight_dir={only(trained, 'runs/*')}", f"--output={tmp_path}"),
     )
     assert status == 0, err
-    best = min(run.glob("*.h5"), key=lambda path: float(path.name[5:11]))
-    assert f"starting from {best}" in out
-    expected = build("mattingnet", (32, 32), "small")
-    expected.load_weights(best)
-    ((weights, recipe, resume),) = started
-    for ours, theirs in zip(weights, expected.get_weights(), strict=True):
-        assert np.array_equal(ours, theirs)
-    assert (recipe.epochs, recipe.lr, recipe.checkpoint_every, resume) == (7, 0.003, 4, False)
+    (((network, method, training, validation), options_),) = given
+    assert network.input_shape == (32, 32) and method == "cluster"
+    assert training.teachers is None and validation.teachers is None
+    assert (options_["clusters"], options_["formats"]) == (9, ["float16"])
+    assert options_["android"] and options_["output"] == tmp_path
 
 
-def test_a_resumed_finetuning_keeps_its_rate(trained, tmp_path, monkeypatch):
-    """Which is another one than training's; half precision is for training only."""
-    folder, _ = trained
-    started = []
-
-    def train(model, pictures, validation, run, recipe, resume):
-        started.append((recipe.lr, model.layers[-1].compute_dtype, model.layers[4].compute_dtype))
-
-    monkeypatch.setattr(training, "train", train)
-    given = [flag for flag in options(folder, tmp_path / "tuned") if "--lr" not in flag]
-    tune = ("--finetune=True", f"--weight_dir={only(folder, 'runs/*')}")
-    for verb in (*tune, "--mixed_precision=bfloat16", *given), ("--resume=True", given[-1]):
-        status, _, err = command_line.run(*verb, "--workers=0")
-        assert status == 0, err
-    assert [rate for rate, *_ in started] == [0.001, 0.001]
-    assert all("bfloat16" in types for _, *types in started)
-    assert keras.config.dtype_policy().name == "float32"
-
-
-def test_compressing_after_a_training_has_its_own_plan(trained, tmp_path, monkeypatch):
-    """Not the rate and the epochs of the training; without one they are those of the flags."""
-    folder, _ = trained
-    run = only(folder, "runs/*")
-    plans = []
-    monkeypatch.setattr(training, "train", lambda *args: next(run.glob("*.h5")))
-    monkeypatch.setattr(compress, "compress", lambda *args, **options: plans.append(args[4]))
-    for before in (
-        ["--resume=True", f"--checkpoint_path={run}"],
-        ["--train=True", *options(folder, tmp_path / "more")],
-        [f"--weight_dir={run}", *options(folder)],
-    ):
-        status, _, err = command_line.run(
-            *before, "--workers=0", "--compress=qat", "--refine=none", f"--output={tmp_path}"
-        )
-        assert status == 0, err
-    assert {plan.method for plan in plans} == {"qat"}
-    assert [(plan.epochs, plan.lr) for plan in plans] == [(5, 1e-4), (5, 1e-4), (EPOCHS, 0.003)]
+@pytest.mark.slow
+def test_files_that_are_refused_stop_nothing_else(trained, tmp_path, monkeypatch):
+    strict = dataclasses.replace(tflite.FORMATS["float16"], tolerance=Tolerance(1e-9, None))
+    monkeypatch.setitem(tflite.FORMATS, "float16", strict)
+    status, _, err = command_line.run(
+        *("--convert=True", "--compress=prune", "--formats=float16,mlmodel", "--sparsity=0.6"),
+        *("--nb_epoch=1", "--workers=0", "--augment=none", "--tflite_name=net"),
+        *(f"--data={trained / 'data'}", f"--weight_dir={only(trained, 'runs/*')}"),
+        f"--output={tmp_path}",
+    )
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"net.mlmodel", "net_pruned.weights.h5", "net_pruned.mlmodel"} <= names
+    refused = {"net_float16.tflite", "net_pruned_float16.tflite"}
+    assert not refused & names
+    assert status == 1
+    (error,) = (line for line in err.splitlines() if line.startswith("error: "))
+    assert all(name in error for name in refused)
+    report = json.loads((tmp_path / "net_pruned_export.json").read_text())
+    assert report["compression"]["sparsity"] == 0.6
 
 
 def wait_for(condition, process, seconds):
@@ -254,7 +171,7 @@ def wait_for(condition, process, seconds):
 
 def test_killed_and_resumed_equals_unbroken(trained):
     """SIGKILL in the third epoch or soon after; two worker processes, where `trained` had none."""
-    folder, _ = trained
+    folder = trained
     command = [sys.executable, ROOT / "main.py", "--train=True", *options(folder, "killed")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -272,13 +189,13 @@ def test_killed_and_resumed_equals_unbroken(trained):
     assert 2 <= len(history(killed)) < EPOCHS
     (killed / ".state-0123abcd.part.npz").write_bytes(b"half")
     resume = ("--resume=True", f"--checkpoint_path={folder / 'killed'}", "--workers=0")
-    status, out, err = command_line.run(*resume)
+    status, _, err = command_line.run(*resume)
     assert status == 0, err
     for ours, theirs in zip(history(killed), history(whole), strict=True):
         del ours["seconds"], theirs["seconds"]
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    best = sorted(path.name for path in whole.glob("*.h5"))[-1]
-    assert f"best checkpoint: {killed / best}" in out
+    kept = [{path.name[:4] for path in run.glob("*.h5")} for run in (killed, whole)]
+    assert kept[0] == kept[1]
     assert not list(killed.glob(".*"))
     with np.load(killed / "state.npz") as ours, np.load(whole / "state.npz") as theirs:
         for name in set(ours.files) - {"progress"}:
@@ -286,7 +203,7 @@ def test_killed_and_resumed_equals_unbroken(trained):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [TRAIN, FINETUNE])
+@pytest.mark.parametrize("command", [first_readme.TRAIN, first_readme.FINETUNE])
 def test_command_of_the_first_readme_runs_word_for_word(command, tmp_path):
     """In a copy of the code; stopped after its first epoch of ten thousand."""
     for module in {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[!.]*/*.py")}:
@@ -300,7 +217,7 @@ def test_command_of_the_first_readme_runs_word_for_word(command, tmp_path):
     process = subprocess.Popen(
         f"exec {command}", shell=True, cwd=tmp_path, env=os.environ | {"PATH": path}
     )
-    folder = "lightnet" if command == TRAIN else "mattingnet"
+    folder = "lightnet" if command == first_readme.TRAIN else "mattingnet"
     runs = tmp_path / "trained_models" / folder
     try:
         wait_for(lambda: list(runs.glob("*/state.npz")), process, 900)

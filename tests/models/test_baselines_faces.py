@@ -57,19 +57,22 @@ def test_beyond_the_frame_its_border_goes_on():
 
 
 def test_a_portrait_lies_where_it_was():
-    """An edge that is seen from a face at a place is laid over that face at that place."""
-    box = (0.35, 0.25, 0.2, 0.2)
+    """The mean of one portrait without a face, laid over the centred box again, is its matte."""
     matte = np.zeros((512, 384), np.uint8)
     matte[240:400, 120:264] = 255
     layer = portrait_fcn.FaceFrame(matte.shape)
-    layer.mean_shape.assign(faces._in_frame(matte, box) / 255)
-    laid = (np.asarray(layer(np.float32([box])))[0, :, :, 2] + 100) / 200
+    layer.mean_shape.assign(faces.mean_shape(np.zeros((1, 512, 384, 3), np.uint8), matte[None]))
+    laid = (np.asarray(layer(np.float32([faces.CENTRED])))[0, :, :, 2] + 100) / 200
+    _, _, width, height = faces.CENTRED
     rows, columns = laid[:, 192] > 0.5, laid[320] > 0.5
-    for seen, (start, end) in ((rows, (240, 400)), (columns, (120, 264))):
+    for seen, (start, end), size in (
+        (rows, (240, 400), height * 512),
+        (columns, (120, 264), width * 384),
+    ):
         places = np.flatnonzero(seen)
-        assert places[0] == pytest.approx(start, abs=1) and places[-1] + 1 == pytest.approx(
-            end, abs=1
-        )
+        within = size / faces.PER_UNIT / 2 + 1  # half the distance of the grid's points
+        assert places[0] == pytest.approx(start, abs=within)
+        assert places[-1] + 1 == pytest.approx(end, abs=within)
 
 
 def test_the_mean_of_one_portrait_is_its_own_matte_in_the_frame():

@@ -93,7 +93,3 @@ def test_on_the_command_line(drawn, tmp_path, monkeypatch):
     assert status == 0 and "person" in out
     alpha = read_image(tmp_path / "output" / "a_alpha.png")[..., 0] / np.float32(255)
     assert person_iou(alpha, matte) > 0.95
-    for verb in ("--train=True", "--convert=True", "--resume=True"):
-        status, _, err = command_line.run("--model=kmeans", verb, "--data=data")
-        assert status == 1
-        assert err.startswith("error: K-means has nothing to train") and err.count("\n") == 1

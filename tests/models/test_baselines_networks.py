@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from style_networks import random_vgg
 from tiny_portraits import draw
 
 from portrait import losses
@@ -112,7 +113,7 @@ def test_saved_and_loaded_it_predicts_the_same(fresh, tmp_path):
 def test_for_inference(fresh):
     name, model, images = fresh
     if name == "portrait_fcn_plus":
-        with pytest.raises(UserError, match=r"portrait_fcn_plus cannot be exported: .* face"):
+        with pytest.raises(UserError, match="portrait_fcn_plus"):
             for_inference(model)
         return
     rgba = np.pad(images, [(0, 0), (0, 0), (0, 0), (0, 1)], constant_values=7)
@@ -158,9 +159,7 @@ def test_cnn_resnet_sees_76_pixels():
 
 
 def test_the_start_from_vgg16_reaches_every_block():
-    weights = {}
-    for name, shape in vgg16._shapes().items():
-        weights[name] = np.full(shape, 1e-3, np.float32)
+    weights = {name: array + np.float32(1e-3) for name, array in random_vgg().items()}
     for name, layers in (("cnn_resnet", 7), ("portrait_fcn_plus", 13), ("deeplab_lfov", 13)):
         model = build(name, SHAPE)
         vgg16.load_into(model, weights)

@@ -6,6 +6,8 @@ import pytest
 
 from portrait.errors import UserError
 from portrait.models import vgg16
+from portrait.models.build import build
+from portrait.models.start.start import start
 
 PICTURES = np.random.default_rng(0).uniform(0, 255, (2, 32, 48, 3)).astype(np.float32)
 
@@ -85,7 +87,7 @@ def test_a_network_without_its_layers(weights):
     image = keras.Input((8, 8, 3))
     other = keras.Model(image, keras.layers.Conv2D(4, 3)(image), name="other")
     assert not vgg16.uses_vgg16(other) and vgg16.uses_vgg16(first_blocks(1))
-    with pytest.raises(ValueError, match="other has no layer of VGG16"):
+    with pytest.raises(ValueError, match="other"):
         vgg16.load_into(other, weights)
 
 
@@ -107,8 +109,9 @@ def test_a_download_that_fails(monkeypatch):
         raise Exception("URL fetch failure on https://a/b.h5:\nno route")
 
     monkeypatch.setattr(keras.applications, "VGG16", fail)
-    with pytest.raises(UserError, match=r"downloaded \(URL fetch failure on .*--vgg_weights=PATH$"):
+    with pytest.raises(UserError, match=r"VGG16.*https://a/b\.h5.*\.npz") as error:
         vgg16.conv_weights()
+    assert "\n" not in str(error.value)
 
 
 def test_files_that_are_not_it(weights, tmp_path):
@@ -118,17 +121,27 @@ def test_files_that_are_not_it(weights, tmp_path):
     (tmp_path / "text.npz").write_text("not weights")
     np.save(tmp_path / "array.npy", np.zeros(3))
     np.savez(tmp_path / "shape.npz", **(weights | {"block2_conv1/bias": np.zeros(64)}))
-    for name, message in {
-        "gone.npz": "there is no file of VGG16's weights .*gone.npz",
-        "half.npz": "half.npz cannot be read as an .npz file: .*",
-        "text.npz": "text.npz cannot be read as an .npz file: .*",
-        "array.npy": "array.npy cannot be read as an .npz file: .*",
-        "good.npz": r"good.npz does not hold VGG16: block1_conv1/bias is not there, .* \(64,\)",
-        "shape.npz": r"block2_conv1/bias is \(64,\), it should be \(128,\)",
+    for name, named in {
+        "gone.npz": "",
+        "half.npz": "",
+        "text.npz": "",
+        "array.npy": "",
+        "good.npz": r" .*block1_conv1/bias.*\(64,\)",
+        "shape.npz": r" .*block2_conv1/bias.*\(64,\).*\(128,\)",
     }.items():
-        with pytest.raises(UserError, match=f"{message}$") as error:
+        with pytest.raises(UserError, match=f"{name}{named}") as error:
             vgg16.conv_weights(str(tmp_path / name))
         assert "\n" not in str(error.value)
+
+
+def test_a_network_starts_from_a_file(weights, tmp_path):
+    np.savez(tmp_path / "vgg16.npz", **weights)
+    model = build("cnn_resnet", (32, 32))
+    start(model, str(tmp_path / "vgg16.npz"), np.zeros((1, 32, 32, 3), np.uint8))
+    for name in ("block1_conv1", "block3_conv3"):
+        kernel, bias = model.get_layer(name).get_weights()
+        assert np.array_equal(kernel, weights[f"{name}/kernel"])
+        assert np.array_equal(bias, weights[f"{name}/bias"])
 
 
 def test_the_real_weights_tell_texture_from_nothing(portrait_data):

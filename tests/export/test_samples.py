@@ -1,0 +1,16 @@
+"""The pictures that an export is calibrated and checked with."""
+
+import tiny_portraits
+
+from portrait.export.samples import load_samples
+
+
+def test_no_picture_both_calibrates_and_checks(tmp_path):
+    """Whether folders have a `testing` sub-folder or not; all pictures of one are checked."""
+    folders = [tmp_path / name for name in ("both", "plain", "half")]
+    for seed, part in enumerate(("both/training", "both/testing", "plain", "half/training")):
+        tiny_portraits.write(tmp_path / part, 4, (32, 32), seed)
+    samples = load_samples(folders, (32, 32))
+    calibrates, checks = ({p.tobytes() for p in s} for s in (samples.calibration, samples.pictures))
+    assert not calibrates & checks and len(calibrates | checks) == 16
+    assert {p.tobytes() for p in tiny_portraits.draw(4, (32, 32), 1)[0]} <= checks
