@@ -1,9 +1,9 @@
-"""Trains and scores the networks of docs/baselines.md on one budget, in one table.
+"""Trains and scores every network of the registry on one budget, in one table.
 
 python benchmarks/baselines.py --data=DIR,DIR --vgg_weights=FILE --output=RUN
 
 Every network is trained on the same pictures for the same number of epochs, with the same loss and
-augmentations, and the default learning rate for its initial weights. It is scored on the `testing`
+augmentations, and the registry's learning rate for trained weights. It is scored on the `testing`
 sub-folders. RUN has a folder for each network. Networks with a result there are not trained again,
 and an interrupted training continues. The table goes to RUN/table.md, the alphas of six portraits
 (or of the photographs in --portraits) to RUN/portraits.png.
@@ -24,17 +24,14 @@ from absl import flags
 from portrait import cli
 from portrait.backend import start_keras
 from portrait.errors import UserError
+from portrait.models.registry import SPECS
 
 FLAGS = flags.FLAGS
-NETWORKS = (
-    *("kmeans", "cnn_resnet", "portrait_fcn", "portrait_fcn_plus", "deeplab_lfov"),
-    *("refine_unet", "fast_scnn", "mattingnet", "lite_unet"),
-)
 flags.DEFINE_list(
     "data", [], "Folders of pictures and mattes, with training and testing sub-folders."
 )
 flags.DEFINE_string("output", "output", "The folder of the results, with earlier ones.")
-flags.DEFINE_list("networks", list(NETWORKS), "The networks to train and score.")
+flags.DEFINE_list("networks", list(SPECS), "The networks to train and score.")
 flags.DEFINE_string(
     "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications."
 )
@@ -54,8 +51,8 @@ flags.DEFINE_integer("workers", 2, "Processes that read and augment pictures.", 
 
 def main() -> None:
     """Trains the networks without a result, one by one, and shows all results."""
-    if unknown := set(FLAGS.networks) - set(NETWORKS):
-        raise UserError(f"no network {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
+    if unknown := set(FLAGS.networks) - set(SPECS):
+        raise UserError(f"no network {', '.join(unknown)}; there are {', '.join(SPECS)}")
     start_keras()
     from benchmarks.baselines_bench import Bench, Budget
 
@@ -66,7 +63,7 @@ def main() -> None:
         if not bench.result(name):
             print(f"\n{name}", flush=True)
             bench.do(name)
-    print(f"\n{bench.show(NETWORKS)}\n{FLAGS.output}/table.md, {FLAGS.output}/portraits.png")
+    print(f"\n{bench.show(tuple(SPECS))}\n{FLAGS.output}/table.md, {FLAGS.output}/portraits.png")
 
 
 if __name__ == "__main__":

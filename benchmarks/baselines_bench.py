@@ -21,16 +21,14 @@ from portrait.io.images import list_images, read_image, write_png
 from portrait.io.sheets import fitted, grid
 from portrait.models import vgg16
 from portrait.models.build import build
-from portrait.models.registry import parse_input_shape
-from portrait.models.start import start as start_module
+from portrait.models.registry import find, imported, parse_input_shape
+from portrait.models.start.start import start
 from portrait.training import fit
 from portrait.training.fit import compile_model
 from portrait.training.recipe import Recipe
 from portrait.training.run import Run
 from portrait.util import evenly
 
-# What VGG16 learned on ImageNet is spoilt by the steps that a random start needs.
-LEARNING_RATES = {True: 1e-4, False: 1e-3}
 SHOWN = 6
 _CELL = (200, 150)  # height and width of a picture of the sheet
 # The four scores of Long et al. (1411.4038), as in reports on these networks, then ours.
@@ -106,8 +104,8 @@ class Bench:
         """Trains and scores a network, and writes its `alphas.npz` and `result.json`."""
         folder = self.output / name
         result = {"budget": asdict(self.budget), "parameters": 0, "macs": 0}
-        if name == "kmeans":
-            from portrait.models.baselines.kmeans import matte as matte_fn
+        if find(name).matte:
+            matte_fn = imported(find(name).matte)
         else:
             model = self._train(name, folder)
             matte_fn = from_keras(model).matte
@@ -159,11 +157,12 @@ class Bench:
         train, val = self.sequences(size)
         try:
             model = build(name, size)
-            lr = LEARNING_RATES[vgg16.uses_vgg16(model)]
-            recipe = Recipe(self.budget.epochs, lr=lr, patience=0)
+            rate = find(name).tuned_learning_rate
+            recipe = Recipe(self.budget.epochs, lr=rate, patience=0)
             started = any(folder.glob("*/run.json"))
             if not any(folder.glob("*/state.npz")):
-                start_module.start(model, self.vgg_weights, train.images)
+                source = self.vgg_weights if vgg16.uses_vgg16(model) else ""
+                start(model, source, train.images)
             settings = {"budget": asdict(self.budget)}
             run = Run.latest(folder) if started else Run.create(folder, settings)
             self._check_budget(run.settings(), run.folder)

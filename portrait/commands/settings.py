@@ -112,8 +112,10 @@ def _follow_run():
 
     name = registry.full_name(FLAGS.model, FLAGS.model_size)
     run = Run.latest(FLAGS.checkpoint_path or Path("trained_models") / name)
-    settings = run.settings()["flags"]
-    kept = {name: value for name, value in settings.items() if name not in RETIRED}
+    flags = run.settings().get("flags")
+    if not flags:
+        raise UserError(f"{run.folder} is no run of main.py: its run.json has no flags")
+    kept = {name: value for name, value in flags.items() if name not in RETIRED}
     cli.take_settings(kept, FREE_ON_RESUME, run.folder)
     return run
 

@@ -79,7 +79,9 @@ class Run:
             UserError: there is none.
         """
         path = Path(checkpoint_path)
-        if (path / "run.json").is_file():
+        # Shipped weights have a run.json beside them, too, but their folder is no run.
+        is_run = RUN_NAME.fullmatch(path.resolve().name) or cls(path).has_state()
+        if is_run and (path / "run.json").is_file():
             return cls(path)
         runs = [
             run.parent for run in path.glob("*/run.json") if RUN_NAME.fullmatch(run.parent.name)

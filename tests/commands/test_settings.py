@@ -121,6 +121,12 @@ def test_a_flag_that_is_unknown_does_not_resume(settle, old_run):
         settle("--resume", "--checkpoint_path=runs")
 
 
+def test_a_run_of_another_program_does_not_resume(settle, old_run):
+    (old_run / "run.json").write_text(json.dumps({"budget": {"epochs": 8}}))
+    with pytest.raises(UserError, match="runs/20260131"):
+        settle("--resume", "--checkpoint_path=runs")
+
+
 @pytest.mark.parametrize(
     ("flags", "epochs", "lr"),
     [

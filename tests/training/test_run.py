@@ -66,6 +66,18 @@ def test_latest(tmp_path):
     assert Run.latest(tmp_path / "runs" / "20251231").folder.name == "20251231"
 
 
+def test_a_folder_of_shipped_weights_is_no_run_but_may_hold_runs(tmp_path):
+    folder = tmp_path / "mattingnet_big"
+    Run(folder).write_settings({"flags": {"model": "mattingnet"}})
+    with pytest.raises(UserError, match=str(folder)):
+        Run.latest(folder)
+    run = Run.create(folder, {})
+    assert Run.latest(folder).folder == run.folder
+    (run.folder / "state.npz").touch()
+    renamed = run.folder.rename(tmp_path / "my best run")
+    assert Run.latest(renamed).folder == renamed
+
+
 @pytest.mark.parametrize("content", ["", "{", "\xff"])
 def test_settings_that_cannot_be_read(run, content):
     (run.folder / "run.json").write_bytes(content.encode("latin1"))
