@@ -202,6 +202,31 @@ def test_other_shapes_are_refused(name):
         metrics.METRICS[name].function(np.zeros((4, 3, 1)), np.zeros((4, 3)))
 
 
+def test_dt_ssd_by_hand():
+    mattes = np.zeros((3, 2, 2))
+    alphas = mattes.copy()
+    alphas[1, 0, 0] = 1.0  # comes and goes: each time a quarter of the pixels is off by 1
+    assert metrics.dt_ssd(alphas, mattes) == pytest.approx(100 * 0.5)
+    assert metrics.dt_ssd(mattes + 0.3, mattes) == pytest.approx(0)
+
+
+def test_flicker_counts_what_is_hardly_seen():
+    images, alphas = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.float32)
+    alphas[:, 0] = 0.01  # less than that is nobody
+    alphas[1, 1] = 0.1
+    assert metrics.flicker(alphas, images) == pytest.approx(100)
+
+
+def test_flicker_by_hand():
+    images = np.zeros((2, 20, 20, 3), np.uint8)
+    images[1, :, 10:] = 200  # the right half moves, and 2 pixels beside it may
+    alphas = np.zeros((2, 20, 20), np.float32)
+    alphas[:, :, :4], alphas[1, :, :4] = 0.5, 0.75
+    alphas[1, :, 12:] = 1.0
+    assert metrics.flicker(alphas, images) == pytest.approx(250)
+    assert metrics.flicker(np.zeros((2, 20, 20)), images) == 0
+
+
 def test_a_published_network_scores_as_measured_before(portrait_data):
     """MediaPipe's selfie model on 145 selfies: figures of an earlier, independent measurement."""
     path = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"

@@ -85,31 +85,6 @@ def test_a_cut_begins_anew(clip):
     assert np.array_equal(smoother(images[0][:50, :60], mattes[0][:50, :60]), mattes[0][:50, :60])
 
 
-def test_dt_ssd_by_hand():
-    mattes = np.zeros((3, 2, 2))
-    alphas = mattes.copy()
-    alphas[1, 0, 0] = 1.0  # comes and goes: each time a quarter of the pixels is off by 1
-    assert dt_ssd(alphas, mattes) == pytest.approx(100 * 0.5)
-    assert dt_ssd(mattes + 0.3, mattes) == pytest.approx(0)
-
-
-def test_flicker_counts_what_is_hardly_seen():
-    images, alphas = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.float32)
-    alphas[:, 0] = 0.01  # less than that is nobody
-    alphas[1, 1] = 0.1
-    assert flicker(alphas, images) == pytest.approx(100)
-
-
-def test_flicker_by_hand():
-    images = np.zeros((2, 20, 20, 3), np.uint8)
-    images[1, :, 10:] = 200  # the right half moves, and 2 pixels beside it may
-    alphas = np.zeros((2, 20, 20), np.float32)
-    alphas[:, :, :4], alphas[1, :, :4] = 0.5, 0.75
-    alphas[1, :, 12:] = 1.0
-    assert flicker(alphas, images) == pytest.approx(250)
-    assert flicker(np.zeros((2, 20, 20)), images) == 0
-
-
 @pytest.mark.parametrize("shape", [(60, 320), (320, 60), (1, 500), (8, 8)])
 def test_flat_pictures(shape):
     """OpenCV's flow would end the process."""

@@ -260,10 +260,8 @@ def test_validation_that_is_no_number(tmp_path):
 
 def test_logs_that_cannot_be_written(tmp_path):
     """TensorFlow, which writes them, has exceptions of its own for what a disk objects to."""
-    broken = tmp_path / "file"
-    broken.touch()
     run = Run.create(tmp_path, {})
-    (run.folder / "logs").symlink_to(broken)
-    with pytest.raises(UserError, match=r"^cannot write .*logs: .+") as error:
+    (run.folder / "logs").touch()
+    with pytest.raises(UserError, match="logs") as error:
         train(build(), *sequences(), run, RECIPE)
     assert "\n" not in str(error.value)
