@@ -88,7 +88,8 @@ def normalize(
 ):
     """Raw RGB 0..255, (N, H, W, 3), to (RGB - mean) / std, as a frozen 1x1 convolution.
 
-    `order` says which channels are given: (2, 1, 0) makes BGR, of which `mean` and `std` then are.
+    `order` is the order of the result's channels: (2, 1, 0) is BGR, and `mean` and `std` have it,
+    too.
 
     A convolution because phones run it on the GPU as one op, where a subtraction and a division by
     per-channel constants are two that some delegates broadcast wrongly; and because dropping the

@@ -17,8 +17,8 @@ _SATURATED = {"sigmoid": 8.0, "tanh": 4.0}
 class _OutputOnly(_quantisation.QuantizeConfig):
     """Rounds a layer's output, and nothing else; or not even that.
 
-    For layers that tfmot does not know: Multiply, and PReLU, of which TFLite's int8 kernel takes
-    the slopes as they are (slopes that were rounded in training leave the op in float). And for
+    For layers that tfmot does not know: Multiply, and PReLU, whose int8 kernel in TFLite takes the
+    slopes as they are (slopes that were rounded in training leave the op in float). And for
     bilinear enlargement, which has its output in the steps of its input.
     """
 
