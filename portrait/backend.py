@@ -7,6 +7,8 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
+from portrait.errors import UserError, first_line
+
 _STDERR = threading.RLock()  # the process has one; two threads would each restore the other's
 
 
@@ -42,17 +44,25 @@ def start_keras() -> None:
 
     TensorFlow's convolutions are oneDNN's where the processor has AVX-512, and its own elsewhere,
     where oneDNN's are faster, too: a training step of SelfieNet takes 0.65 of the time with AVX2.
+
+    Raises:
+        UserError: the backend, which KERAS_BACKEND may name, is not installed.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
-        return
-    with stderr_kept_back():
-        import keras
+    shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0"
+    with contextlib.nullcontext() if shown else stderr_kept_back(shown_on_error=False):
+        try:
+            import keras
 
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow as tf
 
-            tf.config.list_physical_devices()
+                tf.config.list_physical_devices()
+        except (ImportError, ValueError) as error:  # not installed; no backend of Keras
+            chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
+            raise UserError(
+                f"the Keras backend {chosen} cannot start: {first_line(error)}"
+            ) from error
 
 
 def has_gpu() -> bool:

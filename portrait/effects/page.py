@@ -13,7 +13,7 @@ from portrait.effects.catalogue import Settings, render
 from portrait.effects.matting import matte
 from portrait.errors import UserError
 from portrait.inference.network import Network
-from portrait.io.images import shrink
+from portrait.io.images import read_image, shrink
 from portrait.matting.foreground import blur_fusion
 
 if TYPE_CHECKING:
@@ -106,7 +106,11 @@ def build(network: Network) -> "gradio.Blocks":
 
 
 def _upload(**options) -> "gradio.Image":
-    """A `gradio.Image` for uploads only: Gradio would fetch the address that a request names."""
+    """A `gradio.Image` for uploads only, read as all pictures are, see `io.images`.
+
+    Gradio would fetch the address that a request names, and decode pictures in its own way: white
+    where 16 bits are, and what lies under alpha 0.
+    """
     import gradio
 
     image = gradio.Image(**options)
@@ -117,8 +121,20 @@ def _upload(**options) -> "gradio.Image":
             raise gradio.Error("addresses are not read: upload the picture")
         return await take(path)
 
+    def read(uploaded):
+        try:
+            return read_image(uploaded.path) if uploaded and uploaded.path else None
+        except UserError as error:
+            raise gradio.Error(_unnamed(error, uploaded), print_exception=False) from error
+
     image.async_move_resource_to_block_cache = take_file
+    image.preprocess = read
     return image
+
+
+def _unnamed(error: UserError, uploaded) -> str:
+    """What is wrong with an upload, by its own name, not that of the copy in a folder of Gradio."""
+    return str(error).replace(uploaded.path, uploaded.orig_name or "the picture")
 
 
 def _lay_out() -> tuple:

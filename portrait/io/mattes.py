@@ -11,9 +11,9 @@ from portrait.errors import first_line
 from portrait.io.decode import PictureError, check_size, decode, oriented, read_bytes
 from portrait.io.images import by_bands, convert_mode, is_deep, luma, to_8_bits
 
-# MATLAB's names of types of numbers.
-_MAT_NUMBERS = {"logical", "double", "single"}
-_MAT_NUMBERS |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+# MATLAB's names of types of numbers, and their bytes.
+_MAT_NUMBERS = {"logical": 1, "single": 4, "double": 8}
+_MAT_NUMBERS |= {f"{sign}int{8 * size}": size for sign in ("", "u") for size in (1, 2, 4, 8)}
 
 
 def read_matte(path: str | os.PathLike) -> np.ndarray:
@@ -77,7 +77,7 @@ def _read_mat(path: str | os.PathLike) -> np.ndarray:
     data = read_bytes(path)
     try:
         planes = {
-            name: shape
+            name: (*shape, _MAT_NUMBERS[kind])
             for name, shape, kind in whosmat(io.BytesIO(data))
             if len(shape) == 2 and kind in _MAT_NUMBERS
         }
@@ -86,8 +86,8 @@ def _read_mat(path: str | os.PathLike) -> np.ndarray:
     if "mask" not in planes and len(planes) != 1:
         raise PictureError(f"{path}: no array 'mask' and {len(planes)} others of two dimensions")
     name = "mask" if "mask" in planes else next(iter(planes))
-    height, width = planes[name]
-    check_size(path, width, height, 8 + 1)  # as if they were all of float64
+    height, width, number = planes[name]
+    check_size(path, width, height, number + 2)
     try:
         return loadmat(io.BytesIO(data), variable_names=[name])[name]
     except Exception as error:
