@@ -1,8 +1,8 @@
-"""Random changes of training pictures and their mattes, made of imgaug augmenters.
+"""Random augmentations of training pictures and their mattes, from imgaug augmenters.
 
-Three stages, in this order: geometry moves image and matte together; `background` puts the person
-before another photograph; light and camera change the image alone. Every augmentation has a name
-(`NAMES`) and can be switched by it.
+There are three stages, in this order: geometry moves image and matte together; `background` puts
+the person on another photograph; light and camera change only the image. Every augmentation can be
+switched by its name (`NAMES`).
 """
 
 from collections.abc import Sequence
@@ -27,23 +27,23 @@ _BLUR = ("mean_blur", "median_blur", "gaussian_blur")
 _NOISE = ("add_elementwise", "gaussian_noise")
 NAMES = (*_GEOMETRY, "background", "occlusion", *_LIGHT, *_BLUR, *_NOISE, "jpeg")
 
-# Nobody is upside down in a portrait; what crop_pad does is within the reach of rotate_scale and
-# affine, which share one warp; elastic costs five times that warp and bends faces as no lens does.
+# Nobody is upside down in a portrait. rotate_scale and affine, which share one warp, include the
+# effect of crop_pad. elastic costs five times that warp and distorts faces unlike any lens.
 DEFAULT = tuple(n for n in NAMES if n not in ("flip_vertical", "crop_pad", "elastic"))
 
 BACKGROUND_SHARE = 0.5
 
 
 def parse(spec: str) -> tuple[str, ...]:
-    """Names of the augmentations that a flag asks for, in the order of `NAMES`.
+    """Parses --augment into names of augmentations, in the order of `NAMES`.
 
     Args:
-        spec: names separated by commas. "default", "all" and "none" stand for sets of names, and a
-            minus sign takes a name away, of the default ones where it comes first: "affine,gamma",
+        spec: names separated by commas. "default", "all" and "none" are sets of names. A minus sign
+            removes a name; if it comes first, from the default: "affine,gamma",
             "default,elastic,-jpeg", "-jpeg".
 
     Raises:
-        UserError: a name is not known; the message lists those that are.
+        UserError: a name is unknown; the message lists the known ones.
     """
     sets = {"default": DEFAULT, "all": NAMES, "none": ()} | {name: (name,) for name in NAMES}
     chosen = set(DEFAULT) if spec.strip().startswith("-") else set()
@@ -63,10 +63,10 @@ class Augmentation:
 
     Args:
         names: some of `NAMES`.
-        strength: factor on how far each augmentation goes (not on how often it is used), 0 to 3.
-            Blurs, noise and JPEG have a least size, which they keep at 0.
+        strength: a factor on the size of each augmentation (not on its frequency), 0 to 3. Blurs,
+            noise and JPEG have a least size, which they keep at 0.
         backgrounds: photographs without people, uint8 (h, w, 3) RGB of any size, for `background`;
-            without any, that augmentation does nothing.
+            without any, `background` does nothing.
 
     Raises:
         ValueError: an unknown name or a strength out of range.
@@ -91,7 +91,7 @@ class Augmentation:
     def __call__(
         self, images: np.ndarray, mattes: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """New arrays with augmented copies.
+        """Returns augmented copies.
 
         Args:
             images: uint8 (N, H, W, 3), RGB.
@@ -114,7 +114,7 @@ class Augmentation:
         if len(self.backgrounds):
             rng = np.random.default_rng(replacing)
             replaced = rng.random(len(pictures)) < BACKGROUND_SHARE
-            # Where nobody is, nothing of the picture would be left.
+            # Without a person, nothing of the picture would be left.
             for i in np.flatnonzero(replaced & mattes.any(axis=(1, 2))):
                 background = self.backgrounds[rng.integers(len(self.backgrounds))]
                 pictures[i] = replace_background(
@@ -128,8 +128,8 @@ class Augmentation:
 def _sometimes(share: float, augmenter: iaa.Augmenter) -> iaa.Augmenter:
     """Applies an augmenter to a share of the pictures.
 
-    The list matters: imgaug takes a bare SomeOf or OneOf for the list of children, and then
-    `seed_()` reaches what is in it but not itself, so that its choices would differ at every call.
+    The list matters: imgaug treats a bare SomeOf or OneOf as the list of children. Then `seed_()`
+    reaches its children but not itself, and its choices would differ at every call.
     """
     return iaa.Sometimes(share, [augmenter])
 
@@ -155,9 +155,9 @@ def _geometry(names: Sequence[str], strength: float) -> iaa.Sequential:
         motion["translate_percent"] = {"x": (-shift, shift), "y": (-0.6 * shift, 0.6 * shift)}
         motion["shear"] = {"x": (-shear, shear), "y": (-shear, shear)}
     if motion:
-        # Beyond the frame a body that it cuts goes on, stretched or mirrored, where black would
-        # leave a floating torso. Either looks wrong at times (a streak above the hair, a second
-        # head), so neither is seen often enough to be learned.
+        # A body that the frame cuts off continues beyond it, stretched or mirrored; black would
+        # leave a floating torso. Both can look wrong (a streak above the hair, a second head), so
+        # neither is used often enough to be learned.
         steps.append(_sometimes(0.8, iaa.Affine(**motion, mode=["edge", "reflect"], backend="cv2")))
     if "perspective" in names:
         corners = iaa.PerspectiveTransform(scale=(0.0, 0.06 * strength), mode="replicate")
@@ -171,7 +171,7 @@ def _geometry(names: Sequence[str], strength: float) -> iaa.Sequential:
 
 
 def _camera(names: Sequence[str], strength: float) -> iaa.Sequential:
-    """Augmenters of the image alone: things held in front, light, lens, sensor, compression."""
+    """Augmenters of the image only: occluding objects, light, lens, sensor, compression."""
     light, blur, noise = (
         [_PHOTOMETRIC[name](strength) for name in group if name in names]
         for group in (_LIGHT, _BLUR, _NOISE)
@@ -209,9 +209,9 @@ def _color(strength: float) -> iaa.Augmenter:
 def _occlusion(strength: float) -> iaa.Augmenter:
     """One or two patches of one colour or of noise, up to a quarter of the frame's sides.
 
-    The matte stays as it was: a patch is a thing held before what it hides. Over the person it
-    belongs to the person, as held objects do in portrait data; over the background it is
-    background; on the outline the network has to carry the outline on from what it still sees.
+    The matte does not change: a patch is an object in front of what it hides. On the person it
+    belongs to the person, like held objects in portrait data; on the background it is background;
+    on the outline, the network has to continue the outline from its visible parts.
     """
     size = (0.05, min(0.05 + 0.2 * strength, 1.0))
     return iaa.OneOf(

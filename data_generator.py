@@ -33,12 +33,12 @@ class PortraitSequence(keras.utils.PyDataset):
     """Batches of pictures with their targets: `(images, {"output": ..., ...})`.
 
     Images are float32 (B, H, W, 3), 0..255; the target `output` is the matte, float32 (B, H, W, 1),
-    0..1; `boundary_attention` is the band along its outline, of the same shape and range. Every
-    picture comes once an epoch. The batches of an epoch differ by one picture at most, so that none
-    is so small that it spoils the statistics of batch normalisation.
+    0..1; `boundary_attention` is the band along its outline, of the same shape and range. Each
+    epoch has every picture once. The batches of an epoch differ by one picture at most, so none is
+    small enough to disturb the statistics of batch normalisation.
 
-    A batch is a function of (seed, epoch, index) alone: worker processes, which compute ahead,
-    change nothing but the speed. Two habits of Keras need care:
+    A batch depends only on (seed, epoch, index): worker processes, which compute ahead, change only
+    the speed. Two properties of Keras need care:
 
     - it calls `on_epoch_end` before the first epoch, too, and draws a batch to build a model, so
       epochs cannot be counted here: give `fit` the callback of `follow_epoch()`, or set `epoch`;
@@ -47,20 +47,20 @@ class PortraitSequence(keras.utils.PyDataset):
     Args:
         images: uint8 (N, H, W, 3).
         mattes: uint8 (N, H, W), 255 = person.
-        batch_size: the most pictures in a batch.
+        batch_size: the largest number of pictures in a batch.
         augmentation: called as `augmentation(images, mattes, seed)` with a batch of uint8 arrays,
             returns two such arrays; None leaves pictures as they are.
         shuffle: whether every epoch has its own order.
         seed: at least 0.
         workers: processes that compute ahead; 0 computes in the calling thread, as do systems other
             than Linux, where a process cannot be forked safely.
-        targets: which targets are wanted, some of "output" and "boundary_attention".
+        targets: the targets to make: "output", "boundary_attention", or both.
         boundary: makes the band (H, W), 0..1, from a uint8 matte (H, W); it is kept in 256 levels.
-        teachers: called as `teachers(images, mattes)` with a batch of uint8 arrays as the network
-            will see them, returns what to learn instead of the mattes; bands stay those of mattes.
+        teachers: called as `teachers(images, mattes)` with an augmented batch of uint8 arrays;
+            returns the mattes to learn. Bands are still made from the given mattes.
 
     Attributes:
-        epoch: the epoch whose batches are given, from 0.
+        epoch: the current epoch, from 0.
     """
 
     def __init__(
@@ -126,21 +126,21 @@ class PortraitSequence(keras.utils.PyDataset):
         return keras.callbacks.LambdaCallback(on_epoch_begin=follow)
 
     def close(self) -> None:
-        """Ends the worker processes; batches can still be had, computed by the caller."""
+        """Ends the worker processes; the caller then computes further batches."""
         with self._lock:
             if self._pool:
                 self._pool.close()
                 self._pool = None
 
     def _end(self) -> bool:
-        """Refuses batches from now on; returns whether an epoch was under way."""
+        """Refuses further batches; returns whether an epoch was running."""
         with self._lock:
             self._ended = True
         self.close()
         return self._next < self._batches
 
     def _finish(self, arrays: list[np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The batch as networks take it, from what `_compute` gives."""
+        """The batch for networks, from the arrays of `_compute`."""
         images, *planes = arrays
         targets = {
             name: np.multiply(plane[..., None], np.float32(1 / 255), dtype=np.float32)
@@ -150,12 +150,13 @@ class PortraitSequence(keras.utils.PyDataset):
         return images.astype(np.float32), targets
 
     def _compute(self, job: tuple[int, int]) -> list[np.ndarray]:
-        """The batch of job = (epoch, index) in bytes: images, mattes and, if wanted, bands."""
+        """The batch of job = (epoch, index) in bytes: images, mattes and optionally bands."""
         epoch, index = job
         order = np.arange(len(self.images))
         if self.shuffle:
             np.random.default_rng((self.seed, epoch)).shuffle(order)
-        # A memory-mapped file is read faster in its own order, which does not matter in a batch.
+        # A memory-mapped file is read faster in its own order; the order within a batch does not
+        # matter.
         chosen = np.sort(np.array_split(order, self._batches)[index])
         images, mattes = self.images[chosen], self.mattes[chosen]
         if self.augmentation:
@@ -171,10 +172,10 @@ class PortraitSequence(keras.utils.PyDataset):
 
 @atexit.register
 def _end_all() -> None:
-    """Stops the threads in which Keras draws batches ahead.
+    """Stops the threads in which Keras reads batches ahead.
 
-    When training is interrupted in the middle of an epoch they go on. One that comes back to Python
-    while the interpreter is being taken down never wakes again, and TensorFlow waits for it.
+    They continue when a training is interrupted within an epoch. A thread that returns to Python
+    while the interpreter shuts down never wakes again, and TensorFlow waits for it.
     """
     if any([sequence._end() for sequence in list(_LIVING)]):
         time.sleep(0.5)  # they are refused the next batch now, and wind up
@@ -195,9 +196,8 @@ def make_batches(
     """Reads the pairs at `size`, (height, width), and makes batches of them.
 
     Returns:
-        The training batches, augmented, taught and in another order every epoch, and the
-        validation batches, as they are on disk. The other arguments are those of
-        `PortraitSequence`.
+        The training batches, augmented, with teachers, and in a new order in every epoch; and the
+        validation batches, unchanged. The other arguments are as in `PortraitSequence`.
 
     Raises:
         UserError: none of the pictures can be read.

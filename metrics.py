@@ -1,4 +1,4 @@
-"""How well an alpha fits the true matte of one photograph: hard-mask and matting metrics.
+"""Metrics of an alpha against the true matte of a photograph: masks, mattes and videos.
 
 Every metric takes `alpha` (the prediction) and `matte` (the truth), float (H, W), 0..1, person = 1,
 at the photograph's own size, and returns a float. Hard metrics compare the masks `>= 0.5`, with
@@ -7,8 +7,8 @@ the classes background (0) and person (1) and
     n_ij = pixels of true class i that were predicted as class j,   t_i = sum_j n_ij.
 
 A score over many photographs is the mean of the photographs' scores. `METRICS` lists all metrics
-in the order in which tables show them. Only NumPy and OpenCV are imported here; the metrics that
-Keras reports while it trains are in `portrait/training/person_iou.py`.
+in the order in which tables show them. Only NumPy and OpenCV are imported here; the metric that
+Keras reports during training is in `portrait/training/person_iou.py`.
 """
 
 import math
@@ -29,7 +29,7 @@ _FLOW_SCALE = 2  # optical flow is found on pictures this much smaller
 def person_iou(alpha: np.ndarray, matte: np.ndarray) -> float:
     """Intersection over union of the person masks: n_11 / (t_1 + n_01).
 
-    1 when neither mask has a person: there was nothing to find and nothing was found.
+    1 if neither mask has a person: there was nothing to find and nothing was found.
     """
     return float(_class_ious(_confusion(alpha, matte))[1])
 
@@ -71,10 +71,10 @@ def frequency_weighted_iou(alpha: np.ndarray, matte: np.ndarray) -> float:
 def boundary_iou(alpha: np.ndarray, matte: np.ndarray) -> float:
     """IoU of the masks' rims (Cheng et al., Boundary IoU, 2103.16562).
 
-    |rim(A) & rim(M)| / |rim(A) | rim(M)|, where a rim is what an erosion with a square takes away:
-    the mask's pixels less than d + 1 pixels (chessboard distance) from a pixel outside, with d =
-    2 % of the image's diagonal, rounded, at least 1. As in the paper's code, beyond the image's
-    border is outside. 1 when neither mask has a person.
+    |rim(A) & rim(M)| / |rim(A) | rim(M)|, where a rim is the part that an erosion with a square
+    removes: the mask's pixels less than d + 1 pixels (chessboard distance) from a pixel outside,
+    with d = 2 % of the image's diagonal, rounded, at least 1. As in the paper's code, beyond the
+    image's border is outside. 1 when neither mask has a person.
     """
     _check_pair(alpha, matte)
     alpha_rim, matte_rim = _rim(_hard(alpha)), _rim(_hard(matte))
@@ -102,7 +102,7 @@ def sad(alpha: np.ndarray, matte: np.ndarray) -> float:
 
 
 def gradient_error(alpha: np.ndarray, matte: np.ndarray) -> float:
-    """Difference of the edges' strength, 1e-3 sum (|grad alpha| - |grad matte|)^2.
+    """Difference of the gradient magnitudes, 1e-3 sum (|grad alpha| - |grad matte|)^2.
 
     Rhemann et al., A Perceptually Motivated Online Benchmark for Image Matting, CVPR 2009. The
     gradient is a first-order Gaussian derivative, sigma 1.4, with a kernel of L2 norm 1, as in the
@@ -114,7 +114,7 @@ def gradient_error(alpha: np.ndarray, matte: np.ndarray) -> float:
 
 
 def connectivity_error(alpha: np.ndarray, matte: np.ndarray) -> float:
-    """How far pieces hang loose in one matte and not in the other, in thousands of pixels.
+    """Parts that are disconnected in one matte and not in the other, in thousands of pixels.
 
     1e-3 sum |phi(alpha) - phi(matte)|,  phi(a) = 1 - (a - l) where a - l >= 0.15, else 1.
     l of a pixel is the highest level t of 0, 0.1, ..., 1 up to which it belongs to Omega_t, the
@@ -136,12 +136,12 @@ def connectivity_error(alpha: np.ndarray, matte: np.ndarray) -> float:
 
 
 def false_person_share(alpha: np.ndarray) -> float:
-    """Share of pixels taken for a person, 0..1: the error on a photograph without one."""
+    """Share of pixels predicted as person, 0..1: the error on a photograph without a person."""
     return float(_hard(alpha).mean())
 
 
 class Metric(NamedTuple):
-    """A metric and how tables show it: `function` times `scale` under `label`."""
+    """A metric and its form in tables: `function` times `scale` under `label`."""
 
     function: Callable[[np.ndarray, np.ndarray], float]
     label: str
@@ -167,7 +167,7 @@ def all_metrics(alpha: np.ndarray, matte: np.ndarray) -> dict[str, float]:
     """Every metric of `METRICS`, unscaled, by name, in that order.
 
     Raises:
-        ValueError: the two are not of one shape (H, W).
+        ValueError: the two do not have the same shape (H, W).
     """
     return {name: metric.function(alpha, matte) for name, metric in METRICS.items()}
 
@@ -243,7 +243,7 @@ def _loose(alpha: np.ndarray, level: np.ndarray) -> np.ndarray:
 def flow_sources(
     flow: cv2.DISOpticalFlow, grey: np.ndarray, before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of `grey`, where in `before` it was: x and y, float32 (h, w)."""
+    """The position of each pixel of `grey` in `before`: x and y, float32 (h, w)."""
     height, width = grey.shape
     # OpenCV's finest scale is a quarter, its patches are of 8 pixels: less ends the process.
     size = max(32, width // _FLOW_SCALE), max(32, height // _FLOW_SCALE)
@@ -269,10 +269,11 @@ def dt_ssd(alphas: np.ndarray, mattes: np.ndarray) -> float:
 
 
 def flicker(alphas: np.ndarray, images: np.ndarray) -> float:
-    """Change of alpha where the picture stands still, in thousandths; needs no truth.
+    """Change of alpha where the picture does not move, in thousandths; needs no truth.
 
     1000 x the mean of |a_t - a_(t-1)| over the pixels of the person and the outline (one of the two
-    is above 0.02) whose colours and those of their 5 x 5 neighbours change by at most 3 of 255.
+    is above 0.02) that do not move: colours in the 5 x 5 window around them change by at most 3 of
+    255.
 
     Args:
         alphas: float (T, H, W), 0..1, T at least 2.
