@@ -154,7 +154,7 @@ def test_the_most_different_pictures_come_first(red, green, desk):
     # Four columns twice, 154 pixels wide: photograph, matte, red, and green, which misses some.
     missed, false = ((sheet == colour).all(axis=2) for colour in (MISSED, FALSE))
     assert set((np.flatnonzero(missed.any(axis=0)) - 4) // 154) == {3, 7} and not false.any()
-    with pytest.raises(UserError, match="two models are called red"):
+    with pytest.raises(UserError, match="red"):
         side_by_side.compare([opened[0], opened[0]], {"desk": pairs}, rounds=1)
 
 

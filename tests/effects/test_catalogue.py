@@ -1,6 +1,7 @@
 """Effects one by one and in a row, on a picture of two plain colours."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -84,14 +85,14 @@ def test_side_by_side(picture):
 @pytest.mark.parametrize(
     ("effects", "settings", "message"),
     [
-        (["sparkle"], SETTINGS, "the effects are alpha, cutout, blur"),
-        ([], SETTINGS, "give one or more of"),
-        (["cutout", "blur"], SETTINGS, "cutout comes after all changes"),
-        (["alpha", "cutout"], SETTINGS, "exclude each other"),
-        (["side_by_side", "alpha"], SETTINGS, "exclude each other"),
-        (["replace"], Settings(), "needs --background"),
-        (["stylize_person"], Settings(), "needs --style"),
-        (["blur"], Settings(strength=1.5), "must be 0 to 1"),
+        (["sparkle"], SETTINGS, "alpha, cutout, blur"),
+        ([], SETTINGS, "alpha, cutout, blur"),
+        (["cutout", "blur"], SETTINGS, "cutout"),
+        (["alpha", "cutout"], SETTINGS, "alpha"),
+        (["side_by_side", "alpha"], SETTINGS, "alpha"),
+        (["replace"], Settings(), "--background"),
+        (["stylize_person"], Settings(), "--style"),
+        (["blur"], Settings(strength=1.5), "--strength"),
     ],
 )
 def test_what_cannot_be_done(effects, settings, message):
@@ -160,5 +161,5 @@ def test_colours_in_words(text, colour):
 
 @pytest.mark.parametrize("text", ["whitish", "rgb(1.5,x,2)", "gone.png"])
 def test_what_is_no_background(text):
-    with pytest.raises(UserError, match="gone.png" if "gone" in text else "write a colour"):
+    with pytest.raises(UserError, match=re.escape(text)):
         backgrounds.load(text)

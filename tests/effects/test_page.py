@@ -41,7 +41,7 @@ def test_the_function(picture):
     # A colour that is not asked for.
     result, _ = answer(picture, ["alpha"], 0.5, "", None, "", False)
     assert result.any()
-    with pytest.raises(UserError, match="needs --style"):
+    with pytest.raises(UserError, match="--style"):
         answer(picture, ["stylize_person"], 0.5, "#00ff00", None, "", False)
 
 
@@ -75,7 +75,7 @@ def test_over_http(url, photo):
     result = np.asarray(Image.open(green))
     assert result[40, 40].tolist() == [220, 80, 40]
     assert result[5, 5].tolist() == [0, 255, 0]
-    with pytest.raises(Exception, match="alpha comes after all changes"):
+    with pytest.raises(Exception, match="alpha"):
         client.predict(handle_file(photo), ["alpha", "blur"], *rest, api_name="/apply")
 
 

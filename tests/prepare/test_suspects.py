@@ -54,13 +54,13 @@ def test_the_worst_label_comes_first(pairs, tmp_path, caplog):
     broken.write_bytes(b"nothing")
     ranked = suspects.rank(red_is_alpha, [*pairs, Pair(broken, None)])
     assert [pair.name for pair, _ in ranked] == ["desk/turned", "desk/wide", "desk/good"]
-    assert "1 left out" in caplog.text
+    assert "broken.png" in caplog.text
     turned, wide, good = (figures for _, figures in ranked)
     assert turned["person_iou"] == 0 and turned["loss"] == pytest.approx(-math.log(1e-3))
     assert wide["person_iou"] == pytest.approx(20 / 24)
     assert wide["mad"] == pytest.approx(4 / 40)
     assert good["loss"] == pytest.approx(-math.log(1 - 1e-3)) and good["boundary_iou"] == 1
-    with pytest.raises(UserError, match="no picture could be read"):
+    with pytest.raises(UserError):
         suspects.rank(red_is_alpha, [Pair(broken, None)])
 
 
@@ -86,7 +86,7 @@ def test_photographs_in_which_nobody_is(tmp_path):
         paths.append(tmp_path / f"{name}.png")
     found = suspects.find_empty(red_is_alpha, paths, 1 / 40)
     assert [(path.stem, share) for path, share in found] == [("nobody", 0), ("hardly", 1 / 40)]
-    with pytest.raises(UserError, match="gives NaN"):
+    with pytest.raises(UserError, match=r"nobody\.png"):
         suspects.find_empty(lambda image: np.full(image.shape[:2], np.nan), paths, 1 / 40)
 
 

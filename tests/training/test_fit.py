@@ -164,7 +164,7 @@ def test_the_recipe_s_loss_is_what_is_trained():
 
 def test_a_folder_in_training_is_left_alone(tmp_path):
     run = Run.create(tmp_path, {})
-    with Run(run.folder).lock(), pytest.raises(UserError, match="is in training"):
+    with Run(run.folder).lock(), pytest.raises(UserError, match=str(run.folder)):
         train(build(), *sequences(), run, RECIPE)
     assert sorted(path.name for path in run.folder.iterdir()) == ["run.json"]
 
@@ -216,13 +216,13 @@ def test_patience_and_what_is_finished(tmp_path, without_curves):
     run, model, best = start(tmp_path, recipe, model)
     assert [row["epoch"] for row in history(run)] == [1, 2, 3]
     assert checkpoints(run) == [1, 2] and best == run.checkpoint(1)
-    with pytest.raises(UserError, match=r"is finished \(no better for 2 epochs\): .* --patience"):
+    with pytest.raises(UserError, match=r"2 epochs.*--patience"):
         train(model, *sequences(), run, recipe, resume=True)
 
     longer = Recipe(epochs=4, lr=0.0, ema=False, patience=0)
     assert train(model, *sequences(), run, longer, resume=True) == best
     assert len(history(run)) == 4 and checkpoints(run) == [1, 2]
-    with pytest.raises(UserError, match=r"is finished \(all 4 epochs are done\): raise --nb_epoch"):
+    with pytest.raises(UserError, match=r"4 epochs.*--nb_epoch"):
         train(model, *sequences(), run, longer, resume=True)
 
 
@@ -240,10 +240,8 @@ def test_loss_that_is_no_number(tmp_path, without_curves):
         train(build(), *sequences(Spoiled), run, RECIPE)
     (kept,) = run.folder.glob("*.weights.h5")
     assert kept.name.startswith("0001-")
-    assert str(error.value) == (
-        "the loss is no longer a number (epoch 2, batch 1): lower --lr; "
-        f"last good checkpoint: {kept}"
-    )
+    for named in "epoch 2", "batch 1", "--lr", str(kept):
+        assert named in str(error.value)
     model = build(seed=1)
     model.load_weights(kept)
     assert np.isfinite(from_keras(model).run(np.zeros((*SIZE, 3), np.uint8))).all()
@@ -254,7 +252,7 @@ def test_validation_that_is_no_number(tmp_path):
     trained, validation = sequences()
     spoiled = Spoiled(validation.images, validation.mattes, 2)
     spoiled.epoch = 1
-    with pytest.raises(UserError, match=r"epoch 1, validation\): .* checkpoint: none"):
+    with pytest.raises(UserError, match="epoch 1"):
         train(build(), trained, spoiled, Run.create(tmp_path, {}), RECIPE)
 
 
