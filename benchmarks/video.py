@@ -35,7 +35,8 @@ from portrait.effects import video
 from portrait.effects.catalogue import Effects, Settings
 from portrait.inference import network as networks
 from portrait.io.images import resize
-from portrait.io.video_reader import Frame, VideoReader
+from portrait.io.video_frames import Frame
+from portrait.io.video_reader import open_video
 from portrait.io.video_writer import VideoWriter
 from portrait.matting.foreground import blur_fusion
 from portrait.matting.refine import refine_guided
@@ -119,7 +120,7 @@ def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
     matter = video.VideoMatter(networks.Network("", network.input_shape, network_stage))
     look, refine = Stage(matter.coarse), Stage(refine_guided)
     render = Stage(effects())
-    reader = VideoReader(clip)
+    reader = open_video(clip)
     decode = Stage(iter(reader).__next__)
     writer, write, count = None, None, 0
     while True:
@@ -178,7 +179,7 @@ def measure_flicker(network: networks.Network) -> None:
         error = 1000 * np.abs(alphas - mattes).mean()
         print(f"{name:24}{dt_ssd(alphas, mattes):8.2f}{flicker(alphas, images):9.2f}{error:10.2f}")
     if FLAGS.clip:
-        frames = (each for each in VideoReader(FLAGS.clip) if isinstance(each, Frame))
+        frames = (each for each in open_video(FLAGS.clip) if isinstance(each, Frame))
         images = np.stack([each.image for each in itertools.islice(frames, FLAGS.frames)])
         for smooth in (False, True):
             value = flicker(video_alphas(network, images, smooth), images)

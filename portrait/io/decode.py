@@ -173,7 +173,7 @@ def _pixel_bytes(picture: Image.Image) -> float:
         tags = picture.tag_v2
         share = min(tags.get(_STRIP_ROWS, picture.height) / max(picture.height, 1), 1)
         decoder = share * len(tags.get(_BITS, (8,))) * max(tags.get(_BITS, (8,))) / 8
-    return stored + decoder + max(3, stored)
+    return stored + decoder + max(3, stored + 1)
 
 
 def _loaded(picture: Image.Image, data: bytes, path: str | os.PathLike) -> tuple[Image.Image, int]:
