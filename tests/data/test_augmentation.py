@@ -97,9 +97,10 @@ def test_same_result_in_another_process_and_global_generator_left_alone():
     here = digest(NAMES, 7)
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
     code = "import test_augmentation as t; print(t.digest(t.NAMES, 7))"
+    folders = ROOT, ROOT / "tests" / "helpers", ROOT / "tests" / "data"
     there = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": ":".join(map(str, folders)), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
