@@ -31,10 +31,11 @@ def feature_maps(model: keras.Model, image: np.ndarray, count: int = 6) -> list[
     """
     layers = _last_of_each_size(model, count)
     outputs = {layer.name: layer.output for layer in layers}
-    features = keras.Model(model.input, outputs).predict_on_batch(image[np.newaxis])
+    # A call, not `predict`: to trace a graph takes longer than to run it once.
+    features = keras.Model(model.input, outputs)(image[np.newaxis], training=False)
     stages = []
     for layer in layers:
-        channels = np.moveaxis(np.asarray(features[layer.name][0], np.float32), 2, 0)
+        channels = np.moveaxis(keras.ops.convert_to_numpy(features[layer.name])[0], 2, 0)
         chosen = np.sort(np.argsort(channels.std(axis=(1, 2)))[-count:])
         stages.append(Stage(layer.name, len(channels), _stretch(channels[chosen])))
     return stages

@@ -44,9 +44,7 @@ def test_a_style_that_stylize_has_trained(tmp_path):
     paint = styles.load(str(tmp_path / "style.weights.h5"))
     small = paint(PICTURE)
     assert (small.dtype, small.shape) == (np.uint8, (70, 90, 3))
-    first, second = (styles.load(f"{tmp_path}{style}") for style in (":udnie", ":wave:2"))
-    assert np.array_equal(first(PICTURE), small)
-    assert (second(PICTURE) != small).any()
+    assert (styles.load(f"{tmp_path}:wave:2")(PICTURE) != small).any()
     with pytest.raises(UserError, match="udnie, wave"):
         styles.load(f"{tmp_path}:scream")
     with pytest.raises(UserError):
