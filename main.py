@@ -12,6 +12,8 @@
 combined: a network that has just been trained is then evaluated, applied and converted.
 """
 
+import functools
+
 from absl import flags
 
 from portrait import cli
@@ -71,10 +73,10 @@ def _exports(network, weights, batches) -> list:
     jobs = []
     if FLAGS.convert:
         options = arguments(use.convert) | {"output": output}
-        jobs.append(lambda: use.convert(network, **options))
+        jobs.append(functools.partial(use.convert, network, **options))
     if FLAGS.compress:
         options = arguments(use.compress) | {"output": output, **settings.compression()}
-        jobs.append(lambda: use.compress(network, FLAGS.compress, *batches, **options))
+        jobs.append(functools.partial(use.compress, network, FLAGS.compress, *batches, **options))
     return jobs
 
 

@@ -4,7 +4,6 @@ Each takes the flags of main.py as its arguments. `source` is what `inference.ne
 or a network that it has loaded.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -167,11 +166,9 @@ def compress(
     from portrait.export.compress.compress import compress as run
 
     network = _keras(source)
-    name, size = registry.split_name(network.keras.name)
     try:
         return run(
             network.keras,
-            functools.partial(registry.builder(name, size), network.input_shape),
             training,
             validation,
             Plan(method, epochs=epochs, lr=lr, sparsity=sparsity, clusters=clusters),

@@ -41,20 +41,18 @@ CONTEXT = 128
 MEAN = (0, 0, 0)
 STD = (255, 255, 255)
 
-layers = keras.layers
-
 
 def _norm(x, name: str, activation: str = "linear", gamma: str = "ones"):
     x = BatchNormalization(
         epsilon=1e-3, momentum=0.95, gamma_initializer=gamma, name=f"{name}_norm"
     )(x)
-    return x if activation == "linear" else layers.Activation(activation)(x)
+    return x if activation == "linear" else keras.layers.Activation(activation)(x)
 
 
 def _conv(
     x, channels: int, name: str, activation="linear", kernel: int = 1, stride: int = 1, gamma="ones"
 ):
-    x = layers.Conv2D(
+    x = keras.layers.Conv2D(
         channels,
         kernel,
         strides=stride,
@@ -67,19 +65,21 @@ def _conv(
 
 
 def _depthwise(x, kernel: int, name: str, activation: str, stride: int = 1):
-    x = layers.DepthwiseConv2D(kernel, strides=stride, padding="same", use_bias=False, name=name)(x)
+    x = keras.layers.DepthwiseConv2D(
+        kernel, strides=stride, padding="same", use_bias=False, name=name
+    )(x)
     return _norm(x, name, activation)
 
 
 def _whole(x):
     """The mean of each channel over the picture, (N, 1, 1, C)."""
-    return layers.AveragePooling2D(x.shape[1:3])(x)
+    return keras.layers.AveragePooling2D(x.shape[1:3])(x)
 
 
 def _excitation(x, squeezed: int, channels: int, name: str):
     """A weight 0..1 for each channel, (N, 1, 1, channels), of the whole of `x`."""
-    x = layers.Conv2D(squeezed, 1, activation="relu", name=f"{name}_squeeze")(_whole(x))
-    return layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_excite")(x)
+    x = keras.layers.Conv2D(squeezed, 1, activation="relu", name=f"{name}_squeeze")(_whole(x))
+    return keras.layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_excite")(x)
 
 
 def _block(x, name: str, inside: int, kernel: int, stride: int, out: int, activation, squeezed):
@@ -87,9 +87,9 @@ def _block(x, name: str, inside: int, kernel: int, stride: int, out: int, activa
     y = _conv(x, inside, f"{name}_expand", activation)
     y = _depthwise(y, kernel, f"{name}_depthwise", activation, stride)
     if squeezed:
-        y = layers.Multiply()([y, _excitation(y, squeezed, inside, name)])
+        y = keras.layers.Multiply()([y, _excitation(y, squeezed, inside, name)])
     y = _conv(y, out, f"{name}_project")
-    return layers.Add()([x, y]) if stride == 1 and x.shape[-1] == out else y
+    return keras.layers.Add()([x, y]) if stride == 1 and x.shape[-1] == out else y
 
 
 def _deep(x):
@@ -98,18 +98,18 @@ def _deep(x):
     for number, block in enumerate(DEEP, start=1):
         y = _block(y, f"deep{number}", *block)
     y = _conv(y, x.shape[-1], "deep_narrow", gamma="zeros")
-    return layers.UpSampling2D(2, interpolation="bilinear")(y)
+    return keras.layers.UpSampling2D(2, interpolation="bilinear")(y)
 
 
 def _level(x, skip, name: str):
     """One level of the decoder: `x` at twice its size, with what the encoder saw there."""
     channels = skip.shape[-1]
     # The file enlarges first. A 1x1 convolution gives the same before it, of a quarter of the work.
-    x = layers.UpSampling2D(2, interpolation="bilinear")(_conv(x, channels, f"{name}_narrow"))
-    weights = _excitation(layers.Add()([skip, x]), channels, channels, name)
-    x = layers.Add()([layers.Multiply()([skip, weights]), x])
+    x = keras.layers.UpSampling2D(2, interpolation="bilinear")(_conv(x, channels, f"{name}_narrow"))
+    weights = _excitation(keras.layers.Add()([skip, x]), channels, channels, name)
+    x = keras.layers.Add()([keras.layers.Multiply()([skip, weights]), x])
     x = _conv(x, channels, f"{name}_mix", "relu")
-    return layers.Add()([x, _depthwise(x, 3, f"{name}_depthwise", "relu")])
+    return keras.layers.Add()([x, _depthwise(x, 3, f"{name}_depthwise", "relu")])
 
 
 def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
@@ -135,16 +135,20 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
 
     x = levels.pop()
     if size == "deep":
-        x = layers.Add()([x, _deep(x)])
-    weights = layers.Conv2D(CONTEXT, 1, activation="sigmoid", name="context_excite")(_whole(x))
-    x = layers.Multiply()([_conv(x, CONTEXT, "context", "relu"), weights])
+        x = keras.layers.Add()([x, _deep(x)])
+    weights = keras.layers.Conv2D(CONTEXT, 1, activation="sigmoid", name="context_excite")(
+        _whole(x)
+    )
+    x = keras.layers.Multiply()([_conv(x, CONTEXT, "context", "relu"), weights])
     for number in (3, 2, 1):
         x = _level(x, levels.pop(), f"level{number}")
 
-    boundary = layers.Conv2D(1, 1, name="boundary_logits")(x)
-    boundary = layers.UpSampling2D(2, interpolation="bilinear")(boundary)
-    boundary = layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(boundary)
-    alpha = layers.Conv2DTranspose(
+    boundary = keras.layers.Conv2D(1, 1, name="boundary_logits")(x)
+    boundary = keras.layers.UpSampling2D(2, interpolation="bilinear")(boundary)
+    boundary = keras.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
+        boundary
+    )
+    alpha = keras.layers.Conv2DTranspose(
         1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
     )(x)
     return keras.Model(

@@ -1,106 +1,135 @@
 """A network and its twin in the older Keras: the same weights, the same alphas, there and back."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
+import tf_keras
 import tiny_network
 
 from portrait.errors import UserError
 from portrait.export.compress import bridge
-from portrait.models.registry import MODELS, compressible
+from portrait.models.build import build, for_inference
+from portrait.models.registry import SPECS, full_name
 
-NETWORKS = {
-    "tiny": tiny_network.build,
-    "mattingnet_big": functools.partial(MODELS["mattingnet"], (32, 32), size="big"),
-    "mattingnet_small": functools.partial(MODELS["mattingnet"], (32, 32), size="small"),
-    "fast_scnn": functools.partial(MODELS["fast_scnn"], (32, 32)),
-    "lite_unet_big": functools.partial(MODELS["lite_unet"], (32, 32), size="big"),
-    "lite_unet_small": functools.partial(MODELS["lite_unet"], (32, 32), size="small"),
-}
+# The last size of each network has every kind of layer that the others have.
+NETWORKS = [
+    pytest.param(
+        (spec.name, size),
+        id=full_name(spec.name, size),
+        marks=() if size in ("", *spec.sizes[-1:]) else pytest.mark.slow,
+    )
+    for spec in SPECS.values()
+    for size in spec.sizes or ("",)
+    if spec.builder and not spec.unexportable
+]
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+def all_sorts(x):
+    """Layers that none of the networks has, or has in this way."""
+    layers = keras.layers
+    x = layers.SeparableConv2D(
+        9, 3, padding="same", depth_multiplier=2, use_bias=False, activation="hard_silu"
+    )(x)
+    x = layers.BatchNormalization(scale=False)(layers.ReLU(4.0, negative_slope=0.1)(x))
+    whole = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = layers.Multiply()([x, layers.Activation("hard_sigmoid")(whole)])
+    x = layers.Cropping2D(((1, 0), (2, 1)))(layers.ZeroPadding2D(((0, 1), (1, 2)))(x))
+    return layers.Conv2D(8, 3, padding="same", groups=1, dilation_rate=2)(x)
+
+
+@pytest.fixture(scope="module", params=[pytest.param((), id="tiny"), *NETWORKS])
 def pair(request):
-    """A network none of whose weights is what a fresh one has, its twin, and their builder."""
-    build = NETWORKS[request.param]
-    model = build()
+    """A network none of whose weights is what a fresh one has, and its twin."""
+    if request.param:
+        name, *size = filter(None, request.param)
+        model = build(name, (32, 32), *size)
+    else:
+        model = tiny_network.build(tail=all_sorts)
     random = np.random.default_rng(0)
     for layer in model.layers:
-        layer.set_weights([w * random.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
-    return model, bridge.twin(model, build), build
+        weights = layer.get_weights()
+        layer.set_weights(
+            [np.where(w, w, 1e-3) * random.uniform(0.5, 1.5, w.shape) for w in weights]
+        )
+    return model, bridge.twin(model)
 
 
-def test_weights_are_equal_layer_by_layer(pair):
-    model, network, _ = pair
-    ours, theirs = bridge.weights_by_layer(model), bridge.weights_by_layer(network)
-    assert set(ours) == set(theirs)
-    assert sum(w.size for ws in ours.values() for w in ws) == model.count_params()
-    for layer in ours:
-        for mine, its in zip(ours[layer], theirs[layer], strict=True):
-            np.testing.assert_allclose(its, mine, rtol=0, atol=1e-6, err_msg=layer)
+def compare(network, wanted, batch, tolerance):
+    for name, found in zip(
+        ("output", "boundary_attention"), network(batch, training=False), strict=True
+    ):
+        assert np.std(found) > 0
+        np.testing.assert_allclose(found, wanted[name], rtol=0, atol=tolerance)
 
 
 def test_outputs_are_equal(pair):
-    model, network, _ = pair
+    model, network = pair
     batch = tiny_network.pictures(2, model.input_shape[1:3]).astype(np.float32)
     wanted = model(batch, training=False)
-    found = network(batch, training=False)
-    for name, output in zip(("output", "boundary_attention"), found, strict=True):
-        # The same sums, by another kernel where a separable convolution was split.
-        np.testing.assert_allclose(output, wanted[name], atol=1e-4)
-
-
-def test_absorbing_changes_no_output(pair):
-    model, _, build = pair
-    network = bridge.twin(model, build)
-    batch = tiny_network.pictures(2, model.input_shape[1:3]).astype(np.float32)
-    before = network(batch, training=False)
-    bridge.absorb_batch_norms(network)
-    for mine, its in zip(before, network(batch, training=False), strict=True):
-        np.testing.assert_allclose(its, mine, atol=1e-4)
+    compare(network, wanted, batch, 1e-4)
+    # What is left is tf_keras's kernel for batch normalisation, which rounds otherwise.
     for layer in network.layers:
-        if "batch_norm" in layer.name:
-            gamma, _, mean, variance = layer.get_weights()
-            assert (gamma == 1).all() and (mean == 0).all() and len(np.unique(variance)) == 1
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.fused = False
+    compare(network, wanted, batch, 1e-6)
 
 
 def test_there_and_back(pair):
-    model, network, build = pair
-    other = build()
-    bridge.take_weights(other, network)
-    for mine, its in zip(model.get_weights(), other.get_weights(), strict=True):
+    model, network = pair
+    before = model.get_weights()
+    model.set_weights([np.ones_like(each) for each in before])
+    bridge.take_weights(model, network)
+    for mine, its in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(its, mine)
 
 
-def test_names_do_not_depend_on_what_was_built_before():
-    first, second = (bridge.weights_by_layer(tiny_network.build()) for _ in range(2))
-    assert list(first) == list(second)
-    assert {"prelu:0", "separable:0/depthwise", "separable:0/pointwise"} <= set(first)
+def test_absorbing_changes_no_output():
+    network = bridge.twin(tiny_network.build(tail=all_sorts))
+    batch = tiny_network.pictures(2).astype(np.float32)
+    before = network(batch, training=False)
+    bridge.absorb_batch_norms(network)
+    for mine, its in zip(before, network(batch, training=False), strict=True):
+        np.testing.assert_allclose(its, mine, atol=1e-5)
+    # The normalisation only adds.
+    x = np.random.default_rng(0).normal(size=(1, 2, 2, 32)).astype(np.float32)
+    added = network.get_layer("norm")(x, training=False).numpy() - x
+    assert np.abs(added).max() > 0.1
+    np.testing.assert_allclose(added, np.broadcast_to(added[:, :1, :1], x.shape), atol=1e-5)
 
 
-def test_frozen_stays_frozen():
-    network = bridge.twin(tiny_network.build(), tiny_network.build)
+def test_layers_keep_their_names_and_what_is_frozen():
+    network = bridge.twin(tiny_network.build())
+    assert {"normalize", "stem", "separable.depthwise", "output"} <= {
+        layer.name for layer in network.layers
+    }
     assert not network.get_layer("normalize").trainable
     assert network.get_layer("stem").trainable
 
 
-def test_which_networks_have_a_twin():
-    with_twin = {"tiny": False, "selfie_net_big": False, "refine_unet": False, "style_net": False}
-    with_twin |= {name: True for name in NETWORKS if name != "tiny"}
-    assert {name: compressible(name) for name in with_twin} == with_twin
+def test_it_is_the_same_after_the_layers_were_used_for_rgba():
+    model = tiny_network.build()
+    for_inference(model, 4)
+    batch = tiny_network.pictures(2).astype(np.float32)
+    compare(bridge.twin(model), model(batch, training=False), batch, 1e-5)
 
 
-def test_a_builder_for_one_keras_only():
-    def build():
-        return tiny_network.build()
-
-    with pytest.raises(UserError, match="tiny cannot be compressed"):
-        bridge.twin(build(), build)
+@keras.saving.register_keras_serializable("test")
+class Own(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
 
 
-def test_other_networks_are_refused():
-    longer = tiny_network.build(tail=keras.layers.Conv2D(9, 1, name="more"))
-    with pytest.raises(ValueError, match="lacks: more:0"):
-        bridge.twin(longer, tiny_network.build)
+def test_layers_that_cannot_be_rebuilt_are_named():
+    shared = keras.layers.Conv2D(9, 1, name="shared")
+    tails = {
+        "mine": Own(name="mine"),
+        "shared": lambda x: shared(shared(x)),
+        "multiply": lambda x: x * 2,
+        "layer_norm": keras.layers.LayerNormalization(name="layer_norm"),
+        "inner": keras.Sequential([keras.layers.Conv2D(9, 1)], name="inner"),
+    }
+    for name, tail in tails.items():
+        with pytest.raises(UserError, match=rf"\b{name}"):
+            bridge.twin(tiny_network.build(tail=tail))
+    with pytest.raises(UserError, match="face_frame"):
+        bridge.twin(build("portrait_fcn_plus", (32, 32)))

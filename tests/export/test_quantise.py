@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
-import tf_keras
 import tiny_network
 from ai_edge_litert.interpreter import Interpreter
 
+from portrait.errors import UserError
 from portrait.export import tflite, verify
 from portrait.export.compress import bridge, compress, quantise
 from portrait.export.compress.compress import Plan
@@ -28,7 +29,7 @@ def sequence(pictures):
 
 @pytest.fixture(scope="module")
 def network():
-    return bridge.twin(tiny_network.build(), tiny_network.build)
+    return bridge.twin(tiny_network.build())
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +86,36 @@ def test_quantised_end_to_end(rounding, pictures, tmp_path, kind, channels):
         assert parity.max_error < 16 / 256
 
 
-def test_products_are_quantised(pictures):
-    """tfmot knows no Multiply, by which the U-Net weighs its channels."""
-    layers = tf_keras.layers
+def all_sorts(x):
+    """What tfmot does not take by itself: squeeze and excitation, hard swish, scales, parts."""
+    layers = keras.layers
+    whole = layers.AveragePooling2D(x.shape[1:3])(layers.Activation("hard_silu")(x))
+    x = layers.Multiply()([x, layers.Conv2D(9, 1, activation="sigmoid")(whole)])
+    x = layers.UpSampling2D(2, interpolation="bilinear")(layers.MaxPooling2D(2)(x))
+    first, *_ = keras.ops.split(layers.Rescaling(0.1)(x), 3, axis=-1)
+    return first
 
-    def weighed(x):
-        return layers.Multiply()([x, layers.AveragePooling2D(x.shape[1:3])(x)])
 
-    tiny = tiny_network.build(tail=weighed, framework=bridge._framework())
-    outputs = [tiny.output[name] for name in ("output", "boundary_attention")]
-    rounding = quantise.quantisation_aware(tf_keras.Model(tiny.input, outputs), pictures)
+def test_what_tfmot_does_not_know_is_quantised_too(pictures):
+    network = bridge.twin(tiny_network.build(tail=all_sorts))
+    rounding = quantise.quantisation_aware(network, pictures)
     file = tflite.convert(quantise.with_channels(rounding, 3), "int8", quantisation_aware=True)
-    (product,) = [op for op in graph.read(file).ops if op.name == "MUL"]
-    assert {t.type for t in (*product.inputs, *product.outputs)} == {"INT8"}
+    ops = [op for op in graph.read(file).ops if op.name not in ("QUANTIZE", "DEQUANTIZE")]
+    assert {"HARD_SWISH", "MUL", "STRIDED_SLICE"} <= {op.name for op in ops}
+    assert {t.type for op in ops for t in (*op.inputs, *op.outputs)} == {"INT8", "INT32"}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.BatchNormalization(name="mine"),
+        keras.layers.Activation("hard_sigmoid", name="mine"),
+    ],
+)
+def test_a_layer_that_cannot_be_quantised_is_named(pictures, layer):
+    network = bridge.twin(tiny_network.build(tail=lambda x: layer(keras.layers.ReLU()(x))))
+    with pytest.raises(UserError, match="mine"):
+        quantise.quantisation_aware(network, pictures)
 
 
 def test_what_stays_in_float_is_refused(network, pictures):
@@ -116,7 +134,6 @@ def test_files(sequence, pictures, tmp_path, monkeypatch, android):
     before = [each.copy() for each in model.get_weights()]
     report = compress.compress(
         model,
-        tiny_network.build,
         sequence,
         sequence,
         Plan("qat", 2),

@@ -21,7 +21,7 @@ def network(
     keras.utils.set_random_seed(channels)
     large = keras.initializers.RandomNormal(stddev=1.0)  # else all alphas are about a half
     image = keras.Input((SIDE, SIDE, 3))
-    x = normalize(image, keras, mean, std)
+    x = normalize(image, mean, std)
     x = keras.layers.Conv2D(5, 3, padding="same", activation="relu")(x)
     x = keras.layers.Conv2DTranspose(
         channels,
@@ -101,7 +101,7 @@ def test_other_normalisations_stay_convolutions(int8, mean, std):
 @pytest.mark.parametrize("channels", [3, 4])
 def test_a_normalisation_without_a_mean_is_part_of_the_next_convolution(channels):
     image = keras.Input((SIDE, SIDE, 3))
-    scaled = normalize(image, keras, (0, 0, 0), (255, 200, 100))
+    scaled = normalize(image, (0, 0, 0), (255, 200, 100))
     conv = keras.layers.Conv2D(5, 3, strides=2, padding="same", bias_initializer="normal")
     model = keras.Model(image, {"output": keras.layers.Activation("sigmoid")(conv(scaled))})
     file = converted(for_inference(model, channels), int8=False)

@@ -1,8 +1,6 @@
 """A network as small as can be with the parts of the real ones, whose alphas differ from pixel to
 pixel, and pictures for it."""
 
-import types
-
 import keras
 import numpy as np
 from skimage import data
@@ -14,21 +12,18 @@ from portrait.models.layers import normalize
 SIZE = (48, 32)
 
 
-def build(
-    size: tuple[int, int] = SIZE, seed: int = 0, tail=None, framework: types.ModuleType = keras
-):
+def build(size: tuple[int, int] = SIZE, seed: int = 0, tail=None) -> keras.Model:
     """Like the builders of networks: raw RGB to `output` and `boundary_attention`.
 
     Args:
         size: (height, width), even.
         seed: of the weights.
         tail: applied to the last features, to add what tests need.
-        framework: `keras` or `tf_keras`.
     """
     keras.utils.set_random_seed(seed)
-    layers = framework.layers
-    image = framework.Input((*size, 3), name="image")
-    x = normalize(image, framework)
+    layers = keras.layers
+    image = keras.Input((*size, 3), name="image")
+    x = normalize(image)
     skip = layers.Conv2D(8, 3, padding="same", name="stem")(x)
     x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="down")(skip)
     x = layers.BatchNormalization(name="norm")(x)
@@ -41,7 +36,7 @@ def build(
     if tail is not None:
         x = tail(x)
     alpha = layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="output")(x)
-    model = framework.Model(image, {"output": alpha, "boundary_attention": boundary}, name="tiny")
+    model = keras.Model(image, {"output": alpha, "boundary_attention": boundary}, name="tiny")
     random = np.random.default_rng(seed)
     scale, offset, mean, variance = model.get_layer("norm").get_weights()
     model.get_layer("norm").set_weights(

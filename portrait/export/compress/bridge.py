@@ -1,65 +1,114 @@
-"""A trained Keras 3 network as a network of tf_keras, the older Keras that tfmot knows, and back.
+"""Copies a trained Keras 3 network into tf_keras, the older Keras that tfmot knows, and back.
 
-The network's own builder makes both; the weights go over layer by layer. Names that Keras counts up
-(`conv2d_17`) depend on how many layers were made before, so a layer is known by its kind and its
-place among those of its kind.
+`twin` walks the graph of the network and rebuilds it layer by layer. Layers keep their names, by
+which the weights go over.
 """
 
-import itertools
-import re
-import types
-from collections import defaultdict
-from collections.abc import Callable
+import inspect
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
-_COUNTED = re.compile(r"(.*?)(?:_(\d+))?")
+from portrait.errors import UserError
+
+# The layers that both have under the same name, with the same options.
+_SHARED = (
+    *("Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "BatchNormalization", "Dropout", "Rescaling"),
+    *("Activation", "PReLU", "ReLU", "Add", "Concatenate", "Multiply", "UpSampling2D"),
+    *("AveragePooling2D", "GlobalAveragePooling2D", "MaxPooling2D", "Cropping2D", "ZeroPadding2D"),
+)
 
 
-def twin(model: keras.Model, build: Callable[..., Any]) -> tf_keras.Model:
-    """The network in tf_keras, with the weights of `model`.
+@tf_keras.utils.register_keras_serializable("portrait_segmentation")
+def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
+    """relu6(x + 3) / 6, as in Keras 3; tf_keras has another function of this name."""
+    return tf.nn.relu6(x + 3.0) / 6.0
 
-    Each separable convolution is two layers there, a depthwise and a pointwise one, which tfmot
-    treats (and phones run) one by one.
+
+@tf_keras.utils.register_keras_serializable("portrait_segmentation")
+def hard_silu(x: tf.Tensor) -> tf.Tensor:
+    """x relu6(x + 3) / 6, which is also called hard swish (Howard et al., 1905.02244)."""
+    return x * hard_sigmoid(x)
+
+
+OWN_ACTIVATIONS = {"hard_sigmoid": hard_sigmoid, "hard_silu": hard_silu}
+"""Activations that tf_keras lacks, by their names in Keras 3."""
+
+
+@tf_keras.utils.register_keras_serializable("portrait_segmentation")
+class Channels(tf_keras.layers.Layer):
+    """The channels from `start` up to, but not including, `stop`."""
+
+    def __init__(self, start: int, stop: int, **kwargs):
+        super().__init__(**kwargs)
+        self.start, self.stop = start, stop
+
+    def call(self, x):
+        return x[..., self.start : self.stop]
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start, "stop": self.stop}
+
+
+def twin(model: keras.Model) -> tf_keras.Model:
+    """Rebuilds a network in tf_keras, with the same weights and the same names of layers.
+
+    A separable convolution becomes two layers, NAME.depthwise and NAME.pointwise, which tfmot
+    treats (and phones run) one by one. The copy computes in float32.
 
     Args:
-        model: the network as `build()` makes it.
-        build: makes the network of the Keras that it is given, as `build(framework=tf_keras)`.
+        model: a network as `models.build` makes it.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to the list of `output` and
         `boundary_attention`, each (N, H, W, 1) in 0..1.
 
     Raises:
-        UserError: the network cannot be built in tf_keras.
+        UserError: a layer cannot be rebuilt; the message names it.
     """
-    built = build(framework=_framework())
-    outputs = [built.output[name] for name in ("output", "boundary_attention")]
-    network = tf_keras.Model(built.input, outputs, name=model.name)
-    weights = weights_by_layer(model)
-    for name, layer in _layers(network).items():
-        if layer.weights:
-            layer.set_weights(weights.pop(name))
-    if weights:
-        raise ValueError(f"{model.name} has layers that its twin lacks: {', '.join(weights)}")
+    graph = model.get_config()
+    operations = {each.name: each for each in model.operations}
+    outputs: dict[str, list] = {}
+    for entry in graph["layers"]:
+        name = entry["name"]
+        if entry["class_name"] == "InputLayer":
+            shape = entry["config"]["batch_shape"][1:]
+            outputs[name] = [tf_keras.Input(shape, name=name)]
+        elif _splits(operations[name], entry):
+            outputs[name] = _parts(_arguments(entry, outputs), entry["config"])
+        else:
+            layers = _counterparts(operations[name], entry)
+            x = _arguments(entry, outputs)
+            for layer in layers:
+                x = layer(x)
+            outputs[name] = [x]
+    ends = [graph["output_layers"][name] for name in ("output", "boundary_attention")]
+    network = tf_keras.Model(
+        _tensor(graph["input_layers"], outputs),
+        [_tensor(end, outputs) for end in ends],
+        name=model.name,
+    )
+    for layer, copies in _pairs(model, network):
+        weights = layer.get_weights()
+        for copy in copies:
+            count = len(copy.weights)
+            copy.set_weights(weights[:count])
+            weights = weights[count:]
     return network
 
 
 def take_weights(model: keras.Model, network: tf_keras.Model) -> None:
     """Gives `model` the weights of its twin `network`."""
-    weights = weights_by_layer(network)
-    for name, layer in _layers(model).items():
-        if isinstance(layer, keras.layers.SeparableConv2D):
-            layer.set_weights([*weights[f"{name}/depthwise"], *weights[f"{name}/pointwise"]])
-        elif layer.weights:
-            layer.set_weights(weights[name])
+    for layer, copies in _pairs(model, network):
+        layer.set_weights([weight for copy in copies for weight in copy.get_weights()])
 
 
 def absorb_batch_norms(network: tf_keras.Model) -> None:
-    """Moves the scale of each batch normalisation into the convolution before it.
+    """Moves the scale of each batch normalisation into the convolution before it, if there is one.
 
     Converters do so, too; but what was one value in many places of a kernel is a different one in
     each channel then. After this the normalisation only adds.
@@ -68,77 +117,116 @@ def absorb_batch_norms(network: tf_keras.Model) -> None:
         if not isinstance(norm, tf_keras.layers.BatchNormalization):
             continue
         before = norm.inbound_nodes[0].inbound_layers
+        if not (norm.scale and norm.center and _absorbs(before)):
+            continue
         kernel, *bias = before.get_weights()
         gamma, beta, mean, variance = norm.get_weights()
         scale = gamma / np.sqrt(variance + norm.epsilon)
-        depthwise = isinstance(before, tf_keras.layers.DepthwiseConv2D)
-        axes = (slice(None), np.newaxis) if depthwise else (np.newaxis, slice(None))
-        before.set_weights([kernel * scale[axes], *(each * scale for each in bias)])
+        if isinstance(before, tf_keras.layers.DepthwiseConv2D):
+            kernel = kernel * scale.reshape(kernel.shape[2:])
+        elif isinstance(before, tf_keras.layers.Conv2DTranspose):
+            kernel = kernel * scale[:, np.newaxis]
+        else:
+            kernel = kernel * scale
+        before.set_weights([kernel, *(each * scale for each in bias)])
         ones = np.ones_like(gamma)
         norm.set_weights([ones, beta - mean * scale, 0 * ones, (1 - norm.epsilon) * ones])
 
 
-def weights_by_layer(model: keras.Model | tf_keras.Model) -> dict[str, list[np.ndarray]]:
-    """The weights of a network or of its twin, under the same names for both."""
-    weights = {}
-    for name, layer in _layers(model).items():
-        if isinstance(layer, keras.layers.SeparableConv2D):
-            depthwise, *pointwise = layer.get_weights()
-            weights |= {f"{name}/depthwise": [depthwise], f"{name}/pointwise": pointwise}
-        elif layer.weights:
-            weights[name] = layer.get_weights()
-    return weights
-
-
-def _layers(model: Any) -> dict[str, Any]:
-    """The layers under names that depend on the network alone: `conv2d:0`, `conv2d:1`, ..."""
-    numbered = defaultdict(list)
-    for layer in model.layers:
-        whole, _, part = layer.name.partition(".")
-        kind, number = _COUNTED.fullmatch(whole).groups()
-        numbered[kind, part].append((int(number or 0), layer))
-    return {
-        f"{kind}:{place}{part and '/'}{part}": layer
-        for (kind, part), group in numbered.items()
-        for place, (_, layer) in enumerate(sorted(group, key=lambda each: each[0]))
-    }
-
-
-def _framework() -> types.SimpleNamespace:
-    """tf_keras as builders want it, but with separable convolutions in two layers."""
-    public = {
-        name: getattr(tf_keras.layers, name) for name in dir(tf_keras.layers) if name[0] != "_"
-    }
-    numbers = itertools.count()
-
-    def separable(
-        filters: int,
-        kernel_size: int,
-        strides: int = 1,
-        padding: str = "valid",
-        activation: str | None = None,
-        dtype: str | None = None,
-        name: str | None = None,
-        **initializers: Any,
-    ) -> Callable[[Any], Any]:
-        del initializers  # trained weights follow
-        name = name or f"separable_conv2d_{next(numbers)}"
-        depthwise = tf_keras.layers.DepthwiseConv2D(
-            kernel_size,
-            strides=strides,
-            padding=padding,
-            use_bias=False,
-            dtype=dtype,
-            name=f"{name}.depthwise",
-        )
-        pointwise = tf_keras.layers.Conv2D(
-            filters, 1, activation=activation, dtype=dtype, name=f"{name}.pointwise"
-        )
-        return lambda x: pointwise(depthwise(x))
-
-    return types.SimpleNamespace(
-        layers=types.SimpleNamespace(**public | {"SeparableConv2D": separable}),
-        initializers=tf_keras.initializers,
-        Input=tf_keras.Input,
-        Model=tf_keras.Model,
+def _absorbs(layer: tf_keras.layers.Layer) -> bool:
+    """Whether a scale after `layer` may go into its kernel."""
+    return (
+        isinstance(layer, tf_keras.layers.Conv2D)  # the others are subclasses
+        and layer.activation is tf_keras.activations.linear
+        and len(layer.outbound_nodes) == 1
     )
+
+
+def _counterparts(operation: Any, entry: Mapping[str, Any]) -> list[tf_keras.layers.Layer]:
+    """The layers of tf_keras that do, one after the other, what `operation` does."""
+    kind, config = entry["class_name"], entry["config"]
+    name = config["name"]
+    if isinstance(operation, keras.layers.SeparableConv2D):
+        depthwise = {**config, "use_bias": False, "activation": None}
+        pointwise = {key: config[key] for key in ("filters", "use_bias", "activation", "trainable")}
+        return [
+            *_made("DepthwiseConv2D", {**depthwise, "name": f"{name}.depthwise"}),
+            *_made("Conv2D", {**pointwise, "name": f"{name}.pointwise", "kernel_size": 1}),
+        ]
+    if kind in _SHARED and isinstance(operation, getattr(keras.layers, kind)):
+        return _made(kind, config)
+    raise _unknown(entry, "tf_keras has none like it")
+
+
+def _splits(operation: Any, entry: Mapping[str, Any]) -> bool:
+    """Whether it is `keras.ops.split` of the channels into equal parts."""
+    return (
+        entry["class_name"] == "Split"
+        and not isinstance(operation, keras.layers.Layer)
+        and entry["config"]["axis"] in (-1, 3)
+        and isinstance(entry["config"]["indices_or_sections"], int)
+    )
+
+
+def _parts(x: Any, config: Mapping[str, Any]) -> list:
+    """The parts of `keras.ops.split`."""
+    count = config["indices_or_sections"]
+    size = x.shape[-1] // count
+    return [
+        Channels(index * size, (index + 1) * size, name=f"{config['name']}.{index}")(x)
+        for index in range(count)
+    ]
+
+
+def _made(kind: str, config: Mapping[str, Any]) -> list[tf_keras.layers.Layer]:
+    """The layer of this kind, with its activation as another one where it must be."""
+    layer = getattr(tf_keras.layers, kind)
+    # Trained weights replace initial values, and the network's own training is over.
+    options = {
+        key: config[key]
+        for key in ("name", "trainable", *inspect.signature(layer).parameters)
+        if key in config and not key.endswith(("_initializer", "_regularizer", "_constraint"))
+    }
+    own = OWN_ACTIVATIONS.get(config.get("activation"))
+    if own is None:
+        return [layer(**options)]
+    if kind == "Activation":
+        return [layer(**options | {"activation": own})]
+    name = f"{config['name']}.activation"
+    return [layer(**options | {"activation": None}), tf_keras.layers.Activation(own, name=name)]
+
+
+def _arguments(entry: Mapping[str, Any], outputs: Mapping[str, list]) -> Any:
+    """The tensor that a layer is called with, or the list of them."""
+    if len(entry["inbound_nodes"]) > 1:
+        raise _unknown(entry, "it is called more than once")
+    (arguments,) = entry["inbound_nodes"][0]["args"]
+    if isinstance(arguments, dict):
+        return _tensor(arguments["config"]["keras_history"], outputs)
+    return [_tensor(each["config"]["keras_history"], outputs) for each in arguments]
+
+
+def _tensor(history: tuple[str, int, int], outputs: Mapping[str, list]) -> Any:
+    """The tensor that a configuration calls (layer, number of the call, output)."""
+    name, _, index = history
+    return outputs[name][index]
+
+
+def _unknown(entry: Mapping[str, Any], reason: str) -> UserError:
+    return UserError(
+        f"the network cannot be compressed because of its layer {entry['name']}"
+        f" ({entry['class_name']}): {reason}"
+    )
+
+
+def _pairs(
+    model: keras.Model, network: tf_keras.Model
+) -> Iterator[tuple[keras.layers.Layer, list[tf_keras.layers.Layer]]]:
+    """Each layer of `model` that has weights, with those of its twin that hold them, in order."""
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        names = [layer.name]
+        if isinstance(layer, keras.layers.SeparableConv2D):
+            names = [f"{layer.name}.depthwise", f"{layer.name}.pointwise"]
+        yield layer, [network.get_layer(name) for name in names]

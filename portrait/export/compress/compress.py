@@ -71,7 +71,6 @@ class Plan:
 
 def compress(
     model: keras.Model,
-    build: Callable[..., Any],
     training: PortraitSequence,
     validation: PortraitSequence,
     plan: Plan,
@@ -90,7 +89,6 @@ def compress(
 
     Args:
         model: a trained network, as `models.build` makes it.
-        build: its builder, for `bridge.twin`.
         training: what to fine-tune on; its targets are not used.
         validation: what to show the mean error of alpha on, after each epoch.
         plan: how to compress.
@@ -113,7 +111,7 @@ def compress(
     check_request(name, formats, android, plan.method)
     given = verify.keras_outputs(for_inference(model), samples.pictures)
     had = verify.mean_iou(verify.person_ious(given, samples.mattes))
-    network = bridge.twin(model, build)
+    network = bridge.twin(model)
     if plan.method == "qat":
         rounding = quantise.quantisation_aware(network, samples.calibration)
         fine_tune(rounding, network, training, validation, plan)

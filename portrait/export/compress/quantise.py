@@ -7,19 +7,21 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
+from portrait.errors import UserError, first_line
+from portrait.export.compress.bridge import Channels, hard_sigmoid, hard_silu
+
 _quantisation = tfmot.quantization.keras
 _BATCH = 8
-# How far the input of a squashing activation is told apart; beyond, the output hardly changes: less
-# than a 256th for the sigmoid, and a 127th for tanh.
+# The range of the input of a squashing activation. Beyond it the output changes by less than a
+# 256th of its range for the sigmoid, and less than a 127th for tanh.
 _SATURATED = {"sigmoid": 8.0, "tanh": 4.0}
 
 
 class _OutputOnly(_quantisation.QuantizeConfig):
-    """Rounds a layer's output, and nothing else; or not even that.
+    """Rounds the output of a layer that tfmot does not know, or leaves the layer as it is.
 
-    For layers that tfmot does not know: Multiply, and PReLU, whose int8 kernel in TFLite takes the
-    slopes as they are (slopes that were rounded in training leave the op in float). And for
-    bilinear enlargement, which has its output in the steps of its input.
+    Args:
+        rounds: False for layers whose output has the steps of their input.
     """
 
     def __init__(self, rounds: bool):
@@ -63,10 +65,18 @@ def quantisation_aware(network: tf_keras.Model, pictures: np.ndarray) -> tf_kera
     Returns:
         A model with the inputs and outputs of `network`. Batch normalisation is frozen: with
         statistics that change from batch to batch the ranges would, too.
+
+    Raises:
+        UserError: tfmot cannot quantise a layer; the message names it.
     """
     annotated = tf_keras.models.clone_model(network, clone_function=_annotated)
-    with _quantisation.quantize_scope({"_OutputOnly": _OutputOnly}):
-        rounding = _quantisation.quantize_apply(annotated)
+    try:
+        with _quantisation.quantize_scope({"_OutputOnly": _OutputOnly}):
+            rounding = _quantisation.quantize_apply(annotated)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{network.name} cannot be trained in 8 bits: {first_line(error)}"
+        ) from error
     _set_ranges(rounding, network, pictures)
     for layer in rounding.layers:
         inner = getattr(layer, "layer", None)
@@ -76,9 +86,16 @@ def quantisation_aware(network: tf_keras.Model, pictures: np.ndarray) -> tf_kera
 
 
 def _annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-    if isinstance(layer, tf_keras.layers.PReLU | tf_keras.layers.Multiply):
+    kinds = tf_keras.layers
+    activation = getattr(layer, "activation", None)
+    if activation is hard_sigmoid:  # TFLite has it as several ops, with rounding between them
+        raise UserError(f"the layer {layer.name} (hard_sigmoid) cannot be trained in 8 bits")
+    # TFLite's int8 PReLU takes the slopes as they are: rounded ones would leave it in float.
+    if isinstance(layer, kinds.PReLU | kinds.Multiply | kinds.Rescaling | Channels):
         return _quantisation.quantize_annotate_layer(layer, _OutputOnly(True))
-    if isinstance(layer, tf_keras.layers.UpSampling2D):
+    if activation is hard_silu:
+        return _quantisation.quantize_annotate_layer(layer, _OutputOnly(True))
+    if isinstance(layer, kinds.UpSampling2D):
         return _quantisation.quantize_annotate_layer(layer, _OutputOnly(False))
     return _quantisation.quantize_annotate_layer(layer)
 
