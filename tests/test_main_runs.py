@@ -57,8 +57,9 @@ def trained(tmp_path_factory):
     Image.new("RGB", (30, 50), "teal").save(folder / "photo.jpg")
     status, _, err = command_line.run(
         *("--train=True", "--evaluate=True", f"--predict={folder / 'photo.jpg'}"),
-        *("--convert=True", "--formats=float32", f"--output={folder / 'output'}"),
-        *(f"--preview_data={folder / 'sheet.png'}", "--workers=0", *options(folder)),
+        *("--convert=True", "--formats=float32", "--allow_cpu_ops=True"),
+        *(f"--output={folder / 'output'}", f"--preview_data={folder / 'sheet.png'}"),
+        *("--workers=0", *options(folder)),
     )
     assert status == 0, err
     return folder

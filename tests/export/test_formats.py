@@ -36,4 +36,4 @@ def test_how_far_a_file_may_be_off_is_what_the_documentation_says(row, names):
     expected = [float(Fraction(number[0])) if number else None for number in numbers]
     for name in names:
         tolerance = load_format(name).tolerance
-        assert [tolerance.alpha, tolerance.mean, tolerance.iou] == expected, name
+        assert [tolerance.largest, tolerance.mean, tolerance.iou] == expected, name
