@@ -116,10 +116,9 @@ class VideoReader:
     def _decoded(self) -> Iterator[av.VideoFrame | av.Packet | None]:
         """Frames whose times grow, None at their end, and packets of audio between them."""
         streams = [self._video] + ([self.audio.stream] if self.audio else [])
-        step = max(round(1 / self.rate / self.time_base), 1)
+        growing = _Growing(max(round(1 / self.rate / self.time_base), 1))
         # There, what lies before a gap is called corrupt, although it may be whole.
         joined = is_joinable(self._container)
-        last = before = None
         for packet in self._guarded(self._container.demux, streams):
             self._clocks.repair(packet)
             if packet.stream is not self._video:
@@ -132,12 +131,7 @@ class VideoReader:
                 if frame.is_corrupt:
                     self.broken += 1
                     continue
-                raw, before = before, frame.pts
-                if last is not None and (before is None or before == raw):  # it stands still
-                    frame.pts = last + (frame.duration or step)
-                elif last is not None and before <= last:
-                    frame.pts = last + 1
-                last = frame.pts = frame.pts or 0
+                frame.pts = growing(frame.pts)
                 frame.time_base = self.time_base
                 self._matrix = display_matrix(frame) or self._matrix
                 yield frame
@@ -166,3 +160,27 @@ class VideoReader:
             return 0
         start = round(self._clocks.start / self.time_base)
         return max((self._video.start_time or 0) + self._video.duration - start - pts, 0)
+
+
+class _Growing:
+    """Times of frames, each after the last, in units of the video's time base.
+
+    Args:
+        step: from frame to frame, on average.
+    """
+
+    def __init__(self, step: int):
+        self._step = step
+        self._last: int | None = None
+        self._given: int | None = None
+
+    def __call__(self, given: int | None) -> int:
+        """The time of the next frame, from what its file gives."""
+        before, self._given = self._given, given
+        if self._last is None:
+            self._last = given or 0
+        elif given is None or given == before:
+            self._last += self._step  # there is no clock, or it stands still
+        else:
+            self._last = max(given, self._last + 1)
+        return self._last

@@ -61,6 +61,42 @@ def test_pcm_without_a_layout_of_channels(tmp_path, container, target):
     assert peak == pytest.approx(9000 / 32768, rel=0.2)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".flv", ".mov"])
+def test_the_times_of_a_file_in_order_stay(tmp_path, suffix):
+    """With B-frames, of a variable rate; of other formats, the start is taken off."""
+    times = [0, 40, 80, 120, 200, 240, 280, 700, 740, 2000]
+    source = tiny_clips.write(tmp_path / f"in{suffix}", PICTURES, times, audio="aac")
+    seen, heard = times_of(source)
+    assert np.subtract(seen, seen[0]) == pytest.approx(np.array(times) / 1000, abs=2e-3)
+    assert np.diff(heard) == pytest.approx([1024 / 48000] * (len(heard) - 1), abs=2e-3)
+    assert abs(heard[0] - seen[0]) < 0.05
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv"])
+@pytest.mark.parametrize("stream", ["video", "audio"])
+def test_a_clock_that_leaps_alone(tmp_path, suffix, stream):
+    """An hour ahead from a keyframe on, in one of two streams."""
+    source = tiny_clips.write(tmp_path / "in.mkv", PICTURES.repeat(5, 0), audio="aac")
+    with av.open(str(source)) as before, av.open(str(tmp_path / f"out{suffix}"), "w") as after:
+        streams = [after.add_stream_from_template(each) for each in before.streams]
+        leaps = False
+        for packet in before.demux():
+            if packet.dts is None and packet.pts is None:
+                continue
+            start = packet.pts * packet.time_base
+            leaps |= packet.stream.type == stream and packet.is_keyframe and start >= 1
+            if packet.stream.type == stream and leaps:
+                hour = int(3600 / packet.time_base)
+                packet.pts += hour
+                packet.dts = packet.pts if packet.dts is None else packet.dts + hour
+            packet.stream = streams[packet.stream.index]
+            after.mux(packet)
+    seen, heard = times_of(tmp_path / f"out{suffix}")
+    assert len(seen) == 50 and max(np.diff(seen)) < 0.3 and max(np.diff(heard)) < 0.1
+    assert seen[-1] - seen[0] == pytest.approx(49 * 0.04, abs=0.3)
+    assert heard[-1] == pytest.approx(seen[-1], abs=0.3)
+
+
 @pytest.mark.parametrize("audio", ["", "aac"])
 def test_joined_recordings_come_one_after_the_other(tmp_path, audio):
     """`cat one.ts one.ts`: the times begin anew in the middle."""
