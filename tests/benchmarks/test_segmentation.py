@@ -23,6 +23,7 @@ from portrait.evaluation.evaluate import evaluate
 from portrait.export import tflite
 from portrait.inference.network import from_tflite
 from portrait.models.build import for_inference
+from portrait.models.weights import SHIPPED
 from portrait.tflite.metadata import stated_normalization
 
 SIZE = (32, 24)
@@ -229,11 +230,10 @@ def test_command_line_without_tensorflow(green, desk, tmp_path):
     assert "same" in result.stdout.partition("less green")[2]
 
 
-def test_weights_take_the_pictures_that_their_network_takes():
-    weights = ROOT / "trained_models" / "selfie_net_big" / "selfie_net_big.weights.h5"
-    assert open_model(str(weights)).input_shape == (256, 256)
-    given = open_model(f"mine={weights}", input_shape=(64, 96))
-    assert given.input_shape == (64, 96)
+def test_weights_run_as_a_file_of_the_size_that_is_given():
+    network = open_model(f"mine={SHIPPED / 'fast_scnn'}", input_shape=(64, 96))
+    assert network.name == "mine" and network.keras is None
+    assert network.input_shape == (64, 96)
 
 
 def test_the_peer_scores_what_it_was_seen_to_score(portrait_data):

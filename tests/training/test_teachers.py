@@ -1,15 +1,14 @@
 """Teachers: what other networks see becomes part of what is learned, and of nothing else."""
 
-import json
-
-import command_line
 import numpy as np
 import pytest
 import tiny_portraits
+import tiny_spec
 import tiny_tflite
 from batches import same
 
 from data_generator import PortraitSequence
+from portrait.commands.train import train
 from portrait.data.workers import AVAILABLE
 from portrait.errors import UserError
 from portrait.inference.network import shipped_files
@@ -123,31 +122,13 @@ def test_workers_and_the_caller_teach_alike():
 
 
 @pytest.fixture
-def data(tmp_path):
-    tiny_portraits.write(tmp_path / "data" / "training", 8, (32, 32))
-    return tmp_path / "data"
-
-
-def options(data) -> list[str]:
-    return [
-        *("--train=True", "--model=mattingnet", "--model_size=small", "--input_shape=32x32"),
-        *("--nb_epoch=1", "--batch_size=4", "--workers=0", f"--data={data}"),
-        f"--checkpoint_path={data.parent / 'runs'}",
-    ]
-
-
-def test_a_run_is_taught_and_keeps_who_taught_it(data):
-    file = str(shipped_files()["fast_scnn"])
-    status, _, err = command_line.run(*options(data), f"--teachers={file}")
-    assert status == 0, err
-    (run,) = data.parent.glob("runs/*/run.json")
-    assert json.loads(run.read_text())["flags"]["teachers"] == [file]
+def data(tmp_path, monkeypatch):
+    tiny_spec.register(monkeypatch)
+    return tiny_portraits.write(tmp_path / "data", 8, (64, 32))
 
 
 @pytest.mark.parametrize("model", ["nobody.tflite", "nobody"])
-def test_a_teacher_that_is_not_there_is_one_clear_line(data, model):
-    status, _, err = command_line.run(*options(data), f"--teachers={model}")
-    assert status == 1
-    assert len(err.strip().splitlines()) == 1
-    assert model in err
-    assert not (data.parent / "runs").exists()
+def test_a_teacher_that_is_not_there_is_named_and_no_run_begins(data, tmp_path, model):
+    with pytest.raises(UserError, match=model):
+        train("tiny", data=[data], checkpoint_path=tmp_path / "runs", teachers=[model])
+    assert not (tmp_path / "runs").exists()
