@@ -163,6 +163,7 @@ def record_webcam(
 class _Camera:
     """A webcam in place of a `VideoReader`: frames with the times of their arrival."""
 
+    path = "the webcam"
     time_base, rate, audio, broken = _WEBCAM_BASE, Fraction(30), None, 0
 
     def __init__(self, camera: cv2.VideoCapture):

@@ -37,6 +37,7 @@ class AnimationReader:
     """What `VideoReader` is of a video: the frames of an animated picture, shown once.
 
     Attributes:
+        path: of the file, for messages.
         time_base: seconds of a unit of `Frame.pts`: a millisecond.
         rate: frames per second, by the first frame.
         frames: how many there are.
@@ -50,7 +51,7 @@ class AnimationReader:
     time_base, audio = Fraction(1, 1000), None
 
     def __init__(self, path: str | os.PathLike):
-        self.broken = 0
+        self.path, self.broken = path, 0
         try:
             self._picture = open_picture(read_bytes(path), path)
             self.frames = self._picture.n_frames
@@ -60,14 +61,13 @@ class AnimationReader:
             raise VideoError(str(error)) from error
         except Exception as error:
             raise VideoError(f"{path}: damaged or truncated ({first_line(error)})") from error
-        self._path = path
 
     def __iter__(self) -> Iterator[Frame]:
         time, shape = 0, None
         for number in range(self.frames):
             try:
                 self._picture.seek(number)
-                image = oriented(to_rgb(self._picture, self._path), orientation(self._picture))
+                image = oriented(to_rgb(self._picture, self.path), orientation(self._picture))
                 duration = self._duration()
             except Exception:  # Pillow's decoders raise whatever they stumble over
                 self.broken += self.frames - number

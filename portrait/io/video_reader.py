@@ -48,6 +48,7 @@ class VideoReader:
     see `hdr`.
 
     Attributes:
+        path: of the file, for messages.
         time_base: seconds of a unit of `Frame.pts`.
         rate: frames per second on average.
         frames: how many there are, or an estimate, or None.
@@ -59,6 +60,7 @@ class VideoReader:
     """
 
     def __init__(self, path: str | os.PathLike):
+        self.path = path
         self._container = open_container(path)
         try:
             self._video = find_video(self._container, path)

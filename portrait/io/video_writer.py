@@ -34,7 +34,7 @@ def write_video(
 
     Args:
         target: the file to write; its suffix decides on the format, see `VideoWriter`.
-        source: a reader, or what has its `time_base`, `rate` and `audio`.
+        source: a reader, or what has its `path`, `time_base`, `rate` and `audio`.
         items: what to write.
         progress: called after each frame.
 
@@ -68,7 +68,7 @@ def write_video(
                 raise
             complete = False
         if writer is None:
-            raise VideoError(f"{target} is not made: no frame can be decoded")
+            raise VideoError(f"{source.path}: no frame can be decoded")
         writer.close()
     return frames, complete
 
