@@ -25,7 +25,6 @@ from portrait.export.formats import Tolerance
 from portrait.inference.network import load
 from portrait.io.images import read_image
 from portrait.models.build import build
-from portrait.training import fit
 
 EPOCHS = 6
 
@@ -112,17 +111,6 @@ def test_a_finished_run_needs_more_epochs(trained):
     assert status == 1
     line = err.splitlines()[-1]
     assert str(only(trained, "runs/*")) in line and "--nb_epoch" in line
-
-
-def test_ctrl_c_says_how_to_go_on(trained, tmp_path, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fit, "train", interrupt)
-    status, _, err = command_line.run("--train=True", "--workers=0", *options(trained, tmp_path))
-    assert status == 130
-    line = err.splitlines()[-1]
-    assert f"--resume=True --checkpoint_path={only(tmp_path, '*')}" in line
 
 
 def test_the_network_is_its_own_teacher_where_it_is_compressed(trained, tmp_path, monkeypatch):

@@ -167,6 +167,17 @@ def test_the_recipe_has_the_arguments(started):
     assert recipe == Recipe(3, "focal", 0.1, 0.02, "halving", False, 7, checkpoint_every=2)
 
 
+def test_ctrl_c_tells_the_command_that_resumes(data, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        train("tiny", data=[data], checkpoint_path=tmp_path, **QUICK)
+    (run,) = tmp_path.iterdir()
+    assert f"--resume=True --checkpoint_path={run}" in str(stop.value)
+
+
 def test_half_precision_is_for_the_training_alone(started):
     network, *_ = started(mixed_precision="bfloat16")
     assert network.get_layer("stem").compute_dtype == "bfloat16"
