@@ -40,7 +40,6 @@ flags.DEFINE_integer("style_size", 384, "Longer side of the painting, as in trai
 flags.DEFINE_integer("limit", 200, "The largest number of steps of Gatys' optimizer.", 1)
 flags.DEFINE_string("sheet", "", "Write the photo and both painted pictures to this PNG.")
 
-SHIPPED = Path(__file__).resolve().parent.parent / "trained_models" / "style" / "paintings"
 REPEATS = 5
 FRAMES = 8
 NOISES = (1, 2, 4, 8)
@@ -71,12 +70,12 @@ def time_sizes(painter, photo: np.ndarray) -> None:
 def compare_with_gatys(painter, photo: np.ndarray, painting: np.ndarray) -> None:
     """Runs Gatys from the photograph until it reaches the style loss of the network's picture."""
     from portrait.models import vgg16
-    from portrait.style_transfer import gatys
+    from portrait.style_transfer import gatys, gatys_loss
 
     weights = vgg16.conv_weights(FLAGS.vgg_weights)
     painted = painter(photo)
-    scaled = gatys.normalize_weights(weights, (np.float32(photo), np.float32(painting)))
-    loss = gatys.GatysLoss(photo, painting, scaled, 1.0, 1.0)
+    scaled = gatys_loss.normalize_weights(weights, (np.float32(photo), np.float32(painting)))
+    loss = gatys_loss.GatysLoss(photo, painting, scaled, 1.0, 1.0)
     goal = loss(np.float32(painted))[1]["style"]
     settings = gatys.Settings(iterations=FLAGS.limit)
     ends, reached, last = [], {}, {}
@@ -117,11 +116,11 @@ def measure_flicker(painter, photo: np.ndarray) -> None:
 def main() -> None:
     photo = read_image(FLAGS.photo)
     start_keras()
-    from portrait.style_transfer.painter import Painter, load_network, parse_mix
+    from portrait.style_transfer.painter import Painter, load_style
     from portrait.style_transfer.perceptual import fit_painting
 
-    network, names = load_network(FLAGS.weight_dir or SHIPPED)
-    painter = Painter(network, parse_mix(FLAGS.style, names))
+    network, mix, _ = load_style(FLAGS.weight_dir, FLAGS.style)
+    painter = Painter(network, mix)
     time_sizes(painter, photo)
     photo = shrink(photo, FLAGS.size)
     painting = fit_painting(read_image(FLAGS.painting), FLAGS.style_size)

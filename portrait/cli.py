@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 
 from absl import app, flags
 
@@ -116,17 +115,11 @@ def check_companions(companions: dict[str, Sequence[str]]) -> None:
             raise UserError(f"--{name} is for " + " and ".join(f"--{other}" for other in others))
 
 
-def run_flags(module: ModuleType, verbs: Sequence[str]) -> dict:
-    """The values of a module's flags but the verbs, which a run keeps for when it is resumed."""
-    ours = FLAGS.get_flags_for_module(module)
-    return {flag.name: flag.value for flag in ours if flag.name not in verbs}
-
-
 def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None:
     """Gives flags the values of a run that is resumed.
 
     Args:
-        started_with: what `run_flags` gave when it was started.
+        started_with: the flags in the run's run.json.
         free: names of flags that may have another value now.
         folder: of the run, for the message.
 

@@ -33,7 +33,7 @@ STRANGERS = [{"portrait.data", "data_generator", "augmentation"}, {"portrait.mod
 KERAS_FROM = 4  # `portrait.losses`
 TENSORFLOW = (
     *("portrait.backend", "portrait.models.layers", "portrait.training.callbacks"),
-    *("portrait.export", "portrait.style_transfer.gatys", "portrait.style_transfer.export"),
+    *("portrait.export", "portrait.style_transfer.gatys_loss"),
 )
 FLAGS = ("portrait.cli", "portrait.commands", "main", "apply", "stylize", "prepare_data")
 

@@ -47,10 +47,10 @@ def load(style: str, threads: int = 1) -> PaintFunction:
 def _painter(weights: Path, style: str) -> PaintFunction:
     """The network of `weights` in a style or mix; empty: its first style."""
     start_keras()
-    from portrait.style_transfer.painter import Painter, load_network, parse_mix
+    from portrait.style_transfer.painter import Painter, load_style
 
-    network, names = load_network(weights)
-    painter = Painter(network, parse_mix(style, names))
+    network, mix, _ = load_style(weights, style)
+    painter = Painter(network, mix)
 
     def paint(picture: np.ndarray) -> np.ndarray:
         return resize(painter(shrink(picture, _SIDE)), picture.shape[:2])

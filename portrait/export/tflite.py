@@ -52,7 +52,7 @@ TOLERANCES = {
 }
 _FULLY_QUANTISED = ("int8", "uint8")
 # Other pictures than those for calibration fare worse, of one U-Net by twice this.
-_HALF_LIMIT = 0.25 * TOLERANCES["float16"].largest
+HALF_LIMIT = 0.25 * TOLERANCES["float16"].largest
 
 
 def convert(
@@ -87,7 +87,7 @@ def convert(
         _refuse_floats(converted)
     kept = ()
     if kind == "float16" and calibration is not None:
-        kept = half.sensitive(graph.parse(converted), calibration, _HALF_LIMIT)
+        kept = half.sensitive(graph.parse(converted), calibration, HALF_LIMIT)
     shapes = ((1, *model.input_shape[1:]), (1, *model.output_shape[1:]))
     return finish(converted, *shapes, kind, model.name, kept)
 

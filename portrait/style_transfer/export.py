@@ -16,7 +16,8 @@ from portrait.export.formats import Format, Source, Tolerance, load_format
 from portrait.export.samples import Samples
 from portrait.io.images import resize
 from portrait.models.registry import parse_input_shape
-from portrait.style_transfer.painter import load_style, style_label
+from portrait.style_transfer.mixes import style_label
+from portrait.style_transfer.painter import load_style
 from portrait.style_transfer.transform_net import fix_style
 
 TOLERANCES = {
@@ -41,7 +42,7 @@ def export_style(
     """Exports one style of a trained network and checks every file against Keras.
 
     Args:
-        style: a style or a mix, see `painter.parse_mix`; empty: the network's first style.
+        style: a style or a mix, see `mixes.parse_mix`; empty: the network's first style.
         weight_dir: weights of a trained network or the folder of a run; empty: the shipped network.
         output: the folder to write into.
         input_shape: the size of the pictures, see `registry.parse_input_shape`.

@@ -1,38 +1,26 @@
 """Gatys' style transfer: changes a picture's pixels until its VGG16 features fit.
 
-"A Neural Algorithm of Artistic Style" (Gatys, Ecker, Bethge, 1508.06576), as "Portrait Segmentation
-and Background Stylization" (Zhang et al.) writes it for VGG16. F are the activations of layer l as
-a matrix of N filters by M positions, P the activations of the photograph, and A the correlations of
-the painting:
-
-    (1) content   = 1/2 sum (F - P)^2                    of `CONTENT_LAYER`
-    (2) G         = F F^T
-    (3) E_l       = 1 / (4 N^2 M^2) sum (G - A)^2
-    (4) style     = sum w_l E_l                           of `STYLE_LAYERS`, w_l = 1/5
-    (5) total     = alpha content + beta style
-
-in a VGG16 whose weights are scaled so that the mean activation of every filter is 1.
+`gatys_loss` has the formulas; `paint_by_gatys` paints files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 import scipy.optimize
 from tqdm import tqdm
 
-from portrait.errors import UserError
-from portrait.io.images import TooSmallError
+from portrait.io.images import TooSmallError, read_image, shrink, write_png
+from portrait.io.photos import work_through
 from portrait.models import vgg16
 from portrait.style_transfer.colour import as_grey, match_brightness, match_colours, with_colours_of
-from portrait.style_transfer.vgg import extractor
+from portrait.style_transfer.gatys_loss import GatysLoss, normalize_weights
+from portrait.style_transfer.mixes import style_label, style_names
+from portrait.style_transfer.painter import blend
+from portrait.style_transfer.perceptual import read_paintings
 
-CONTENT_LAYER = "block5_conv2"
-STYLE_LAYERS = tuple(f"block{number}_conv1" for number in range(1, 6))
-
-# A filter that the pictures hardly excite would be scaled up until it outweighs the others.
-_LEAST_MEAN = 0.1  # of the mean over the layer's filters
 _LEAST_SIZE = 16  # pixels: VGG16 halves a picture four times before its last block
 _HISTORY = 20  # pairs of steps and gradients that L-BFGS remembers
 
@@ -67,100 +55,78 @@ class Settings:
     seed: int = 0
 
 
-def normalize_weights(
-    weights: Mapping[str, np.ndarray], pictures: Sequence[np.ndarray]
-) -> dict[str, np.ndarray]:
-    """VGG16's weights, scaled so that each filter's mean activation over `pictures` is 1.
-
-    ReLU and pooling preserve the scale of a filter. Scaling a filter down and the weights after it
-    up therefore changes nothing else. Filters with less than a tenth of their layer's mean are
-    scaled as if they had a tenth.
-
-    Args:
-        weights: as `vgg16.conv_weights` gives them.
-        pictures: RGB (H, W, 3) in 0..255, of any sizes. Use the photograph and the painting:
-            filters that other pictures do not excite would dominate.
-    """
-    model = extractor(vgg16.LAYERS, weights)
-    sums = dict.fromkeys(vgg16.LAYERS, 0.0)
-    positions = dict.fromkeys(vgg16.LAYERS, 0)
-    for picture in pictures:
-        for layer, activations in model(np.float32(picture)[None]).items():
-            flat = keras.ops.convert_to_numpy(activations).reshape(-1, activations.shape[-1])
-            sums[layer] = sums[layer] + flat.sum(0, dtype=np.float64)
-            positions[layer] += len(flat)
-    scaled, before = {}, np.ones(3)
-    for layer in vgg16.LAYERS:
-        mean = sums[layer] / positions[layer]
-        mean = np.maximum(mean, _LEAST_MEAN * mean.mean())
-        kernel = weights[f"{layer}/kernel"] * before[:, None] / mean
-        scaled[f"{layer}/kernel"] = kernel.astype(np.float32)
-        scaled[f"{layer}/bias"] = (weights[f"{layer}/bias"] / mean).astype(np.float32)
-        before = mean
-    return scaled
-
-
-class GatysLoss:
-    """Formulas (1) to (5) for one photograph and one painting.
+def paint_by_gatys(
+    content: Sequence[str | Path],
+    style_image: str | Path,
+    output: str | Path = "output",
+    *,
+    size: int = 512,
+    strength: float = 1.0,
+    save_every: int = 0,
+    style_size: int = 384,
+    vgg_weights: str = "",
+    content_weight: float = Settings.content_weight,
+    style_weight: float = Settings.style_weight,
+    iterations: int = Settings.iterations,
+    optimizer: str = Settings.optimizer,
+    start: str = Settings.start,
+    colours: str = Settings.colours,
+    seed: int = Settings.seed,
+) -> list[Path]:
+    """Paints photographs like one painting, without a trained network: `NAME_STYLE_gatys.png`.
 
     Args:
-        photo: float or uint8 RGB (H, W, 3), 0..255.
-        painting: the same, of any size; its correlations are scaled to the photo's size.
-        weights: VGG16's normalised weights.
-        content_weight: alpha.
-        style_weight: beta.
+        content: photographs and folders of photographs.
+        style_image: the file of the painting.
+        output: the folder to write into.
+        size: longer side of the painted pictures in pixels, unless the photograph is smaller; 0:
+            the photograph's own.
+        strength: the opacity of the painted picture over the photograph, 0 to 1.
+        save_every: also write the picture every N steps, as `NAME_STYLE_gatys/STEP.png`; 0: do not.
+        style_size: longer side of the painting in pixels; a larger painting gives larger strokes.
+        vgg_weights: file of VGG16's weights, see `vgg16.conv_weights`.
+        content_weight: see `Settings`, as for the arguments that follow.
+
+    Returns:
+        The files written.
 
     Raises:
-        UserError: Keras does not run on TensorFlow, which takes the gradients.
+        UserError: the painting, the weights or all photographs cannot be read; nothing can be
+            written.
+        KeyboardInterrupt: Ctrl-C; the picture that has been begun is written as far as it came.
     """
+    settings = Settings(
+        content_weight=content_weight,
+        style_weight=style_weight,
+        iterations=iterations,
+        optimizer=optimizer,
+        start=start,
+        colours=colours,
+        seed=seed,
+    )
+    (name,) = style_names([style_image])
+    (painting,) = read_paintings([style_image], style_size)
+    weights = vgg16.conv_weights(vgg_weights)
 
-    def __init__(
-        self,
-        photo: np.ndarray,
-        painting: np.ndarray,
-        weights: Mapping[str, np.ndarray],
-        content_weight: float,
-        style_weight: float,
-    ):
-        if keras.backend.backend() != "tensorflow":
-            raise UserError("--method=gatys needs Keras on TensorFlow: KERAS_BACKEND=tensorflow")
-        import tensorflow as tf
+    def work(source: Path, target: Path) -> None:
+        photo, latest = shrink(read_image(source), size), None
 
-        self._model = extractor((*STYLE_LAYERS, CONTENT_LAYER), weights)
-        self._factors = {"content": content_weight, "style": style_weight}
-        self._content = self._model(np.float32(photo)[None])[CONTENT_LAYER]
-        self._styles = {
-            layer: _correlations(activations) / _positions(activations)
-            for layer, activations in self._model(np.float32(painting)[None]).items()
-            if layer in STYLE_LAYERS
-        }
+        def watch(iteration: int, terms: dict[str, float], picture: np.ndarray) -> None:
+            nonlocal latest
+            latest = picture
+            if save_every and iteration % save_every == 0:
+                write_png(target.with_suffix("") / f"{iteration:04}.png", picture)
 
-        @tf.function
-        def evaluate(image):
-            with tf.GradientTape() as tape:
-                tape.watch(image)
-                terms = self._terms(image)
-                total = sum(self._factors[name] * term for name, term in terms.items())
-            return total, terms, tape.gradient(total, image)
+        try:
+            painted = paint(photo, painting, weights, settings, watch)
+        except KeyboardInterrupt:
+            if latest is None:
+                raise
+            write_png(target, blend(photo, latest, strength))
+            raise KeyboardInterrupt(f"{target} is as far as it had come") from None
+        write_png(target, blend(photo, painted, strength))
 
-        self._evaluate = evaluate
-        self._tensor = tf.constant
-
-    def _terms(self, image) -> dict:
-        seen = self._model(image[None])
-        content = keras.ops.sum(keras.ops.square(seen[CONTENT_LAYER] - self._content)) / 2
-        style = 0.0
-        for layer, correlations in self._styles.items():
-            filters, positions = seen[layer].shape[-1], _positions(seen[layer])
-            difference = _correlations(seen[layer]) / positions - correlations
-            error = keras.ops.sum(keras.ops.square(difference)) / (4 * filters**2)
-            style += error / len(self._styles)
-        return {"content": content, "style": style}
-
-    def __call__(self, image: np.ndarray) -> tuple[float, dict[str, float], np.ndarray]:
-        """Of a picture (H, W, 3) in 0..255: the total, its terms unweighted, the gradient."""
-        total, terms, gradient = self._evaluate(self._tensor(image, "float32"))
-        return float(total), {n: float(term) for n, term in terms.items()}, gradient.numpy()
+    return work_through(work, content, output, [f"{style_label(name)}_gatys"], "paint")
 
 
 def paint(
@@ -263,14 +229,3 @@ def _minimize_adam(
         image.assign(keras.ops.clip(image, 0, 255))
         after_step(step, terms, image.numpy())
     return image.numpy()
-
-
-def _correlations(activations):
-    """Formula (2): activations (1, H, W, N) to (N, N)."""
-    flat = keras.ops.reshape(activations, (-1, activations.shape[-1]))
-    return keras.ops.matmul(keras.ops.transpose(flat), flat)
-
-
-def _positions(activations):
-    shape = keras.ops.shape(activations)
-    return keras.ops.cast(shape[1] * shape[2], "float32")

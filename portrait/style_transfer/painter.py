@@ -1,7 +1,6 @@
 """Paints photographs and videos with a trained transform network: `paint`."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from portrait.io.photos import is_video, work_through
 from portrait.models.weights import load_weights, weights_file
 from portrait.style_transfer import PAINTINGS, transform_net
 from portrait.style_transfer.colour import match_colours, with_colours_of
+from portrait.style_transfer.mixes import parse_mix, style_label
 from portrait.style_transfer.video import paint_videos
 
 COLOURS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -38,12 +38,12 @@ def paint(
 
     Args:
         content: files, and folders of photographs.
-        style: a style or a mix, see `parse_mix`; empty: the network's first style.
+        style: a style or a mix, see `mixes.parse_mix`; empty: the network's first style.
         weight_dir: weights of a trained network or the folder of a run; empty: the shipped network.
         output: the folder to write into.
         size: longer side of the painted pictures in pixels, unless the photograph is smaller; 0:
             the photograph's own. A smaller picture has larger strokes.
-        strength: share of the painted picture against the photograph, 0 to 1.
+        strength: the opacity of the painted picture over the photograph, 0 to 1.
         colours: a key of `COLOURS`.
 
     Returns:
@@ -72,7 +72,7 @@ def load_style(weight_dir: str | Path, style: str) -> tuple[keras.Model, np.ndar
 
     Args:
         weight_dir: as for `load_network`; empty: the shipped network.
-        style: see `parse_mix`.
+        style: see `mixes.parse_mix`.
 
     Raises:
         UserError: there is no such network or style.
@@ -103,34 +103,6 @@ def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
     network = transform_net.build(size=size, styles=len(names))
     load_weights(network, weights)
     return network, names
-
-
-def parse_mix(text: str, names: Sequence[str]) -> np.ndarray:
-    """The share of each style in a text such as "udnie" or "udnie:2,great_wave:1".
-
-    Args:
-        text: names with weights (1 if left out); the empty text is the first style.
-        names: the names of the network's styles.
-
-    Returns:
-        float32 (styles,), with a sum of 1.
-
-    Raises:
-        UserError: an unknown name or a weight that is not a positive number.
-    """
-    mix = np.zeros(len(names), np.float32)
-    for part in (text or names[0]).split(","):
-        name, _, weight = part.strip().partition(":")
-        if name not in names:
-            raise UserError(f"there is no style {name!r}; the styles are {', '.join(names)}")
-        try:
-            share = float(weight or 1)
-        except ValueError:
-            share = -1.0
-        if not 0 < share < float("inf"):
-            raise UserError(f"--style={text}: write NAME:WEIGHT with a weight above 0")
-        mix[names.index(name)] += share
-    return mix / mix.sum()
 
 
 class Painter:
@@ -215,9 +187,3 @@ def paint_photos(
         write_png(target, paint(shrink(read_image(photo), size)))
 
     return work_through(work, inputs, output, [label], "paint")
-
-
-def style_label(style: str) -> str:
-    """What a style or mix is called in the names of files: "udnie:2,great_wave" gives
-    "udnie-2-great_wave"."""
-    return re.sub(r"[^\w.]+", "-", style)

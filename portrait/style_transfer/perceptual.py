@@ -9,11 +9,12 @@ squared differences of the paper vary a hundredfold between paintings.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from portrait.io.images import resize
+from portrait.io.images import read_image, resize
 from portrait.style_transfer.vgg import extractor
 
 CONTENT_LAYER = "block3_conv3"
@@ -69,6 +70,15 @@ def total_variation(images):
     down = keras.ops.square(images[:, 1:] - images[:, :-1])
     right = keras.ops.square(images[:, :, 1:] - images[:, :, :-1])
     return keras.ops.mean(down, (1, 2, 3)) + keras.ops.mean(right, (1, 2, 3))
+
+
+def read_paintings(paintings: Sequence[str | Path], size: int) -> list[np.ndarray]:
+    """Reads paintings, each as `fit_painting` makes it.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return [fit_painting(read_image(path), size) for path in paintings]
 
 
 def fit_painting(painting: np.ndarray, size: int) -> np.ndarray:

@@ -11,8 +11,11 @@ from tqdm import tqdm
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, read_image, write_png
 from portrait.io.sheets import grid
-from portrait.style_transfer.crops import PhotoCrops, batch, centre_crop
-from portrait.style_transfer.perceptual import TERMS
+from portrait.models import vgg16
+from portrait.style_transfer import transform_net
+from portrait.style_transfer.crops import PhotoCrops, batch, centre_crop, find_photos, hold_out
+from portrait.style_transfer.mixes import style_names
+from portrait.style_transfer.perceptual import TERMS, PerceptualLoss, Weights, read_paintings
 from portrait.training.callbacks import Checkpointer, go_on
 from portrait.training.recipe import Recipe, make_optimizer
 from portrait.training.run import Progress, Run
@@ -21,6 +24,99 @@ VALIDATION_PHOTOS = 8
 COPYING_STEPS = 300
 
 Loss = Callable[..., dict]
+
+
+def train_style(
+    style_image: Sequence[str | Path],
+    data: Sequence[str | Path],
+    *,
+    vgg_weights: str = "",
+    model_size: str = "small",
+    style_size: int = 384,
+    content_weight: float = 2.0,
+    style_weight: float = 8.0,
+    tv_weight: float = 10.0,
+    crop: int = 160,
+    nb_epoch: int = 40,
+    steps: int = 50,
+    batch_size: int = 2,
+    lr: float = 0.002,
+    seed: int = 0,
+    checkpoint_path: str = "trained_models/style",
+    run: Run | None = None,
+) -> Path:
+    """Trains a network that paints like one or more paintings.
+
+    Args:
+        style_image: files of paintings, one per style.
+        data: folders of photographs. Eight of them are used for validation, the rest for training.
+        vgg_weights: file of VGG16's weights, see `vgg16.conv_weights`.
+        model_size: a key of `transform_net.CHANNELS`.
+        style_size: longer side of the paintings in pixels; larger paintings give larger strokes.
+        content_weight: weight of the content loss.
+        style_weight: weight of the style loss.
+        tv_weight: weight of the total variation loss.
+        crop: height and width of the crops of photographs in pixels.
+        nb_epoch: number of epochs.
+        steps: batches in an epoch.
+        batch_size: crops in a batch.
+        lr: the highest learning rate.
+        seed: of weights and crops, at least 0.
+        checkpoint_path: folder in which the run's folder is made.
+        run: a run to continue, with the arguments that it was started with; None starts a new one.
+
+    Returns:
+        The checkpoint of the best epoch.
+
+    Raises:
+        UserError: a painting, the photographs or the weights cannot be read; `run` has other
+            styles; the loss is no longer a number; nothing can be written.
+        KeyboardInterrupt: with the command that resumes the run as its text.
+    """
+    flags = {name: value for name, value in locals().items() if name != "run"}
+    names = style_names(style_image)
+    _check_styles(run, names)
+    learn, held_out = hold_out(find_photos(data), VALIDATION_PHOTOS)
+    weights = vgg16.conv_weights(vgg_weights)
+    keras.utils.set_random_seed(seed)
+    network = transform_net.build(size=model_size, styles=len(names))
+    terms = Weights(content=content_weight, style=style_weight, variation=tv_weight)
+    loss = PerceptualLoss(read_paintings(style_image, style_size), weights, terms)
+    crops = PhotoCrops(learn, crop, batch_size, steps, len(names), seed)
+    resume = run is not None
+    run = _open_run(run, flags, names)
+    print(
+        f"{network.name}: {', '.join(names)}; {len(learn)} photos for training, {len(held_out)} "
+        f"for validation; run folder {run.folder}"
+    )
+    recipe = Recipe(epochs=nb_epoch, lr=lr, patience=0)
+    try:
+        best = train(network, loss, crops, held_out, names, run, recipe, resume)
+    except KeyboardInterrupt:
+        command = f"stylize.py --resume=True --checkpoint_path={run.folder}"
+        raise KeyboardInterrupt(f"{command} continues the training") from None
+    print(f"best checkpoint: {best}")
+    return best
+
+
+def _check_styles(run: Run | None, names: list[str]) -> None:
+    if run and names != (began := run.settings().get("styles", names)):
+        raise UserError(
+            f"{run.folder} was started with the styles {', '.join(began)}: it cannot continue with "
+            f"{', '.join(names)}"
+        )
+
+
+def _open_run(run: Run | None, flags: dict, names: list[str]) -> Run:
+    """A new run, or `run`; its run.json keeps the arguments of `train_style` and the styles."""
+    paths = {name: list(map(str, flags[name])) for name in ("style_image", "data")}
+    settings = {"flags": flags | paths, "styles": names}
+    if run is None:
+        begun = {"command": sys.argv, **settings, "keras": keras.__version__}
+        return Run.create(flags["checkpoint_path"], begun)
+    with run.lock():
+        run.write_settings(run.settings() | settings)
+    return run
 
 
 class PaintingTrainer(keras.Model):
@@ -78,18 +174,18 @@ def train(
     photos = _read_crops(validation, crops.size)
     with run.lock():
         if not (resume and run.has_state()):
-            _learn_to_copy(network, crops, recipe.lr)
+            learn_to_copy(network, crops, recipe.lr)
         trainer = PaintingTrainer(network, loss)
         trainer.compile(make_optimizer(recipe, len(crops)), jit_compile=False)
         trainer.optimizer.build(trainer.trainable_variables)
         progress = go_on(run, trainer, recipe, resume)
         trainer.fit(
             crops,
-            validation_data=_Fixed(photos, len(names), crops.batch_size),
+            validation_data=FixedBatches(photos, len(names), crops.batch_size),
             epochs=recipe.epochs,
             initial_epoch=progress.epoch,
             shuffle=False,
-            callbacks=_Keeper(run, recipe, progress, crops, photos, names).callbacks,
+            callbacks=PaintingCheckpointer(run, recipe, progress, crops, photos, names).callbacks,
             # A progress bar in a terminal, one line for each epoch in a log file.
             verbose=1 if sys.stdout.isatty() else 2,
         )
@@ -110,7 +206,7 @@ def _read_crops(paths: Sequence[Path], size: int) -> list[np.ndarray]:
     return photos
 
 
-def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
+def learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
     """Trains fresh weights to reproduce photographs, which is cheap without VGG16.
 
     A network that paints from random weights learns the colours of a painting before it learns
@@ -122,7 +218,7 @@ def _learn_to_copy(network: keras.Model, crops: PhotoCrops, lr: float) -> None:
         network.train_on_batch(inputs, inputs["image"])
 
 
-class _Fixed(keras.utils.PyDataset):
+class FixedBatches(keras.utils.PyDataset):
     """The photographs and the styles in turn, once each; the same in every epoch."""
 
     def __init__(self, photos: Sequence[np.ndarray], styles: int, batch_size: int):
@@ -140,7 +236,7 @@ class _Fixed(keras.utils.PyDataset):
         return (batch(self.photos[part], self.mix[part]),)
 
 
-class _Keeper(Checkpointer):
+class PaintingCheckpointer(Checkpointer):
     """Sets the epoch of `crops`, and draws the held-out photographs in every style."""
 
     def __init__(

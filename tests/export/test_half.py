@@ -58,7 +58,7 @@ def test_the_model_is_left_as_it_was(parsed, pictures, network):
 
 def test_a_file_keeps_them(network, pictures, tmp_path, monkeypatch):
     def halves(limit):
-        monkeypatch.setattr(tflite, "_HALF_LIMIT", limit)
+        monkeypatch.setattr(tflite, "HALF_LIMIT", limit)
         path = tmp_path / f"{limit}.tflite"
         path.write_bytes(tflite.convert(network, "float16", pictures))
         tensors = graph.parse(path.read_bytes()).subgraphs[0].tensors

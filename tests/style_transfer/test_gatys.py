@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from style_networks import picture, random_vgg
 
-from portrait.io.images import TooSmallError
+from portrait.io.images import TooSmallError, read_image, write_png
 from portrait.models import vgg16
-from portrait.style_transfer import colour, gatys
+from portrait.style_transfer import colour, gatys, gatys_loss
 from portrait.style_transfer.vgg import extractor
 
 
 @pytest.fixture(scope="module")
 def small_loss():
-    return gatys.GatysLoss(picture(32, 32, 1), picture(48, 32, 2), random_vgg(), 2.0, 30.0)
+    return gatys_loss.GatysLoss(picture(32, 32, 1), picture(48, 32, 2), random_vgg(), 2.0, 30.0)
 
 
 def _matrices(image, layers):
@@ -26,13 +26,16 @@ def _matrices(image, layers):
 def test_the_formulas_of_the_paper(small_loss):
     """With a painting as large as the photograph, literally; M is the same for both."""
     photo, painting, image = (picture(32, 32, seed) for seed in (1, 2, 3))
-    loss = gatys.GatysLoss(photo, painting, random_vgg(), 2.0, 30.0)
+    loss = gatys_loss.GatysLoss(photo, painting, random_vgg(), 2.0, 30.0)
     total, terms, _ = loss(np.float32(image))
-    of_image = _matrices(image, (*gatys.STYLE_LAYERS, gatys.CONTENT_LAYER))
-    deep = of_image[gatys.CONTENT_LAYER] - _matrices(photo, [gatys.CONTENT_LAYER])["block5_conv2"]
+    of_image = _matrices(image, (*gatys_loss.STYLE_LAYERS, gatys_loss.CONTENT_LAYER))
+    deep = (
+        of_image[gatys_loss.CONTENT_LAYER]
+        - _matrices(photo, [gatys_loss.CONTENT_LAYER])["block5_conv2"]
+    )
     content = 0.5 * np.sum(deep**2)
     style = 0.0
-    for layer, painted in _matrices(painting, gatys.STYLE_LAYERS).items():
+    for layer, painted in _matrices(painting, gatys_loss.STYLE_LAYERS).items():
         f = of_image[layer]
         n, m = f.shape
         style += np.sum((f @ f.T - painted @ painted.T) ** 2) / (4 * n**2 * m**2) / 5
@@ -52,7 +55,7 @@ def test_the_gradient_is_the_slope(small_loss):
 
 def test_content_vanishes_for_the_photo_and_style_for_the_painting():
     photo, painting = picture(32, 48, 1), picture(32, 48, 2)
-    loss = gatys.GatysLoss(photo, painting, random_vgg(), 1.0, 1.0)
+    loss = gatys_loss.GatysLoss(photo, painting, random_vgg(), 1.0, 1.0)
     _, of_photo, _ = loss(np.float32(photo))
     _, of_painting, _ = loss(np.float32(painting))
     assert of_photo["content"] == 0 and of_painting["content"] > 0
@@ -61,7 +64,7 @@ def test_content_vanishes_for_the_photo_and_style_for_the_painting():
 
 def test_normalized_filters_have_a_mean_activation_of_1():
     pictures = [picture(48, 32, 1), picture(32, 32, 2)]
-    weights = gatys.normalize_weights(random_vgg(), pictures)
+    weights = gatys_loss.normalize_weights(random_vgg(), pictures)
     model = extractor(vgg16.LAYERS, weights)
     seen = [model(np.float32(each)[None]) for each in pictures]
     for layer in vgg16.LAYERS:
@@ -152,8 +155,61 @@ def test_style_counts_for_each_pixel(paint):
 
 
 def test_a_photo_that_vgg16_would_halve_to_nothing():
-    with pytest.raises(TooSmallError, match="40 x 15 is too small: 16 pixels"):
+    with pytest.raises(TooSmallError, match="40 x 15"):
         gatys.paint(picture(15, 40), picture(32, 32), random_vgg(), gatys.Settings(iterations=1))
     assert gatys.paint(
         picture(16, 40), picture(32, 32), random_vgg(), gatys.Settings(iterations=1)
     ).shape == (16, 40, 3)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A photograph and a painting, and VGG16 with random weights."""
+    write_png(tmp_path / "photo.png", picture(40, 32, 1))
+    write_png(tmp_path / "wave.png", picture(40, 32, 2))
+    monkeypatch.setattr(vgg16, "conv_weights", lambda path: random_vgg())
+    return tmp_path / "photo.png", tmp_path / "wave.png", tmp_path / "out"
+
+
+def test_one_call_paints_files_and_leaves_pictures_on_the_way(files):
+    photo, wave, output = files
+    sizes = {"size": 20, "style_size": 16}
+    written = gatys.paint_by_gatys([photo], wave, output, iterations=4, save_every=2, **sizes)
+    assert written == [output / "photo_wave_gatys.png"]
+    assert read_image(written[0]).shape == (20, 16, 3)
+    steps = sorted((output / "photo_wave_gatys").iterdir())
+    assert [path.name for path in steps] == ["0002.png", "0004.png"]
+    np.testing.assert_array_equal(read_image(steps[1]), read_image(written[0]))
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_ctrl_c_leaves_the_picture_as_far_as_it_came(files, monkeypatch, steps):
+    def interrupted(photo, painting, weights, settings, watcher):
+        for step in range(1, steps + 1):
+            watcher(step, {}, np.full_like(photo, step))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gatys, "paint", interrupted)
+    photo, wave, output = files
+    target = output / "photo_wave_gatys.png"
+    with pytest.raises(KeyboardInterrupt) as stop:
+        gatys.paint_by_gatys([photo], wave, output)
+    assert target.exists() == bool(steps) == (str(target) in str(stop.value))
+    if steps:
+        assert (read_image(target) == steps).all()
+
+
+def test_strength_and_settings_reach_the_painting(files, monkeypatch):
+    used = []
+
+    def white(photo, painting, weights, settings, watcher):
+        used.append((painting.shape, settings))
+        return np.full_like(photo, 255)
+
+    monkeypatch.setattr(gatys, "paint", white)
+    photo, wave, output = files
+    options = {"style_weight": 4.0, "optimizer": "adam", "start": "noise", "seed": 7}
+    (path,) = gatys.paint_by_gatys([photo], wave, output, strength=0.5, style_size=20, **options)
+    assert used == [((20, 16, 3), gatys.Settings(**options))]
+    half = (picture(40, 32, 1) + 255.0) / 2
+    np.testing.assert_allclose(read_image(path), half, atol=0.5)

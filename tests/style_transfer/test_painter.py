@@ -2,21 +2,21 @@
 
 import itertools
 import json
-import re
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from style_networks import picture, random_network
+from style_networks import picture, random_network, write_run
 
 from portrait.errors import UserError
 from portrait.io.images import read_image, shrink, write_png
 from portrait.io.photos import is_video
 from portrait.io.video_reader import VideoReader
-from portrait.style_transfer import painter as apply
-from portrait.style_transfer import video
+from portrait.style_transfer import painter, video
 from portrait.style_transfer.colour import with_colours_of
-from portrait.style_transfer.painter import Painter, parse_mix
+from portrait.style_transfer.mixes import parse_mix, style_label, style_names
+from portrait.style_transfer.painter import Painter
 
 NAMES = ["udnie", "great_wave"]
 
@@ -37,31 +37,23 @@ def test_parse_mix(text, mix):
     np.testing.assert_allclose(parse_mix(text, NAMES), mix)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("scream", "no style 'scream'; the styles are udnie, great_wave"),
-        ("udnie:x", "NAME:WEIGHT"),
-        ("udnie:-1", "above 0"),
-        ("udnie:nan", "above 0"),
-    ],
-)
-def test_parse_mix_explains_what_is_wrong(text, message):
-    with pytest.raises(UserError, match=message):
+@pytest.mark.parametrize("text", ["scream", "udnie:x", "udnie:-1", "udnie:nan"])
+def test_parse_mix_names_what_is_wrong(text):
+    with pytest.raises(UserError, match=text):
         parse_mix(text, NAMES)
 
 
 def test_any_size_is_painted_and_only_its_own_pixels_count(network):
-    painter = Painter(network, np.float32([1, 0]))
+    paint = Painter(network, np.float32([1, 0]))
     photo = picture(37, 50)
-    painted = painter(photo)
+    painted = paint(photo)
     assert painted.shape == photo.shape and painted.dtype == np.uint8
     padded = np.pad(photo, ((0, 3), (0, 2), (0, 0)), "reflect")
-    np.testing.assert_array_equal(painted, painter(padded)[:37, :50])
+    np.testing.assert_array_equal(painted, paint(padded)[:37, :50])
     for shape in ((48, 32), (32, 20), (64, 44)):
-        assert painter(picture(*shape)).shape == (*shape, 3)
-    with pytest.raises(UserError, match="15 x 40 is too small"):
-        painter(picture(40, 15))
+        assert paint(picture(*shape)).shape == (*shape, 3)
+    with pytest.raises(UserError, match="15 x 40"):
+        paint(picture(40, 15))
 
 
 def test_strength_blends_with_the_photo(network):
@@ -88,7 +80,7 @@ def test_files_are_named_after_photo_and_style(tmp_path):
         write_png(tmp_path / "in" / name, picture(24, 20))
     (tmp_path / "in" / "a.jpg").write_bytes((tmp_path / "in" / "a.png").read_bytes())
     (tmp_path / "in" / "c.jpg").write_bytes(b"broken")
-    written = apply.paint_photos(
+    written = painter.paint_photos(
         lambda photo: 255 - photo, [tmp_path / "in"], tmp_path / "out", "udnie", 16
     )
     names = [path.name for path in written]
@@ -101,50 +93,87 @@ def test_mattes_and_own_paintings_are_not_painted(tmp_path):
     for name in ("a.png", "a_matte.png"):
         write_png(tmp_path / name, picture(24, 20))
     arguments = (lambda photo: 255 - photo, [tmp_path], tmp_path, "great_wave", 0)
-    written = apply.paint_photos(*arguments)
+    written = painter.paint_photos(*arguments)
     assert written == [tmp_path / "a_great_wave.png"]
-    assert apply.paint_photos(*arguments) == written
+    assert painter.paint_photos(*arguments) == written
 
 
 def test_a_photo_is_never_overwritten(tmp_path):
     photos = [tmp_path / "a.png", tmp_path / "a_udnie.png"]
     for photo in photos:
         write_png(photo, picture(24, 20))
-    written = apply.paint_photos(lambda photo: 255 - photo, photos, tmp_path, "udnie", 0)
+    written = painter.paint_photos(lambda photo: 255 - photo, photos, tmp_path, "udnie", 0)
     assert [path.name for path in written] == ["a.png_udnie.png", "a_udnie_udnie.png"]
 
 
 def test_a_panorama_does_not_stop_a_folder(network, tmp_path, caplog):
     write_png(tmp_path / "in" / "a.png", picture(8, 320))
     write_png(tmp_path / "in" / "b.png", picture(24, 20))
-    painter = Painter(network, np.float32([1, 0]))
-    written = apply.paint_photos(painter, [tmp_path / "in"], tmp_path / "out", "udnie", 160)
+    paint = Painter(network, np.float32([1, 0]))
+    written = painter.paint_photos(paint, [tmp_path / "in"], tmp_path / "out", "udnie", 160)
     assert [path.name for path in written] == ["b_udnie.png"]
-    assert "a.png: a picture of 160 x 4 is too small" in caplog.text
+    assert "a.png" in caplog.text and "160 x 4" in caplog.text
 
 
 def test_nothing_to_paint(tmp_path):
-    with pytest.raises(UserError, match="holds no photographs"):
-        apply.paint_photos(lambda photo: photo, [tmp_path], tmp_path, "x", 0)
-    with pytest.raises(UserError, match="no picture could be used"):
-        apply.paint_photos(lambda photo: photo, ["gone.jpg"], tmp_path, "x", 0)
+    with pytest.raises(UserError, match=tmp_path.name):
+        painter.paint_photos(lambda photo: photo, [tmp_path], tmp_path, "x", 0)
+    with pytest.raises(UserError, match=r"gone\.jpg"):
+        painter.paint_photos(lambda photo: photo, ["gone.jpg"], tmp_path, "x", 0)
 
 
 def test_style_label():
-    assert apply.style_label("udnie:2,great_wave") == "udnie-2-great_wave"
+    assert style_label("udnie:2,great_wave") == "udnie-2-great_wave"
+
+
+def test_one_call_paints_photos_and_videos(network, tmp_path, capsys):
+    run = write_run(tmp_path / "run", network, NAMES)
+    write_png(tmp_path / "a.png", picture(24, 20))
+    clip = _clip(tmp_path / "clip.mp4", frames=2)
+    options = {"size": 24, "strength": 0.5, "colours": "luminance"}
+    content = [clip, tmp_path / "a.png"]
+    written = painter.paint(content, "great_wave", run, tmp_path / "out", **options)
+    assert [path.name for path in written] == ["a_great_wave.png", "clip_great_wave.mp4"]
+    printed = capsys.readouterr().out
+    assert all(str(path) in printed for path in written)
+    expected = Painter(network, np.float32([0, 1]), 0.5, "luminance")(shrink(picture(24, 20), 24))
+    np.testing.assert_array_equal(read_image(written[0]), expected)
+    frames = [item for item in VideoReader(written[1]) if hasattr(item, "image")]
+    assert [frame.image.shape for frame in frames] == [(18, 24, 3)] * 2
+
+
+def test_ctrl_c_in_a_video_leaves_the_next_one_alone(network, tmp_path, monkeypatch):
+    painted = []
+
+    def interrupted(paint, source, target, size):
+        painted.append(source)
+        return 5, False
+
+    monkeypatch.setattr(video, "paint_video", interrupted)
+    run = write_run(tmp_path / "run", network, NAMES)
+    with pytest.raises(KeyboardInterrupt):
+        painter.paint(["one.mp4", "two.mp4"], weight_dir=run, output=tmp_path)
+    assert painted == ["one.mp4"]
+
+
+@pytest.mark.parametrize("files", [["a/wave.png", "b/wave.jpg"], ["a,b.png"], ["a:2.png"]])
+def test_names_of_files_that_cannot_be_names_of_styles(files):
+    assert style_names(["a/wave.png", "sea.jpg"]) == ["wave", "sea"]
+    with pytest.raises(UserError, match=Path(files[0]).stem):
+        style_names(files)
 
 
 def test_load_network_explains_what_is_missing(tmp_path, network):
     folder = tmp_path / "paintings"
     folder.mkdir()
-    with pytest.raises(UserError, match=r"no EPOCH-VALLOSS.weights.h5"):
-        apply.load_network(folder)
+    with pytest.raises(UserError, match=r"paintings"):
+        painter.load_network(folder)
     network.save_weights(folder / "paintings.weights.h5")
-    with pytest.raises(UserError, match=r"run.json, which names the styles"):
-        apply.load_network(folder)
+    with pytest.raises(UserError, match=r"run\.json"):
+        painter.load_network(folder)
     about = {"flags": {"model_size": "small"}, "styles": NAMES}
     (folder / "run.json").write_text(json.dumps(about))
-    loaded, names = apply.load_network(folder)
+    loaded, names = painter.load_network(folder)
     assert names == NAMES
     for before, after in zip(network.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -196,19 +225,19 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path, caplog):
     bad, good, output = tmp_path / "bad.mp4", tmp_path / "good.mp4", tmp_path / "out"
     bad.write_bytes(b"nothing")
     _clip(good, frames=2)
-    with pytest.raises(UserError, match=r"no video could be used: .*bad.mp4: not a video"):
+    with pytest.raises(UserError, match=r"bad\.mp4"):
         list(video.paint_videos(lambda frame: frame, [bad], output, "udnie", 0))
     assert not output.exists()
     painted = list(video.paint_videos(lambda frame: frame, [bad, good], output, "udnie", 0))
     assert painted == [(output / "good_udnie.mp4", 2)] == [(path, 2) for path in output.iterdir()]
-    assert re.search(r"videos left out \(1\): \S*bad.mp4: not a video", caplog.text)
+    assert "bad.mp4" in caplog.text
 
 
 def test_where_nothing_can_be_written_no_further_video_is_painted(tmp_path):
     clip = _clip(tmp_path / "clip.mp4", frames=2)
     (tmp_path / "out").touch()
     painting = video.paint_videos(lambda frame: frame, [clip, clip], tmp_path / "out", "udnie", 0)
-    with pytest.raises(UserError, match=r"cannot write .*out is a file"):
+    with pytest.raises(UserError, match="out"):
         next(painting)
 
 

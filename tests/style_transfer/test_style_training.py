@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from style_networks import picture
+from style_networks import picture, random_vgg, tiny
 
 from portrait.errors import UserError
 from portrait.io.images import read_image, write_png
 from portrait.style_transfer import training, transform_net
 from portrait.style_transfer.crops import PhotoCrops, find_photos
-from portrait.style_transfer.painter import load_network
+from portrait.style_transfer.painter import load_network, paint
 from portrait.training.recipe import Recipe
 from portrait.training.run import Progress, Run
 
@@ -34,11 +34,10 @@ def tint(photos, painted, mix):
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "COPYING_STEPS", 2)
-    monkeypatch.setattr(transform_net, "RESIDUAL_BLOCKS", 1)
-    monkeypatch.setitem(transform_net.CHANNELS, "small", (4, 4, 8))
     for index in range(4):
         write_png(tmp_path / "photos" / f"{index}.png", picture(32, 32, index))
-    return find_photos([str(tmp_path / "photos")])
+    with tiny():
+        yield find_photos([str(tmp_path / "photos")])
 
 
 def run_training(photos, run, epochs, resume=False, loss=tint, validation=None):
@@ -73,17 +72,40 @@ def test_a_run_leaves_what_painting_needs(photos, tmp_path):
     assert np.asarray(painted).shape == (1, 32, 32, 3)
 
 
+def test_one_call_trains_and_another_continues(photos, tmp_path):
+    """With VGG16's losses, of random weights, and without flags."""
+    paintings = [tmp_path / "sea.png", tmp_path / "sky.png"]
+    for seed, path in enumerate(paintings):
+        write_png(path, picture(40, 36, seed))
+    vgg = tmp_path / "vgg.npz"
+    np.savez(vgg, **random_vgg())
+    options = {"vgg_weights": str(vgg), "crop": 32, "steps": 1, "style_size": 32}
+    options["checkpoint_path"] = str(tmp_path / "runs")
+    best = training.train_style(paintings, [tmp_path / "photos"], nb_epoch=1, **options)
+    run = Run(best.parent)
+    begun = run.settings()
+    assert begun["styles"] == ["sea", "sky"] and begun["flags"]["crop"] == 32
+    training.train_style(paintings, [tmp_path / "photos"], nb_epoch=2, run=run, **options)
+    assert run.settings() == begun | {"flags": begun["flags"] | {"nb_epoch": 2}}
+    assert len((run.folder / "history.csv").read_text().splitlines()) == 3
+    (painted,) = paint([photos[0]], "sky", run.folder, tmp_path / "out", size=24)
+    assert painted == tmp_path / "out" / "0_sky.png"
+    assert read_image(painted).shape == (24, 24, 3)
+    with pytest.raises(UserError, match="sky"):
+        training.train_style(paintings[:1], [tmp_path / "photos"], run=run, **options)
+
+
 def test_photos_to_validate_that_cannot_be_read(photos, tmp_path, monkeypatch, caplog):
     broken = tmp_path / "broken.heic"
     broken.write_bytes(b"no picture")
     run = Run.create(tmp_path / "runs", settings())
     run_training(photos, run, 1, validation=[broken, photos[0]])
-    assert "photographs left out of the validation (1)" in caplog.text
+    assert "broken.heic" in caplog.text
     sheet = read_image(run.folder / "previews" / "epoch_0001.png")
     assert np.array_equal(sheet[24:56, 4:36], picture(32, 32, 0))
     assert len(np.unique(sheet[24:56, 3 * 36 + 4 :])) == 1  # beside it there is no other
-    monkeypatch.delattr(training, "_learn_to_copy")  # it is found out before that
-    with pytest.raises(UserError, match=r"no photograph to validate can be read: .*broken\.heic"):
+    monkeypatch.delattr(training, "learn_to_copy")  # it is found out before that
+    with pytest.raises(UserError, match=r"broken\.heic"):
         run_training(photos, Run.create(tmp_path / "runs", {}), 1, validation=[broken])
 
 
@@ -100,9 +122,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
     progress = json.loads(str(state[1]["progress"]))
     assert progress["epoch"] == 3 and len(progress["history"]) == 3
-    with pytest.raises(
-        UserError, match=r"is finished \(all 3 epochs are done\): raise --nb_epoch$"
-    ):
+    with pytest.raises(UserError, match="--nb_epoch"):
         run_training(photos, run, 3, resume=True)
 
 
@@ -122,7 +142,7 @@ def test_fewer_epochs_than_a_killed_run_has(photos, tmp_path):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Run, "save_state", kill)
         run_training(photos, run, 5)
-    with pytest.raises(UserError, match=r"is finished \(2 epochs are done\): raise --nb_epoch$"):
+    with pytest.raises(UserError, match="--nb_epoch"):
         run_training(photos, run, 1, resume=True)
 
 
@@ -130,7 +150,7 @@ def test_a_loss_that_is_no_number_ends_it(photos, tmp_path):
     def broken(photos, painted, mix):
         return tint(photos, painted, mix) | {"variation": keras.ops.mean(painted) * np.nan}
 
-    with pytest.raises(UserError, match="no longer a number"):
+    with pytest.raises(UserError, match="epoch 1"):
         run_training(photos, Run.create(tmp_path / "runs", {}), 1, loss=broken)
 
 
@@ -142,14 +162,14 @@ def test_a_validation_that_is_no_number_ends_it(photos, tmp_path):
     white = tmp_path / "white.png"
     write_png(white, np.full((32, 32, 3), 255, np.uint8))
     run = Run.create(tmp_path / "runs", {})
-    with pytest.raises(UserError, match=r"no longer a number \(epoch 1, validation\)"):
+    with pytest.raises(UserError, match="epoch 1, validation"):
         run_training(photos, run, 1, loss=broken, validation=[white])
 
 
 def test_a_run_in_training_is_left_alone(photos, tmp_path, monkeypatch):
     run = Run.create(tmp_path / "runs", {})
-    monkeypatch.delattr(training, "_learn_to_copy")  # nothing is computed first
-    with run.lock(), pytest.raises(UserError, match="is in training"):
+    monkeypatch.delattr(training, "learn_to_copy")  # nothing is computed first
+    with run.lock(), pytest.raises(UserError, match=run.folder.name):
         run_training(photos, run, 1)
 
 
@@ -164,12 +184,12 @@ def test_only_the_best_checkpoint_is_kept(photos, tmp_path):
 
 def test_every_style_is_validated():
     two = [np.full((8, 8, 3), level, np.uint8) for level in (0, 9)]
-    fixed = training._Fixed(two, styles=5, batch_size=2)
+    fixed = training.FixedBatches(two, styles=5, batch_size=2)
     mixes = np.concatenate([fixed[index][0]["mix"] for index in range(len(fixed))])
     assert np.array_equal(mixes, np.eye(5))
 
 
-def test_fresh_weights_learn_to_copy_before_they_paint(photos, tmp_path, monkeypatch):
+def test_fresh_weightslearn_to_copy_before_they_paint(photos, tmp_path, monkeypatch):
     class Copied(Exception):
         pass
 
@@ -177,14 +197,14 @@ def test_fresh_weights_learn_to_copy_before_they_paint(photos, tmp_path, monkeyp
         assert lr == 2e-3
         raise Copied
 
-    monkeypatch.setattr(training, "_learn_to_copy", copy)
+    monkeypatch.setattr(training, "learn_to_copy", copy)
     with pytest.raises(Copied):
         run_training(photos, Run.create(tmp_path / "runs", {}), 1)
 
 
 def keeper(run, crops, photos, epoch=0):
     recipe = Recipe(epochs=9, ema=False)
-    return training._Keeper(run, recipe, Progress(epoch=epoch), crops, photos, STYLES)
+    return training.PaintingCheckpointer(run, recipe, Progress(epoch=epoch), crops, photos, STYLES)
 
 
 def test_each_epoch_has_crops_of_its_own(photos, tmp_path):
@@ -211,6 +231,6 @@ def test_what_is_copied_are_the_photographs(photos):
         compile=lambda *arguments, **options: None,
         train_on_batch=lambda inputs, targets: batches.append((inputs["image"], targets)),
     )
-    training._learn_to_copy(network, PhotoCrops(photos, 32, 2, 3, 2), 1e-3)
+    training.learn_to_copy(network, PhotoCrops(photos, 32, 2, 3, 2), 1e-3)
     assert len(batches) == 2 and (batches[0][1] != batches[1][1]).any()
     assert all(np.array_equal(image, target) for image, target in batches)
