@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from portrait.backend import start_keras
 from portrait.errors import UserError
 
 
@@ -154,11 +155,13 @@ def builder(name: str, size: str = SIZES[0]) -> Callable:
         size: one of its sizes; ignored for networks that have none.
 
     Raises:
-        UserError: no such network, not in this size, or a method without weights.
+        UserError: no such network, not in this size, or a method without weights; Keras's backend
+            is not installed.
     """
     spec = find(name)
     if not spec.builder:
         raise UserError(f"{name} is not a network: it has no weights")
+    start_keras()  # which says in one line what the import would say in many
     if not spec.sizes:
         return imported(spec.builder)
     if size not in spec.sizes:
