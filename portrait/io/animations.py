@@ -11,7 +11,7 @@ from portrait.errors import first_line
 from portrait.io.decode import PictureError, open_picture, orientation, oriented, read_bytes
 from portrait.io.images import resize, to_rgb
 from portrait.io.video_frames import Frame
-from portrait.io.video_streams import VideoError
+from portrait.io.video_streams import MOST_PIXELS, VideoError
 
 _FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 _STARTS = (b"GIF8", b"\x89PNG", b"RIFF")
@@ -54,6 +54,9 @@ class AnimationReader:
         self.path, self.broken = path, 0
         try:
             self._picture = open_picture(read_bytes(path), path)
+            width, height = self._picture.size
+            if width * height > MOST_PIXELS:
+                raise PictureError(f"{path}: frames of {width} x {height} pixels are too large")
             self.frames = self._picture.n_frames
             self._picture.load()
             self.rate = Fraction(1000, self._duration())

@@ -121,7 +121,7 @@ class VideoReader:
         growing = _Growing(max(round(1 / self.rate / self.time_base), 1))
         # There, what lies before a gap is called corrupt, although it may be whole.
         joined = is_joinable(self._container)
-        for packet in self._guarded(self._container.demux, streams):
+        for packet in self._guarded(self._packets, streams):
             self._clocks.repair(packet)
             if packet.stream is not self._video:
                 yield packet
@@ -138,6 +138,14 @@ class VideoReader:
                 self._matrix = display_matrix(frame) or self._matrix
                 yield frame
         yield None
+
+    def _packets(self, streams: list) -> Iterator[av.Packet]:
+        while True:
+            try:
+                yield from self._container.demux(streams)
+                return
+            except IndexError:  # a packet of a stream that begins later, as those of FLV may
+                continue
 
     def _seen(self, frame: av.VideoFrame) -> list:
         """The frame as uint8 RGB (H, W, 3), alone in a list."""

@@ -114,7 +114,7 @@ def _first_packet(path: str | os.PathLike, index: int) -> av.Packet | None:
     try:
         with open_container(path) as container:
             return next(each for each in container.demux(container.streams[index]) if each.size)
-    except (VideoError, av.error.FFmpegError, ValueError, StopIteration):
+    except (VideoError, av.error.FFmpegError, ValueError, LookupError, StopIteration):
         return None
 
 
