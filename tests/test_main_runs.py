@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -115,7 +116,12 @@ def test_a_finished_run_needs_more_epochs(trained):
 
 def test_the_network_is_its_own_teacher_where_it_is_compressed(trained, tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(use, "compress", lambda *args, **options: given.append((args, options)))
+
+    @functools.wraps(use.compress)  # main.py gives the flags that it has arguments for
+    def compress(*args, **options):
+        given.append((args, options))
+
+    monkeypatch.setattr(use, "compress", compress)
     status, _, err = command_line.run(
         *("--compress=cluster", "--clusters=9", "--android=True", "--formats=float16"),
         *("--teachers=fast_scnn", "--batch_size=4", "--workers=0", f"--data={trained / 'data'}"),
