@@ -65,6 +65,8 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
         sys.stdout.flush()
     except UserError as error:
         return _fail(str(error), 1)
+    except KeyboardInterrupt as stop:
+        return _fail("; ".join(["interrupted", *map(str, stop.args)]), 130)
     except BrokenPipeError:  # of `| head`, which has read what it wanted
         _discard_output()
         return 1
