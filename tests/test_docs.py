@@ -52,8 +52,10 @@ def test_commands_have_their_flags(page):
     lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     for line in lines:
         for script, arguments in re.findall(r"python (\S+\.py)([^#]*)", line):
-            beside = [ROOT / "portrait/commands/flags.py"] if script == "main.py" else []
-            source = "".join(file.read_text() for file in (ROOT / script, *beside))
+            commands = ROOT / "portrait" / "commands"
+            beside = {"main.py": "flags.py", "stylize.py": "style_flags.py"}.get(script)
+            files = [ROOT / script, *([commands / beside] if beside else [])]
+            source = "".join(file.read_text() for file in files)
             flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source)
             assert set(re.findall(r"--(\w+)", arguments)) <= set(flags), line
 

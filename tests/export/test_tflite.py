@@ -159,7 +159,8 @@ def test_full_integer_wants_pictures(trained):
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        *(("mattingnet", "small"), ("fast_scnn", "big"), ("lite_unet", "big")),
+        *(("mattingnet", "small"), ("fast_scnn", "big")),
+        pytest.param("lite_unet", "big", marks=pytest.mark.slow),
         pytest.param("mattingnet", "big", marks=pytest.mark.slow),
         pytest.param("lite_unet", "small", marks=pytest.mark.slow),
     ],

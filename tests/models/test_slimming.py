@@ -94,6 +94,7 @@ def test_idle_channels_are_cut_away_and_the_alphas_stay(wide):
     assert np.abs(alphas(narrow, images) - before).max() < 0.02 * before.std()
 
 
+@pytest.mark.slow
 def test_the_small_unet_starts_from_weights_of_the_big_one(wide, tmp_path):
     wide.save_weights(tmp_path / "big.weights.h5")
     images, _ = draw(12, SHAPE)

@@ -126,6 +126,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):
         run_training(photos, run, 3, resume=True)
 
 
+@pytest.mark.slow  # what segmenters share is tested in tests/training
 def test_fewer_epochs_than_a_killed_run_has(photos, tmp_path):
     run = Run.create(tmp_path / "runs", {})
 
@@ -154,6 +155,7 @@ def test_a_loss_that_is_no_number_ends_it(photos, tmp_path):
         run_training(photos, Run.create(tmp_path / "runs", {}), 1, loss=broken)
 
 
+@pytest.mark.slow  # what segmenters share is tested in tests/training
 def test_a_validation_that_is_no_number_ends_it(photos, tmp_path):
     def broken(photos, painted, mix):
         white = keras.ops.mean(photos) > 254  # the photograph to validate alone
@@ -173,6 +175,7 @@ def test_a_run_in_training_is_left_alone(photos, tmp_path, monkeypatch):
         run_training(photos, run, 1)
 
 
+@pytest.mark.slow  # what segmenters share is tested in tests/training
 def test_only_the_best_checkpoint_is_kept(photos, tmp_path):
     run = Run.create(tmp_path / "runs", settings())
     _, best = run_training(photos, run, 3)
