@@ -12,6 +12,7 @@ import numpy as np
 
 from portrait.errors import UserError, first_line
 from portrait.models import layers
+from portrait.models.weights import read_arrays
 
 # It was trained by Caffe: blue, green, red from 0 to 255, less their means, not scaled.
 MEAN_BGR = (103.939, 116.779, 123.68)
@@ -75,7 +76,7 @@ def conv_weights(path: str = "") -> dict[str, np.ndarray]:
     Raises:
         UserError: no such file, it holds something else, or the download fails.
     """
-    weights = _from_file(Path(path)) if path else _from_keras()
+    weights = read_arrays(path) if path else _from_keras()
     for name, shape in _shapes().items():
         if name not in weights or weights[name].shape != shape:
             found = f"is {weights[name].shape}" if name in weights else "is not there"
@@ -141,17 +142,6 @@ def _shapes() -> dict[str, tuple[int, ...]]:
         shapes[f"{name}/bias"] = (filters,)
         inputs = filters
     return shapes
-
-
-def _from_file(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise UserError(f"there is no file of VGG16's weights {path}")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    # zipfile, zlib and NumPy each have their own for a file that is damaged or of another kind.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
 
 
 def _from_keras() -> dict[str, np.ndarray]:

@@ -7,6 +7,8 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from portrait.errors import UserError, first_line
 from portrait.models.registry import SPECS
 
@@ -98,6 +100,22 @@ def network_of(weights: str | Path) -> dict[str, str]:
     if network["model"] not in SPECS:
         return {}
     return network
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file of weights, by their names.
+
+    Raises:
+        UserError: there is no such file, or it is damaged or of another kind.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    # zipfile, zlib and NumPy each have their own for a file that is damaged or of another kind.
+    except Exception as error:
+        raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
 
 
 def load_weights(model, path: str | os.PathLike) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from portrait.errors import UserError, first_line
+from portrait.errors import UserError
 from portrait.models import lite_unet
 from portrait.models.start import slimming
-from portrait.models.weights import load_weights, weights_file
+from portrait.models.weights import load_weights, read_arrays, weights_file
 from portrait.util import evenly
 
 SHIPPED = Path(__file__).with_suffix(".npz")
@@ -50,7 +50,7 @@ def start(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
 
 def _fill(model: keras.Model, path: Path) -> None:
     """Gives the layers of the encoder the arrays of the file: all, or none on an error."""
-    arrays = _arrays(path)
+    arrays = read_arrays(path)
     encoder = [layer for layer in model.layers if layer.name.startswith(("stem", "stage"))]
     weights = {f"{layer.name}/{each.name}": each for layer in encoder for each in layer.weights}
     for name, weight in weights.items():
@@ -63,14 +63,3 @@ def _fill(model: keras.Model, path: Path) -> None:
             )
     for name, weight in weights.items():
         weight.assign(arrays[name].astype(np.float32))
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise UserError(f"there is no weights file {path}")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    # zipfile, zlib and NumPy each have their own for a file that is damaged or of another kind.
-    except Exception as error:
-        raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
