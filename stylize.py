@@ -19,6 +19,7 @@ from portrait import cli
 from portrait.backend import start_keras
 from portrait.commands import style_flags
 from portrait.commands.style_flags import VERBS
+from portrait.errors import printable
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(style_flags)
@@ -33,7 +34,7 @@ def dispatch() -> None:
 
         options = _arguments(paint_by_gatys) | {"style_image": FLAGS.style_image[0]}
         for path in paint_by_gatys(**options):
-            print(path)
+            print(printable(path))
         return
     if FLAGS.train or FLAGS.resume:
         from portrait.style_transfer.training import train_style

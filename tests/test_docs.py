@@ -53,7 +53,11 @@ def test_commands_have_their_flags(page):
     for line in lines:
         for script, arguments in re.findall(r"python (\S+\.py)([^#]*)", line):
             commands = ROOT / "portrait" / "commands"
-            beside = {"main.py": "flags.py", "stylize.py": "style_flags.py"}.get(script)
+            beside = {
+                "main.py": "flags.py",
+                "stylize.py": "style_flags.py",
+                "prepare_data.py": "prepare_flags.py",
+            }.get(script)
             files = [ROOT / script, *([commands / beside] if beside else [])]
             source = "".join(file.read_text() for file in files)
             flags = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source)
