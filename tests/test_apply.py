@@ -1,5 +1,6 @@
 """What apply.py does, on a portrait that scikit-image ships; and its command line."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -134,7 +135,13 @@ def test_ctrl_c_keeps_what_is_done_and_the_status_says_it(red, tmp_path):
     clip = tiny_clips.write(tmp_path / "clip.mp4", frames)
     flags = [f"--input={clip}", f"--model={red}", "--input_range=0..1", "--smooth=False"]
     command = [sys.executable, ROOT / "apply.py", *flags, f"--output={tmp_path / 'out.mp4'}"]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # A shell's background jobs, and so tests that run in one, ignore SIGINT.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     while running.poll() is None and not any(
         path.stat().st_size for path in tmp_path.glob(".*out*.mp4")
     ):
