@@ -26,7 +26,15 @@ def said(outputs, stream):
     return "".join(output["text"] for output in outputs if output.get("name") == stream)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        # What it calls is tested in tests/export, and it takes the longest.
+        pytest.param(path, marks=[pytest.mark.slow] if "mlmodels" in path.stem else [])
+        for path in NOTEBOOKS
+    ],
+    ids=lambda path: path.stem,
+)
 def test_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("OUTPUT", str(tmp_path))
     outputs = execute(path)

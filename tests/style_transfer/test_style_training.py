@@ -109,6 +109,7 @@ def test_photos_to_validate_that_cannot_be_read(photos, tmp_path, monkeypatch, c
         run_training(photos, Run.create(tmp_path / "runs", {}), 1, validation=[broken])
 
 
+@pytest.mark.slow  # what segmenters share is tested in tests/training
 def test_an_interrupted_run_goes_on_to_the_same_weights(photos, tmp_path):
     whole, _ = run_training(photos, Run.create(tmp_path / "whole", {}), 3)
     run = Run.create(tmp_path / "parts", {})
