@@ -30,6 +30,7 @@ from portrait.export import coreml_interpreter, coreml_prelu, mlmodel_interprete
 from portrait.export.coreml_finish import finish
 from portrait.export.formats import (
     ALPHA,
+    EIGHT_BIT,
     INPUT,
     PICTURE,
     ExportError,
@@ -48,13 +49,12 @@ _PALETTE_BITS = 6
 _COMPRESSED = ("mlpackage_int8", "mlpackage_palettized")
 _KEPT_IN_FLOAT32 = 2048  # weights of a convolution
 
-_EIGHT_BIT = Tolerance(largest=None, iou=0.005, mean=0.02)
 TOLERANCES = {
     "mlpackage_float32": Tolerance(largest=1e-5, iou=None, exact=True),
     # It computes in float16, too, where TFLite's only stores: up to one step of an 8-bit matte.
     "mlpackage_float16": Tolerance(largest=1 / 256, iou=5e-4),
-    "mlpackage_int8": _EIGHT_BIT,
-    "mlpackage_palettized": _EIGHT_BIT,
+    "mlpackage_int8": EIGHT_BIT,
+    "mlpackage_palettized": EIGHT_BIT,
     "mlmodel": Tolerance(largest=1e-5, iou=None, exact=True),
 }
 

@@ -102,6 +102,10 @@ class Tolerance(NamedTuple):
     mean: float | None = None
 
 
+# Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
+EIGHT_BIT = Tolerance(largest=None, iou=0.005, mean=0.02)
+
+
 class Violation(NamedTuple):
     """Why a phone's GPU would not take an op: `op` makes `tensor`, for the Keras layer `layer`."""
 

@@ -27,6 +27,7 @@ from portrait.backend import stderr_kept_back
 from portrait.errors import UserError, first_line
 from portrait.export import gpu_ops, half, rewrites
 from portrait.export.formats import (
+    EIGHT_BIT,
     INPUT,
     ExportError,
     Format,
@@ -41,14 +42,12 @@ from portrait.tflite import graph
 from portrait.tflite.graph import pack
 from portrait.tflite.runtime import TfliteModel
 
-# Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
-_EIGHT_BIT = Tolerance(largest=None, iou=0.005, mean=0.02)
 TOLERANCES = {
     "float32": Tolerance(largest=1e-5, iou=None, exact=True),
     "float16": Tolerance(largest=2e-3, iou=5e-4),
     "dynamic": Tolerance(largest=None, iou=2e-3, mean=0.02),
-    "int8": _EIGHT_BIT,
-    "uint8": _EIGHT_BIT,
+    "int8": EIGHT_BIT,
+    "uint8": EIGHT_BIT,
 }
 _FULLY_QUANTISED = ("int8", "uint8")
 # Other pictures than those for calibration fare worse, of one U-Net by twice this.
