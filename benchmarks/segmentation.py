@@ -6,9 +6,10 @@ python benchmarks/segmentation.py --data=DIR --models=mine=RUN,selfie_net_big_25
 
 It takes the pictures of `testing` sub-folders and scores them like `main.py --evaluate`. Every
 model runs as a `.tflite` file on one thread of this machine's CPU. Latencies are measured in turn
-(A B C, A B C, ...), so that other load on the machine affects all models. Writes into --output:
-segmentation.json, segmentation.png (speed against quality) and differences.png (the pictures with
-the largest differences between the models).
+(A B C, A B C, ...), so that other load on the machine affects all models. A model is marked with *
+on a set whose training pictures it was trained on, as the run.json beside it says. Writes into
+--output: segmentation.json, segmentation.png (speed against quality) and differences.png (the
+pictures with the largest differences between the models).
 """
 
 import json
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from absl import flags
 
 from benchmarks import segmentation_report
-from benchmarks.side_by_side import compare, find_datasets, open_model
+from benchmarks.side_by_side import compare, find_datasets, open_model, trained_sets
 from portrait import cli
 from portrait.errors import UserError
 from portrait.io.files import replacing
@@ -56,7 +57,8 @@ def _main() -> None:
     shape = parse_input_shape(FLAGS.input_shape) if FLAGS.input_shape else None
     datasets = find_datasets(FLAGS.data)
     models = [open_model(text, FLAGS.input_range, shape) for text in FLAGS.models]
-    report = compare(models, datasets, FLAGS.rounds)
+    trained = [trained_sets(text) for text in FLAGS.models]
+    report = compare(models, datasets, FLAGS.rounds, trained)
     print(segmentation_report.table(report))
     output = Path(FLAGS.output)
     with replacing(output / "segmentation.json") as path:

@@ -18,15 +18,16 @@ _PLOTTED = ("person_iou", "boundary_iou")
 _CASES = 16
 _CELL = (200, 150)  # height and width of a picture of the sheet
 _CAPTION = 18
+_SEEN = "*"
 
 
 def table(report: dict) -> str:
     """Aligned lines: size and speed of each model, its scores on each data set, and differences.
 
-    MAD is in thousandths, the gradient error in thousands. Latencies are medians with the
-    quartiles; `x` is the median of the ratios to the first model. The last part has the differences
-    to the first model's scores, picture by picture, as mean and standard error; differences below
-    two standard errors may be chance.
+    A model is marked on the sets that it was trained on. MAD is in thousandths, the gradient error
+    in thousands. Latencies are medians with the quartiles; `x` is the median of the ratios to the
+    first model. The last part has the differences to the first model's scores, picture by picture,
+    as mean and standard error; differences below two standard errors may be chance.
     """
     costs = [("model", "input", "kB", "params", "MMACs", "ms", "25..75 %", "x")]
     for model in report["models"]:
@@ -44,13 +45,16 @@ def table(report: dict) -> str:
             )
         )
     scores = [("data set", "model", "pictures", *(METRICS[key].label for key in SHOWN))]
-    for name in report["models"][0]["sets"]:
+    sets = report["models"][0]["sets"]
+    for name in sets:
         for model in report["models"]:
             summary = model["sets"][name]
             mean = summary["mean"] or {}
             cells = [figure(mean.get(key), METRICS[key].scale) for key in SHOWN]
-            scores.append((name, model["name"], str(summary["pictures"]), *cells))
+            scores.append((name, _marked(model, name), str(summary["pictures"]), *cells))
     lines = [*aligned(costs, 1), "", *aligned(scores, 2)]
+    if any(_marked(model, name) != model["name"] for model in report["models"] for name in sets):
+        lines.append(f"{_SEEN} trained on the training pictures of this set")
     if len(report["models"]) > 1:
         lines += ["", *aligned(leads(report), 2)]
     return "\n".join(lines)
@@ -72,8 +76,14 @@ def leads(report: dict) -> list[tuple[str, ...]]:
                 _lead([ours[key] - theirs[key] for ours, theirs in pairs], METRICS[key].scale)
                 for key in SHOWN
             ]
-            rows.append((name, model["name"], str(len(pairs)), *cells))
+            rows.append((name, _marked(model, name), str(len(pairs)), *cells))
     return rows
+
+
+def _marked(model: dict, set_name: str) -> str:
+    """The model's name, with `_SEEN` where it was trained on the set of this name or path."""
+    seen = Path(set_name).name in model["trained_on"]
+    return f"{model['name']} {_SEEN}" if seen else model["name"]
 
 
 def _lead(differences: Sequence[float], scale: float) -> str:

@@ -14,7 +14,8 @@ from portrait.data.pairs import Pair, find_pairs
 from portrait.errors import UserError
 from portrait.evaluation.evaluate import score
 from portrait.export.report import machine
-from portrait.inference.network import Network, from_tflite, load
+from portrait.inference.network import Network, from_tflite, load, shipped_files
+from portrait.models.weights import read_settings
 from portrait.tflite import graph
 
 
@@ -46,6 +47,23 @@ def open_model(
     )
 
 
+def trained_sets(source: str) -> list[str]:
+    """The names of the data sets that a model was trained on, as the `run.json` beside it says.
+
+    Args:
+        source: as `open_model` takes it.
+
+    Returns:
+        Empty where no run.json says anything, as for the models of others.
+    """
+    path = Path(source if Path(source).exists() else source.partition("=")[2] or source)
+    path = shipped_files().get(str(path), path)
+    folder = path if path.is_dir() else path.parent
+    if not (folder / "run.json").is_file():
+        return []
+    return [Path(each).name for each in read_settings(folder).get("flags", {}).get("data", ())]
+
+
 def latencies(models: Sequence[Network], rounds: int) -> list[dict[str, float]]:
     """Times the models in turn, each once a round after an untimed run that warms its caches.
 
@@ -72,12 +90,24 @@ def latencies(models: Sequence[Network], rounds: int) -> list[dict[str, float]]:
     ]
 
 
-def compare(models: Sequence[Network], datasets: dict[str, list[Pair]], rounds: int) -> dict:
+def compare(
+    models: Sequence[Network],
+    datasets: dict[str, list[Pair]],
+    rounds: int,
+    trained: Sequence[Sequence[str]] = (),
+) -> dict:
     """Scores and times models.
+
+    Args:
+        models: networks with different names.
+        datasets: the testing pairs, by the name of the set.
+        rounds: timed runs of each model.
+        trained: `trained_sets` of each model; empty: of none.
 
     Returns:
         `machine`, `rounds` and `models`: for each `name`, `bytes`, `parameters`, `macs`,
-        `input_shape`, `latency_ms`, and `sets` and `pictures` as `evaluate.score` reports them.
+        `input_shape`, `latency_ms`, `trained_on`, and `sets` and `pictures` as `evaluate.score`
+        reports them.
 
     Raises:
         UserError: two models have the same name, nothing could be read, or a model yields NaN.
@@ -86,7 +116,8 @@ def compare(models: Sequence[Network], datasets: dict[str, list[Pair]], rounds: 
     if doubled := [name for name, count in names.items() if count > 1]:
         raise UserError(f"two models are called {doubled[0]}: write NAME=FILE.tflite")
     entries = []
-    for model, latency in zip(models, latencies(models, rounds), strict=True):
+    sets = trained or [()] * len(models)
+    for model, latency, known in zip(models, latencies(models, rounds), sets, strict=True):
         print(f"{model.name}:", file=sys.stderr)
         scores, _ = score(model.matte, datasets)
         entries.append(
@@ -97,6 +128,7 @@ def compare(models: Sequence[Network], datasets: dict[str, list[Pair]], rounds: 
                 "macs": count_macs(model.tflite.file),
                 "input_shape": model.input_shape,
                 "latency_ms": latency,
+                "trained_on": list(known),
                 "sets": scores["sets"],
                 "pictures": scores["pictures"],
             }

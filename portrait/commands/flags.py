@@ -127,7 +127,10 @@ flags.DEFINE_integer(
     1,
 )
 flags.DEFINE_enum(
-    "loss", _DEFAULTS["loss"], ("bce_dice", "focal"), "The weighting of the matte's loss."
+    "loss",
+    _DEFAULTS["loss"],
+    ("bce_dice", "bce_dice_mad", "focal"),
+    "The weighting of the matte's loss; bce_dice_mad is for soft mattes.",
 )
 flags.DEFINE_float(
     "boundary_weight",

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,32 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     # zipfile, zlib and NumPy each have their own for a file that is damaged or of another kind.
     except Exception as error:
         raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
+
+
+def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1.0) -> None:
+    """Fills `model` with a weighted mean of trained weights.
+
+    Weights that were trained on from the same start can be averaged. The mean is often better on
+    new pictures than each of them (Wortsman et al., 2203.05482).
+
+    Args:
+        model: as `models.build.build` makes it.
+        shares: the share of each `.weights.h5` file; they are divided by their sum.
+        sharpen: a factor on the logit of the alpha. Above 1, alphas move away from 0.5; the
+            outline at 0.5 stays where it is.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
+    mean = [0.0] * len(model.weights)
+    for path, share in shares.items():
+        load_weights(model, path)
+        part = share / sum(shares.values())
+        mean = [sum_ + part * each for sum_, each in zip(mean, model.get_weights(), strict=True)]
+    model.set_weights(mean)
+    head = model.get_layer("output")
+    *others, kernel, bias = head.get_weights()
+    head.set_weights([*others, sharpen * kernel, sharpen * bias])
 
 
 def load_weights(model, path: str | os.PathLike) -> None:

@@ -21,7 +21,7 @@ from portrait.errors import UserError
 from portrait.evaluation.cases import FALSE, MISSED
 from portrait.evaluation.evaluate import evaluate
 from portrait.export import tflite
-from portrait.inference.network import from_tflite
+from portrait.inference.network import from_tflite, shipped_files
 from portrait.models.build import for_inference
 from portrait.models.weights import SHIPPED
 from portrait.tflite.metadata import stated_normalization
@@ -167,6 +167,7 @@ def test_a_table_by_hand():
         "parameters": 7654,
         "macs": 98_760_000,
         "latency_ms": {"median": 2.0, "low": 1.5, "high": 3.0, "relative": 0.5},
+        "trained_on": ["garden"],
         "sets": {
             "desk": {"pictures": 3, "mean": dict.fromkeys(segmentation_report.SHOWN, 0.01234)}
         },
@@ -192,13 +193,27 @@ def test_leads_are_told_with_their_standard_errors():
         for row, gain in zip(rows, (0.1, 0.3, 9, 0), strict=True)
     ]
     models = [
-        {"name": name, "sets": {"a": {}, "b": {}}, "pictures": pictures}
+        {"name": name, "sets": {"a": {}, "b": {}}, "pictures": pictures, "trained_on": ["b"]}
         for name, pictures in (("peer", rows), ("ours", better))
     ]
     head, first, second = segmentation_report.leads({"models": models})
     assert head[:3] == ("data set", "less peer", "pictures")
     assert first[:5] == ("a", "ours", "2", "+0.2000 ± 0.1000", "+0.0000 ± 0.0000")
-    assert second[:4] == ("b", "ours", "1", "-")
+    assert second[:4] == ("b", "ours *", "1", "-")
+
+
+def test_the_sets_of_a_training_are_read_beside_the_model(tmp_path, green):
+    flags = {"model": "fast_scnn", "data": ["/elsewhere/desk", "data/garden/"]}
+    (tmp_path / "run.json").write_text(json.dumps({"flags": flags}))
+    (tmp_path / "green.tflite").write_bytes(green)
+    for source in (tmp_path, tmp_path / "green.tflite", f"mine={tmp_path}"):
+        assert side_by_side.trained_sets(str(source)) == ["desk", "garden"]
+    assert side_by_side.trained_sets(str(tmp_path.parent / "theirs.tflite")) == []
+
+
+def test_shipped_networks_say_what_they_were_trained_on():
+    for name in shipped_files():
+        assert "selfies" in side_by_side.trained_sets(name), name
 
 
 def test_command_line_without_tensorflow(green, desk, tmp_path):

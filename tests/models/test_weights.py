@@ -3,12 +3,20 @@
 import json
 import re
 
+import numpy as np
 import pytest
+import tiny_network
 from project import ROOT
 
 from portrait.errors import UserError
 from portrait.models.registry import SPECS, full_name, parse_input_shape
-from portrait.models.weights import best_checkpoint, network_of, shipped_weights, weights_file
+from portrait.models.weights import (
+    average,
+    best_checkpoint,
+    network_of,
+    shipped_weights,
+    weights_file,
+)
 
 SHIPPED = sorted((ROOT / "trained_models").glob("*/*.weights.h5"))
 
@@ -74,3 +82,23 @@ def test_shipped_weights_say_their_network_as_their_folder_and_their_card_do(wei
     title = (weights.parent / "README.md").read_text().splitlines()[0]
     (trained,) = re.findall(r"(\d+)x(\d+)$", title)
     assert parse_input_shape(network["input_shape"]) == tuple(map(int, trained))
+
+
+def test_a_mean_of_weights(tmp_path):
+    """One part of the first, three of the second; then logits twice as large."""
+    files, networks = [], [tiny_network.build(seed=seed) for seed in (1, 2)]
+    for number, network in enumerate(networks):
+        files.append(tmp_path / f"{number}.weights.h5")
+        network.save_weights(files[-1])
+    model = tiny_network.build(seed=3)
+    average(model, dict(zip(files, (1, 3), strict=True)))
+    first, second = (network.get_weights() for network in networks)
+    for found, one, other in zip(model.get_weights(), first, second, strict=True):
+        np.testing.assert_allclose(found, one / 4 + 3 * other / 4, rtol=1e-5, atol=1e-7)
+
+    pictures = tiny_network.pictures().astype(np.float32)
+    before = np.asarray(model(pictures)["output"], np.float64)
+    average(model, dict(zip(files, (1, 3), strict=True)), sharpen=2)
+    after = np.asarray(model(pictures)["output"])
+    odds = (before / (1 - before)) ** 2
+    np.testing.assert_allclose(after, odds / (1 + odds), atol=1e-5)
