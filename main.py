@@ -37,7 +37,9 @@ def dispatch() -> None:
         use.preview(FLAGS.preview_data, **arguments(train.batches))
         print(f"what the network sees: {FLAGS.preview_data}")
     if FLAGS.evaluate:
-        use.testing_sets(FLAGS.data)  # what is missing is said before a training, not after it
+        use.testing_sets(
+            FLAGS.data, FLAGS.person_label
+        )  # what is missing is said before a training, not after it
     if settings.trains():
         FLAGS.weight_dir = str(train.train(run=run, **arguments(train.train)))
     if FLAGS.evaluate or FLAGS.predict or FLAGS.convert or FLAGS.compress:

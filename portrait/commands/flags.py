@@ -88,6 +88,12 @@ flags.DEFINE_enum(
 flags.DEFINE_list(
     "data", [], "Folders of pictures and mattes. Default: a small built-in sample, to try it out."
 )
+flags.DEFINE_list(
+    "person_label",
+    list(_DEFAULTS["person_label"]),
+    "Which labels are a person where the mattes of --data are label masks that do not tell: "
+    "numbers, such as 15, or colours, such as #c08080.",
+)
 flags.DEFINE_float(
     "val_ratio",
     _DEFAULTS["val_ratio"],

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from portrait.data.labels import examine
 from portrait.data.pairs import Pair, find_pairs
 from portrait.errors import UserError, printable, warn_skipped
 from portrait.inference.network import MatteFunction, load
@@ -22,6 +23,7 @@ def prepare(
     output: str | Path,
     *,
     exclude: str = "",
+    person_label: Sequence[str] = (),
     crops: int = 0,
     soft: bool = False,
     seed: int = 0,
@@ -33,6 +35,7 @@ def prepare(
         data: folders of pictures with mattes.
         output: the folder to write into.
         exclude: a file of the names to leave out; empty: none.
+        person_label: as in `labels.examine`.
         crops: crops of each picture of a whole body; 0 copies whole pictures.
         soft: make soft mattes from binary ones.
         seed: of the crops.
@@ -47,7 +50,7 @@ def prepare(
     from portrait.prepare import datasets
 
     recipe = datasets.Preparation(crops, soft, seed)
-    pairs = _wanted_pairs(data, exclude)
+    pairs = _wanted_pairs(data, exclude, person_label)
     written = _report(datasets.prepare(pairs, Path(output), recipe, workers))
     if crops:
         print("these are the crops alone; for whole pictures run it without --crops")
@@ -61,6 +64,7 @@ def groups(
     backgrounds: Sequence[str],
     *,
     exclude: str = "",
+    person_label: Sequence[str] = (),
     seed: int = 0,
     workers: int = 2,
 ) -> list[Path]:
@@ -74,7 +78,7 @@ def groups(
     if not backgrounds:
         raise UserError("--groups needs photos without people as backgrounds: --backgrounds=DIR")
     scenes = load_backgrounds(backgrounds, composed.LARGEST, workers)
-    pairs = _wanted_pairs(data, exclude)
+    pairs = _wanted_pairs(data, exclude, person_label)
     written = _report(composed.write(pairs, scenes, Path(output), groups, seed))
     if len(written) < groups:
         print(f"only {len(written)} of {groups} pictures could be composed from this data")
@@ -87,6 +91,7 @@ def teachers(
     teachers: Sequence[str],
     *,
     exclude: str = "",
+    person_label: Sequence[str] = (),
     teacher_share: float = 0.65,
     count: int = 2 * _ROWS,
     input_range: str = "",
@@ -101,6 +106,7 @@ def teachers(
         output: the folder to write into.
         teachers: names of networks, `.tflite` files, weights, or folders of mattes.
         exclude: a file of the names to leave out.
+        person_label: as in `labels.examine`.
         teacher_share: the teachers' share where they and the label agree, 0..1.
         count: pictures on the sheets.
         input_range: as `inference.network.load` takes it.
@@ -113,7 +119,7 @@ def teachers(
     """
     from portrait.prepare import distil
 
-    pairs, output = _wanted_pairs(data, exclude), Path(output)
+    pairs, output = _wanted_pairs(data, exclude, person_label), Path(output)
     labelled = distil.Teachers(teachers, input_range)
     rule = distil.Rule(share=teacher_share)
     settings = {"teachers": list(teachers), "teacher_share": teacher_share}
@@ -142,6 +148,7 @@ def suspects(
     output: str | Path,
     *,
     exclude: str = "",
+    person_label: Sequence[str] = (),
     count: int = 2 * _ROWS,
     model: str = "lite_unet_big",
     input_range: str = "",
@@ -153,13 +160,14 @@ def suspects(
         data: folders of pictures with mattes.
         output: the folder to write into.
         exclude: a file of the names to leave out.
+        person_label: as in `labels.examine`.
         count: labels to show of each set.
         model: the network that the labels are compared with, and how to read it: see
             `inference.network.load`.
     """
     from portrait.prepare import suspects as suspicion
 
-    output, pairs = Path(output), _wanted_pairs(data, exclude)
+    output, pairs = Path(output), _wanted_pairs(data, exclude, person_label)
     matte_fn = _matte_fn(model, input_range, input_shape)
     ranked = suspicion.rank(matte_fn, pairs)
     suspicion.write_ranking(ranked, output / "suspects.csv")
@@ -221,11 +229,11 @@ def _copy(photo: Path, output: Path) -> None:
             return
 
 
-def _wanted_pairs(data: Sequence[str], exclude: str) -> list[Pair]:
+def _wanted_pairs(data: Sequence[str], exclude: str, person_label: Sequence[str]) -> list[Pair]:
     """The training pairs of folders without the names in the file `exclude`."""
     from portrait.prepare.datasets import read_exclusions
 
-    pairs = find_pairs(data, "training")
+    pairs = examine(find_pairs(data, "training"), person_label)
     if not exclude:
         return pairs
     excluded = read_exclusions(exclude)

@@ -9,6 +9,12 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
 flags.DEFINE_string("output", "", "The folder to write into.")
+flags.DEFINE_list(
+    "person_label",
+    [],
+    "Which labels are a person where the mattes of --data are label masks that do not tell: "
+    "numbers, such as 15, or colours, such as #c08080. Alone, it writes mattes of label masks.",
+)
 flags.DEFINE_integer("crops", 0, "Number of upper-body crops of each picture of a whole body.", 0)
 flags.DEFINE_integer("groups", 0, "Number of pictures of two or three people to compose.", 0)
 flags.DEFINE_list(
@@ -60,8 +66,11 @@ flags.DEFINE_integer("seed", 0, "Seed of --crops and --groups.", 0)
 flags.DEFINE_integer("workers", 2, "Number of processes.", 1)
 
 VERBS = ("crops", "groups", "soft", "exclude", "teachers", "suspects", "blank")
+VERBS += ("person_label",)
 ALONE = ("blank", "suspects", "groups", "teachers")
+_ALWAYS = ("exclude", "person_label")  # go with every step
 COMPANIONS = {
+    "person_label": ["data"],
     "backgrounds": ["groups"],
     "count": ["suspects", "teachers"],
     "teacher_share": ["teachers"],
@@ -82,7 +91,7 @@ def settle() -> list[str]:
     if not FLAGS.output:
         raise UserError("--output=DIR: give a new folder to write into")
     cli.check_companions(COMPANIONS)
-    steps = [name for name in VERBS if FLAGS[name].value and name != "exclude"]
+    steps = [name for name in VERBS if FLAGS[name].value and name not in _ALWAYS]
     for alone in ALONE:
         if alone in steps and len(steps) > 1:
             others = ", ".join(f"--{name}" for name in steps if name != alone)

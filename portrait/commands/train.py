@@ -22,6 +22,7 @@ def train(
     data: Sequence[str] = (),
     weight_dir: str = "",
     start: str = "",
+    person_label: Sequence[str] = (),
     val_ratio: float = 0.8,
     augment: str = "default",
     augment_strength: float = 1.0,
@@ -129,6 +130,7 @@ def batches(
     input_shape: str = "",
     *,
     data: Sequence[str] = (),
+    person_label: Sequence[str] = (),
     val_ratio: float = 0.8,
     augment: str = "default",
     augment_strength: float = 1.0,
@@ -152,6 +154,7 @@ def batches(
     from augmentation import Augmentation, parse
     from data_generator import find_pairs, make_batches, split
     from portrait.data.backgrounds import load_backgrounds
+    from portrait.data.labels import examine
     from portrait.data.sample.sample import sample_backgrounds
     from portrait.data.targets import boundary_target
 
@@ -159,7 +162,7 @@ def batches(
     names = parse(augment)
     thickness = tuple(int(text) for text in boundary_thickness)
     folders = data_folders(data)
-    train, validate = split(find_pairs(folders, "training"), val_ratio)
+    train, validate = split(examine(find_pairs(folders, "training"), person_label), val_ratio)
     if not validate:
         raise UserError(f"{', '.join(folders)}: two pictures are needed, to train and to validate")
     scenes = ()

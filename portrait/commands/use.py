@@ -55,17 +55,23 @@ def trained(
     return from_keras(network), path
 
 
-def testing_sets(data: Sequence[str] = ()) -> dict:
-    """The pairs that each folder is tested with, by folder; of the built-in sample without any."""
+def testing_sets(data: Sequence[str] = (), person_label: Sequence[str] = ()) -> dict:
+    """The pairs that each folder is tested with, by folder; of the built-in sample without any.
+
+    `person_label` is as in `labels.examine`.
+    """
+    from portrait.data.labels import examine
     from portrait.data.pairs import find_pairs
 
-    return {folder: find_pairs([folder], "testing") for folder in data_folders(data)}
+    folders = data_folders(data)
+    return {folder: examine(find_pairs([folder], "testing"), person_label) for folder in folders}
 
 
 def evaluate(
     source: Source | MatteFunction,
     data: Sequence[str] = (),
     *,
+    person_label: Sequence[str] = (),
     output: str | Path = "output",
     refine: str = "none",
 ) -> dict:
@@ -74,12 +80,13 @@ def evaluate(
     Args:
         source: the network, or a function from a photograph to its alpha.
         data: folders; none: the built-in sample.
+        person_label: as in `labels.examine`.
         output: the folder for the report and the worst cases.
         refine: a key of `matting.refine.METHODS`, or "none".
     """
     from portrait.evaluation import evaluate as evaluation
 
-    return evaluation.evaluate(_matte_fn(source, refine), testing_sets(data), output)
+    return evaluation.evaluate(_matte_fn(source, refine), testing_sets(data, person_label), output)
 
 
 def predict(
@@ -99,6 +106,7 @@ def convert(
     source: Source,
     *,
     data: Sequence[str] = (),
+    person_label: Sequence[str] = (),
     output: str | Path = "output",
     tflite_name: str = "",
     android: bool = False,
@@ -111,6 +119,7 @@ def convert(
         source: the network, as weights: a `.weights.h5` file, the folder of a run, or the full name
             of a shipped network.
         data: folders with the pictures that calibrate and check; none: the built-in ones.
+        person_label: as in `labels.examine`.
         output: the folder to write into.
         tflite_name: what file names begin with; empty: the network's name.
         android: export networks of 4 channels, which take RGBA.
@@ -124,7 +133,7 @@ def convert(
         network.keras,
         output,
         tflite_name or network.keras.name,
-        load_samples(data, network.input_shape),
+        load_samples(data, network.input_shape, person_label=person_label),
         android=android,
         formats=formats,
         allow_cpu_ops=allow_cpu_ops,
@@ -138,6 +147,7 @@ def compress(
     validation,
     *,
     data: Sequence[str] = (),
+    person_label: Sequence[str] = (),
     output: str | Path = "output",
     tflite_name: str = "",
     android: bool = False,
@@ -174,7 +184,7 @@ def compress(
             Plan(method, epochs=epochs, lr=lr, sparsity=sparsity, clusters=clusters),
             output=output,
             name=tflite_name or network.keras.name,
-            samples=load_samples(data, network.input_shape),
+            samples=load_samples(data, network.input_shape, person_label=person_label),
             android=android,
             formats=formats,
             allow_cpu_ops=allow_cpu_ops,

@@ -6,8 +6,8 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, list_images, read_image, resize, without_made
+from portrait.io.matte_labels import Form, Reading
 from portrait.io.mattes import read_matte
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,17 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture file and its matte file; `matte` is None if there is no person."""
+    """A picture file and its matte file.
+
+    Attributes:
+        image: the picture.
+        matte: None if there is no person.
+        readings: what the values of the mattes mean, see `labels.examine`; None before it.
+    """
 
     image: Path
     matte: Path | None
+    readings: Mapping[Form, Reading] | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -100,7 +108,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]
     if pair.matte is None:
         return image, np.zeros((height, width), np.uint8)
-    matte = read_matte(pair.matte)
+    matte = read_matte(pair.matte, pair.readings or {})
     ratio = (matte.shape[1] * height) / (matte.shape[0] * width)
     if not 1 / (1 + ASPECT_TOLERANCE) <= ratio <= 1 + ASPECT_TOLERANCE:
         raise PictureError(

@@ -25,7 +25,12 @@ class Samples:
     source: str
 
 
-def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100) -> Samples:
+def load_samples(
+    folders: Sequence[str],
+    size: tuple[int, int],
+    count: int = 100,
+    person_label: Sequence[str] = (),
+) -> Samples:
     """Reads up to `count` pairs to calibrate with and as many others to check with.
 
     They are spread evenly over the folders' `training` and `testing` sub-folders; of a folder
@@ -35,11 +40,13 @@ def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100
         folders: as `pairs.find_pairs` takes them; none: the built-in sample.
         size: (height, width) of the network.
         count: how many of each at most.
+        person_label: as in `labels.examine`.
 
     Raises:
-        UserError: a folder holds no pairs.
+        UserError: a folder holds no pairs, or label masks that do not tell which is the person.
     """
     from data_generator import find_pairs, split
+    from portrait.data.labels import examine
     from portrait.data.loading import load
     from portrait.data.sample.sample import ensure_sample
     from portrait.util import evenly
@@ -62,6 +69,6 @@ def load_samples(folders: Sequence[str], size: tuple[int, int], count: int = 100
             trained, tested = split(trained, 0.5)
         training += trained
         testing += tested
-    calibration = load(evenly(training, count), size)
-    checked = load(evenly(testing, count), size)
+    calibration = load(evenly(examine(training, person_label), count), size)
+    checked = load(evenly(examine(testing, person_label), count), size)
     return Samples(calibration.images, checked.images, checked.mattes, source)

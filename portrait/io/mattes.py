@@ -2,55 +2,168 @@
 
 import io
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
 
-from portrait.errors import first_line
+from portrait.errors import UserError, first_line
+from portrait.io import matte_labels
 from portrait.io.decode import PictureError, check_size, decode, oriented, read_bytes
 from portrait.io.images import by_bands, convert_mode, is_deep, luma, to_8_bits
+
+_GREY_SPREAD = 32  # between the channels of greys out of a JPEG
+_COLOURED_SHARE = 0.001
+_MOST_LABELLED = 100_000_000  # pixels; the nearest label of void ones takes 15 bytes a pixel
 
 # MATLAB's names of types of numbers, and their bytes.
 _MAT_NUMBERS = {"logical": 1, "single": 4, "double": 8}
 _MAT_NUMBERS |= {f"{sign}int{8 * size}": size for sign in ("", "u") for size in (1, 2, 4, 8)}
 
 
-def read_matte(path: str | os.PathLike) -> np.ndarray:
+@dataclass(frozen=True)
+class RawMatte:
+    """The values of a matte as the file has them.
+
+    Attributes:
+        form: None where they are levels of opacity without doubt.
+        values: (H, W), of any type where `form` is None; else integers from 0.
+        palette: the colour 0xRRGGBB of each number, where `form` is "palette".
+    """
+
+    form: matte_labels.Form | None
+    values: np.ndarray
+    palette: tuple[int, ...] = ()
+
+    def find(self) -> matte_labels.Found:
+        """Counts the values."""
+        return matte_labels.find(self.form, self.values, self.palette)
+
+
+def read_matte(
+    path: str | os.PathLike,
+    readings: Mapping[matte_labels.Form, matte_labels.Reading] = MappingProxyType({}),
+) -> np.ndarray:
     """Reads a matte as uint8 (H, W), 0 background to 255 person, upright by its EXIF orientation.
+
+    Masks of 0 and 1 are stretched to 0 and 255. A 16-bit matte that never exceeds 255 holds 8-bit
+    values in a wide container and is taken as such: scaled, it would be black. In label masks,
+    void pixels, which nobody labelled, become what the nearest labelled pixel is.
+
+    Args:
+        path: see `read_values` for what counts as the matte of a file.
+        readings: what the values of its set mean (`matte_labels.decide`); without that of its
+            form, they are judged by this file alone.
+
+    Raises:
+        PictureError: the file is missing, truncated, not a picture, or holds no matte; or labels of
+            which it is not clear which is the person, or which its set does not have.
+    """
+    raw, orientation = read_values(path)
+    try:
+        labels = _labels(raw, readings)
+        if labels is None:
+            return oriented(_stretch(raw.values, path), orientation)
+        values = raw.values
+        _check_labels(values, path)
+        if raw.form == "palette" and labels.colours:
+            values = np.uint32(raw.palette)[values]
+        matte = matte_labels.alpha(labels, values)
+    except PictureError:
+        raise
+    except UserError as error:
+        raise PictureError(f"{path}: {error}") from error
+    return oriented(matte, orientation)
+
+
+def read_values(path: str | os.PathLike) -> tuple[RawMatte, int]:
+    """Reads the values of a matte, and EXIF's orientation.
 
     What counts as the matte, in this order:
 
     - a `.mat` file (EG1800): the array `mask`, else the only 2-D array;
     - the alpha channel, where there is one and it is not the same everywhere;
-    - a palette with a colour in use (label masks of Supervisely, Pascal VOC): every label but 0;
+    - the numbers of a palette with a colour in use (Supervisely, Pascal VOC);
+    - colours;
     - else the luma.
-
-    Masks of 0 and 1 are stretched to 0 and 255. A 16-bit matte that never exceeds 255 holds 8-bit
-    values in a wide container and is taken as such: scaled, it would be black.
 
     Raises:
         PictureError: the file is missing, truncated, not a picture, or holds no matte.
     """
     if Path(path).suffix.lower() == ".mat":
-        return _stretch(_read_mat(path), path)
+        return _numbers(_read_mat(path)), 1
     picture, orientation = decode(path)
-    array = _values(picture, path)
-    del picture
-    return oriented(_stretch(array, path), orientation)
+    return _values(picture, path), orientation
 
 
-def _values(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """What counts as the matte of a picture, (H, W) of any type."""
+def _labels(raw: RawMatte, readings: Mapping) -> matte_labels.Labels | None:
+    """The labels of the set of a matte; None if it has levels of opacity."""
+    if raw.form is None:
+        return None
+    reading = readings.get(raw.form)
+    if reading and (reading.labels or reading.soft):
+        return reading.labels
+    found = raw.find()
+    if reading and found.binary:
+        return None
+    own = matte_labels.decide(found)
+    if reading and own.labels:
+        raise UserError(f"{own.said}, but the mattes examined are {reading.said}")
+    return own.labels
+
+
+def _values(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> RawMatte:
+    """What counts as the matte of a picture."""
     if isinstance(picture, np.ndarray):
-        return picture if picture.ndim == 2 else by_bands(luma, picture)
+        return _numbers(picture if picture.ndim == 2 else by_bands(luma, picture))
     if is_deep(picture) or picture.mode == "1":
-        return by_bands(np.asarray, picture)
+        return _numbers(by_bands(np.asarray, picture))
     if (alpha := _varying_alpha(picture, path)) is not None:
-        return alpha
+        return RawMatte(None, alpha)
     if picture.mode == "P" and _is_coloured(picture):
-        return by_bands(np.asarray, picture) != 0
-    return by_bands(lambda band: np.asarray(convert_mode(band, "L", path)), picture)
+        return RawMatte("palette", by_bands(np.asarray, picture), tuple(_palette(picture).tolist()))
+    if picture.mode not in ("L", "LA", "La", "P", "PA"):
+        rgb = by_bands(lambda band: np.asarray(convert_mode(band, "RGB", path)), picture)
+        if _holds_colours(rgb):
+            _check_labels(rgb, path)
+            return RawMatte("colour", by_bands(_packed, rgb))
+    return _numbers(by_bands(lambda band: np.asarray(convert_mode(band, "L", path)), picture))
+
+
+def _numbers(values: np.ndarray) -> RawMatte:
+    """Values of any type as integers, where they are any."""
+    if values.dtype.kind == "f":
+        whole = by_bands(lambda band: (band == band.round()).all(axis=1), values).all()
+        if not (whole and values.min() >= 0 and values.max() <= 255):
+            return RawMatte(None, values)
+        values = values.clip(0, 255).astype(np.uint8)
+    if values.dtype.kind == "i":
+        values = values.clip(0, 65535).astype(np.uint16)
+    return RawMatte("grey", values.astype(np.uint8) if values.dtype == bool else values)
+
+
+def _check_labels(values: np.ndarray, path: str | os.PathLike) -> None:
+    height, width = values.shape[:2]
+    if height * width > _MOST_LABELLED:
+        most = f"{_MOST_LABELLED // 10**6} megapixels"
+        raise PictureError(
+            f"{path}: a label mask of {width} x {height} pixels: {most} are the most"
+        )
+
+
+def _holds_colours(rgb: np.ndarray) -> bool:
+    """Whether more than stray pixels are other than grey."""
+    spread = by_bands(lambda band: np.ptp(band, axis=2) > _GREY_SPREAD, rgb)
+    return bool(spread.mean() > _COLOURED_SHARE)
+
+
+def _packed(rgb: np.ndarray) -> np.ndarray:
+    """uint8 (..., 3) as 0xRRGGBB, uint32 (...)."""
+    red, green, blue = np.moveaxis(rgb, -1, 0).astype(np.uint32)
+    return red << 16 | green << 8 | blue
 
 
 def _varying_alpha(picture: Image.Image, path: str | os.PathLike) -> np.ndarray | None:
@@ -64,11 +177,16 @@ def _varying_alpha(picture: Image.Image, path: str | os.PathLike) -> np.ndarray 
 
 def _is_coloured(picture: Image.Image) -> bool:
     """Whether a palette picture uses any colour that is not a grey."""
-    used = np.flatnonzero(picture.histogram())
+    palette = _palette(picture)[np.flatnonzero(picture.histogram())]
+    return bool((palette % 0x010101 != 0).any())
+
+
+def _palette(picture: Image.Image) -> np.ndarray:
+    """The 256 colours of a palette as 0xRRGGBB."""
     palette = np.zeros((256, 3), np.uint8)
     entries = np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
     palette[: len(entries)] = entries
-    return bool((palette[used].min(axis=1) != palette[used].max(axis=1)).any())
+    return _packed(palette)
 
 
 def _read_mat(path: str | os.PathLike) -> np.ndarray:

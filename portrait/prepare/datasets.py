@@ -130,6 +130,8 @@ def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
         raise UserError(f"two pictures are called {doubled[0]}: prepare their folders one by one")
     names = _digest("\n".join(pair.name for pair in pairs)).hex()
     recipe = {**settings, "pictures": len(pairs), "names": names}
+    if people := sorted({label for pair in pairs for label in _person(pair)}):
+        recipe["person_label"] = people
     marker = output / _MARKER
     try:
         occupied = output.is_dir() and any(output.iterdir())
@@ -140,6 +142,12 @@ def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
         raise UserError(f"{output} holds other data: give a new folder as --output")
     with replacing(marker) as path:
         path.write_text(json.dumps(recipe, indent=1))
+
+
+def _person(pair: Pair) -> set[int]:
+    """The labels that are the person in the mattes of a pair's folder."""
+    readings = (pair.readings or {}).values()
+    return {label for each in readings if each.labels for label in each.labels.person}
 
 
 def release(output: Path) -> None:

@@ -71,14 +71,15 @@ def test_load_beyond_the_limit_uses_a_file_that_has_no_name(tmp_path, monkeypatc
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_labels_that_never_are_a_person_are_named(tmp_path, caplog):
-    pairs = [pair(tmp_path, name) for name in ("white", "two", "empty")]
-    for matte, value in ((pairs[1].matte, 2), (pairs[2].matte, 0)):
-        Image.new("L", (30, 40), value).save(matte)
+def test_mattes_without_anybody_are_named(tmp_path, caplog):
+    pairs = [pair(tmp_path, name) for name in ("white", "faint", "empty")]
+    Image.linear_gradient("L").point(lambda level: level // 3).save(pairs[1].matte)
+    Image.new("RGB", (256, 256)).save(pairs[1].image)
+    Image.new("L", (30, 40)).save(pairs[2].matte)
     for read in (lambda: load(pairs, (20, 10)), lambda: list(read_pairs(pairs))):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             read()
         (record,) = caplog.records
         assert "(1)" in record.getMessage()
-        assert "two_matte.png" in record.getMessage()
+        assert "faint_matte.png" in record.getMessage()

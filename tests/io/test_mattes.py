@@ -75,3 +75,14 @@ def test_mat_files_as_eg1800_has_them(tmp_path):
 
 def test_an_empty_matte_is_all_background(tmp_path):
     assert saved(tmp_path, Image.new("L", (4, 3))).tolist() == [[0] * 4] * 3
+
+
+def test_labels_that_do_not_tell_which_is_the_person_are_refused(tmp_path):
+    labels = np.repeat(np.uint8([[0, 1, 2, 3]]), 8, axis=0).repeat(8, axis=1)
+    for name, picture in (
+        ("numbers.png", Image.fromarray(labels)),
+        ("colours.png", Image.fromarray(np.uint8([[0] * 3, [255, 0, 0], [0, 0, 255]] * 2)[labels])),
+    ):
+        picture.save(tmp_path / name)
+        with pytest.raises(PictureError, match=name):
+            read_matte(tmp_path / name)

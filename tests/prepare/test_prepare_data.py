@@ -235,3 +235,22 @@ def test_command_line(street, tmp_path):
         assert status == 1 and err.count("\n") == 1
         assert all(flag in err for flag in named), err
     assert not (tmp_path / "x").exists()
+
+
+def test_label_masks_become_mattes(tmp_path):
+    person = standing()
+    labels = np.where(person > 0, np.uint8(15), np.uint8(0))
+    labels[:10, :30] = 9
+    for name, array in (("images", np.dstack([person] * 3)), ("masks", labels)):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.fromarray(array).save(tmp_path / "set" / name / "1.png")
+    command = [f"--data={tmp_path / 'set'}", f"--output={tmp_path / 'new'}"]
+    told, again, other = doors.run(
+        "prepare_data",
+        *([*command, label] for label in ("--person_label=15", "--person_label=15")),
+        [*command, "--person_label=9"],
+    )
+    assert (told[0], again[0], other[0]) == (0, 0, 1), told
+    assert "15 is the person" in told[2]
+    (pair,) = find_pairs([tmp_path / "new" / "set"], "training")
+    np.testing.assert_array_equal(read_pair(pair)[1], person)
