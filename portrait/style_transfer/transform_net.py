@@ -24,7 +24,8 @@ STRIDE = 4
 LEAST_SIZE = 16
 """The least height and width: there must be something to mirror at the borders."""
 
-_EPSILON = 1e-4  # above float16's smallest normal number, below which phones take 0
+EPSILON = 1e-4
+"""Of the normalisation: above float16's smallest normal number, below which phones take 0."""
 _KERNEL_NORM, _KERNEL_NORM_OF_SUMS = 1.0, 0.25  # see `fix_style`
 _OF_SUMS = {f"conv_{4 + 2 * block}" for block in range(1, RESIDUAL_BLOCKS + 1)}
 """The convolutions whose input is a sum of two and more normalised maps, and as much larger."""
@@ -64,7 +65,7 @@ class InstanceNormalization(keras.layers.Layer):
         mean = keras.ops.mean(x, axis=(1, 2), keepdims=True)
         centred = x - mean
         variance = keras.ops.mean(keras.ops.square(centred), axis=(1, 2), keepdims=True)
-        return centred * keras.ops.rsqrt(variance + _EPSILON)
+        return centred * keras.ops.rsqrt(variance + EPSILON)
 
     def compute_output_shape(self, input_shape):
         return input_shape

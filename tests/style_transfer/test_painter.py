@@ -2,18 +2,23 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
+import keras
 import numpy as np
 import pytest
+from project import ROOT
 from style_networks import picture, random_network, write_run
 
 from portrait.errors import UserError
 from portrait.io.images import read_image, shrink, write_png
 from portrait.io.photos import is_video
 from portrait.io.video_reader import VideoReader
-from portrait.style_transfer import painter, video
+from portrait.style_transfer import painter, strips, transform_net, video
 from portrait.style_transfer.colour import with_colours_of
 from portrait.style_transfer.mixes import parse_mix, style_label, style_names
 from portrait.style_transfer.painter import Painter
@@ -54,6 +59,33 @@ def test_any_size_is_painted_and_only_its_own_pixels_count(network):
         assert paint(picture(*shape)).shape == (*shape, 3)
     with pytest.raises(UserError, match="15 x 40"):
         paint(picture(40, 15))
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (52, 640), (400, 20)])
+def test_strips_are_painted_as_the_whole_picture(network, shape):
+    """No seam: the statistics are those of all rows, and rows beside a strip are known to it."""
+    fixed = transform_net.fix_style(network, np.float32([0.3, 0.7]))
+    photo = picture(*shape)
+    whole = keras.ops.convert_to_numpy(fixed(np.float32(photo[None])))[0]
+    for strip in (1, 3000, 10**6):
+        np.testing.assert_allclose(strips.paint(fixed, photo, strip), whole, atol=0.01)
+
+
+@pytest.mark.slow
+def test_twelve_megapixels_take_less_than_four_gigabytes(tmp_path):
+    write_png(tmp_path / "large.png", picture(3000, 4000))
+    command = [
+        sys.executable,
+        ROOT / "stylize.py",
+        f"--content={tmp_path / 'large.png'}",
+        "--size=0",
+    ]
+    process = subprocess.Popen([*command, f"--output={tmp_path}"], stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    assert used.ru_maxrss * 1024 < 4e9
+    (painted,) = set(tmp_path.iterdir()) - {tmp_path / "large.png"}
+    assert read_image(painted).shape == (3000, 4000, 3)
 
 
 def test_strength_blends_with_the_photo(network):
