@@ -1,10 +1,11 @@
 """Fast-SCNN (Poudel, Liwicki, Cipolla: "Fast Semantic Segmentation Network", 1902.04502).
 
-A stem of three strided convolutions is shared by a deep branch at 1/32 and a shallow one at 1/8,
-which are fused at 1/8. Here it ends in one alpha instead of classes, with a boundary head.
+A stem of three strided convolutions feeds a deep branch at 1/32 of the picture's size and a shallow
+branch at 1/8. Both are fused at 1/8. The output is one alpha instead of classes, and there is a
+boundary head.
 
-The blocks are the paper's except for two: separable convolutions have a ReLU between their halves,
-as MobileNet's, and the fusion's depthwise convolution is not dilated.
+Two details differ from the paper: separable convolutions have a ReLU between their two parts, as in
+MobileNet, and the depthwise convolution of the fusion is not dilated.
 """
 
 import keras
@@ -13,7 +14,7 @@ from portrait.models.layers import BatchNormalization, normalize
 
 
 def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """Fast-SCNN with one alpha and a boundary head.
+    """Builds Fast-SCNN with one alpha and a boundary head.
 
     Args:
         input_shape: (height, width), multiples of 32.
@@ -40,7 +41,7 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
     x = keras.layers.Add()([deep, _conv(shallow, 128, relu=False)])
     x = keras.layers.ReLU()(x)
 
-    # Heads: the boundary's logits are one of the maps that the matte is made from.
+    # Heads: the matte is computed from 15 maps and the boundary's logits.
     x = _separable(_separable(x, 128), 128)
     edge = keras.layers.Conv2D(1, 1, name="boundary_logits")(x)
     boundary = keras.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
@@ -54,7 +55,7 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
 
 
 def _norm_relu(x, relu: bool = True):
-    # Keras's momentum of 0.99 would need a thousand steps to forget its start.
+    # With Keras's momentum of 0.99 the moving averages would need about a thousand steps.
     x = BatchNormalization(momentum=0.9)(x)
     return keras.layers.ReLU()(x) if relu else x
 
@@ -81,7 +82,7 @@ def _separable(x, channels: int, stride: int = 1):
 
 
 def _bottlenecks(x, channels: int, stride: int, count: int, expansion: int = 6):
-    """MobileNet-V2's inverted residuals; the first one of `count` carries the stride."""
+    """`count` inverted residuals of MobileNetV2; the first one has the stride."""
     for index in range(count):
         stride_here = stride if index == 0 else 1
         branch = _conv(x, x.shape[-1] * expansion)
@@ -93,11 +94,11 @@ def _bottlenecks(x, channels: int, stride: int, count: int, expansion: int = 6):
 
 
 def _pyramid(x, channels: int, bins: tuple[int, ...] = (1, 2, 3, 6)):
-    """Pyramid pooling (Zhao et al., PSPNet) into about `bins` x `bins` cells.
+    """Pyramid pooling (Zhao et al., PSPNet, 1612.01105) into about `bins` x `bins` cells.
 
-    Each axis takes the largest number of cells up to the wanted one that divides it, so that
-    every cell has the same size: whole pools and whole upsampling factors, which phone
-    delegates and quantisation tools take.
+    The number of cells along an axis is the largest divisor of its length that is not above the
+    wanted number. All cells then have the same size, so pooling sizes and upsampling factors are
+    integers, as phone delegates and quantisation tools require.
     """
     height, width = x.shape[1:3]
     branches = [x]

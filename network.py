@@ -10,7 +10,7 @@ from portrait.models.layers import normalize
 
 
 def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
-    """MattingNet.
+    """Builds MattingNet.
 
     Args:
         input_shape: (height, width); multiples of 16 for "big", of 32 for "small".
@@ -72,7 +72,7 @@ def _small(image):
 
 
 def _conv(x, channels: int, kernel: int = 3, stride: int = 1, gain: float = 1.0, **kwargs):
-    """Convolution whose output starts with `gain` times He's deviation."""
+    """Convolution whose output starts with `gain` times the standard deviation of He's."""
     return keras.layers.Conv2D(
         channels,
         kernel,
@@ -84,7 +84,7 @@ def _conv(x, channels: int, kernel: int = 3, stride: int = 1, gain: float = 1.0,
 
 
 def _separable(x, channels: int, gain: float = 1.0):
-    """Separable 3x3 convolution whose output starts with `gain` times He's deviation."""
+    """Separable 3x3 convolution, with `gain` as in `_conv`."""
     return keras.layers.SeparableConv2D(
         channels,
         3,
@@ -97,15 +97,15 @@ def _separable(x, channels: int, gain: float = 1.0):
 
 
 def _prelu(x):
-    """PReLU with one slope a channel, which every phone GPU takes."""
+    """PReLU with one slope per channel, which every phone GPU supports."""
     return keras.layers.PReLU(shared_axes=[1, 2])(x)
 
 
 def _residual(x, blocks: int):
-    """`blocks` times PReLU, separable 3x3, PReLU, separable 3x3, plus the input.
+    """`blocks` residual blocks of PReLU, separable 3x3, PReLU, separable 3x3.
 
-    Without normalisation layers, branches that start small keep a deep sum of them in range
-    (Zhang et al., "Fixup Initialization", 1901.09321).
+    The network has no normalisation layers. The branches start small, so that the sum of many
+    blocks stays in range (Zhang et al., "Fixup Initialization", 1901.09321).
     """
     channels = x.shape[-1]
     for _ in range(blocks):
@@ -131,7 +131,7 @@ def _refine(x, hidden: int):
 
 
 def _head(x, **kwargs):
-    """1x1 convolution to one channel; it starts small, so that no sigmoid starts saturated."""
+    """1x1 convolution to one channel, started small so that the sigmoid is not saturated."""
     return _conv(x, 1, kernel=1, gain=0.1, **kwargs)
 
 

@@ -24,7 +24,7 @@ def load(text: str) -> BackgroundFunction:
         text: a colour ("white", "#3060a0", "rgb(10, 20, 30)"), a picture file or a video file.
 
     Raises:
-        UserError: none of these.
+        UserError: `text` is none of these.
     """
     path = Path(text)
     if is_video(path):
@@ -50,7 +50,7 @@ def plain(colour: str) -> BackgroundFunction:
     try:
         rgb = np.array(ImageColor.getrgb(colour)[:3]).clip(0, 255).astype(np.uint8)
     except ValueError as error:
-        raise UserError(f"{colour!r} is no colour: write one such as white or #3060a0") from error
+        raise UserError(f"{colour!r} is not a colour such as white or #3060a0") from error
     return lambda time: rgb
 
 
@@ -68,7 +68,7 @@ class _Clip:
 
 
 def _over_and_over(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """Yields time in seconds, from 0, and picture of the frames of a repeating video, forever."""
+    """Yields (time in seconds, picture) of a video's frames, repeated endlessly."""
     begin = 0.0
     while True:
         with contextlib.closing(open_video(path)) as reader:
@@ -81,5 +81,5 @@ def _over_and_over(path: Path) -> Iterator[tuple[float, np.ndarray]]:
                     step = item.duration * base or step
                     yield last, item.image
         if last is None:
-            raise UserError(f"{path}: no frame of it can be decoded")
+            raise UserError(f"{path}: none of its frames can be decoded")
         begin = last + step

@@ -66,7 +66,7 @@ class Layers:
 
     @property
     def background(self) -> np.ndarray:
-        """B, in the type of F."""
+        """B, with the type of F."""
         return self._estimated[1] if self._background is None else self._background
 
     @background.setter
@@ -78,11 +78,11 @@ class Layers:
         return self.settings.estimate(self.taken_in(self.image), self.alpha)
 
     def taken_in(self, picture: np.ndarray) -> np.ndarray:
-        """A uint8 picture in the type of the layers."""
+        """Converts a uint8 picture to the type of the layers."""
         return compositing.to_linear(picture) if self.settings.linear else picture
 
     def given_out(self, layer: np.ndarray) -> np.ndarray:
-        """A layer as uint8 sRGB."""
+        """Converts a layer to uint8 sRGB."""
         return compositing.to_srgb(layer) if self.settings.linear else layer
 
     def merged(self) -> np.ndarray:
@@ -113,8 +113,8 @@ def _stylize_background(layers: Layers) -> None:
 
 
 def _stylize_person(layers: Layers) -> None:
-    # The whole picture is painted, then the person is taken from it: a network paints artefacts
-    # along the edge of a cut-out.
+    # The whole picture is painted and the person is cut out afterwards, because a network paints
+    # artefacts along the edge of a cut-out.
     painted = layers.taken_in(layers.settings.style(layers.merged()))
     layers.foreground = layers.settings.estimate(painted, layers.alpha)[0]
 
@@ -134,13 +134,13 @@ CHANGES: dict[str, Callable[[Layers], None]] = {
     "stylize_background": _stylize_background,
     "grayscale_background": _grayscale_background,
 }
-"""Effects on a layer, which may follow one another."""
+"""Effects that change a layer; several can be combined."""
 
 RESULTS: dict[str, Callable[[Layers], np.ndarray]] = {"alpha": _alpha, "cutout": _cutout}
-"""What else than a picture can be given out, after all changes."""
+"""Outputs other than a picture; at most one, after all effects on layers."""
 
 SIDE_BY_SIDE = "side_by_side"
-"""The picture and the result beside each other, last."""
+"""Shows the picture and the result beside each other; the last effect."""
 
 NAMES = (*RESULTS, *CHANGES, SIDE_BY_SIDE)
 
@@ -181,7 +181,7 @@ def render(
         image: uint8 RGB (H, W, 3).
         alpha: float32 (H, W), 0..1, from `matte`.
         effects: from `NAMES`: changes first, then `alpha` or `cutout`, then `side_by_side`.
-        settings: what they need.
+        settings: the settings of the effects; None: the defaults.
         time: of the picture in its video, in seconds.
 
     Returns:

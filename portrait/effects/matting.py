@@ -50,7 +50,8 @@ def default_network() -> networks.Network:
 
 
 def two_passes(network: networks.Network, image: np.ndarray) -> np.ndarray:
-    """The network's alpha on the picture's grid: first of the whole, then around the people.
+    """The network's alpha on the picture's grid, from a pass over the whole picture and a pass
+    over windows around the people.
 
     Returns:
         float32 (h, w) of `windows.grid_shape(image.shape)`, 0..1.

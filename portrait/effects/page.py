@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import gradio
 
 _SIDE = 1280  # pixels of the longer side, at most: the page answers in a second
-_HEIGHT = 460  # at which pictures are shown
+_HEIGHT = 460  # pixels in which pictures are shown
 
 
 def serve(network: Network, port: int) -> None:
     """Shows the page at http://127.0.0.1:`port` until Ctrl-C or SIGTERM.
 
-    Nothing leaves this computer, nobody else is answered (`page_guard`), and pictures are deleted
-    at the end.
+    No data leaves this computer, other computers get no answer (`page_guard`), and uploaded
+    pictures are deleted at the end.
 
     Raises:
         UserError: the port is taken.
@@ -40,7 +40,7 @@ def serve(network: Network, port: int) -> None:
             listening.bind(("127.0.0.1", port))
         except OSError as error:
             raise UserError(f"cannot serve at port {port}: it is taken; give --port=N") from error
-        port = listening.getsockname()[1]  # another one where 0 is asked for
+        port = listening.getsockname()[1]  # port 0 lets the system choose one
         server = uvicorn.Server(uvicorn.Config(application(network, port), log_level="warning"))
         print(f"http://127.0.0.1:{port}: Ctrl-C ends it", flush=True)
         server.run([listening])
@@ -83,7 +83,7 @@ def build(network: Network) -> "gradio.Blocks":
         wanted = ("blur" in chosen, "replace" in chosen, "replace" in chosen, painted)
         return [gradio.update(visible=visible) for visible in wanted]
 
-    # What a user has put in is deleted when the page ends, or an hour later.
+    # Uploads are deleted when the page ends, or after an hour.
     with gradio.Blocks(
         title="Portrait effects", analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
@@ -93,7 +93,7 @@ def build(network: Network) -> "gradio.Blocks":
             show_fields, effects, [strength, colour, behind, style], api_visibility="private"
         )
         changes = [each.input for each in (picture, effects, behind, style, linear)]
-        # A slider and a colour are taken as they are let go of.
+        # The slider and the colour take effect when they are released.
         gradio.on(
             [*changes, strength.release, colour.submit, colour.blur],
             respond,
@@ -106,10 +106,10 @@ def build(network: Network) -> "gradio.Blocks":
 
 
 def _upload(**options) -> "gradio.Image":
-    """A `gradio.Image` for uploads only, read as all pictures are, see `io.images`.
+    """A `gradio.Image` for uploads only, whose files are read by `io.images`.
 
-    Gradio would fetch the address that a request names, and decode pictures in its own way: white
-    where 16 bits are, and what lies under alpha 0.
+    Gradio itself would fetch any address in a request. It also decodes 16-bit pictures as white,
+    and shows the hidden colours of transparent pixels.
     """
     import gradio
 
@@ -133,12 +133,12 @@ def _upload(**options) -> "gradio.Image":
 
 
 def _unnamed(error: UserError, uploaded) -> str:
-    """What is wrong with an upload, by its own name, not that of the copy in a folder of Gradio."""
+    """The error message with the name of the upload instead of the path of Gradio's copy."""
     return str(error).replace(uploaded.path, uploaded.orig_name or "the picture")
 
 
 def _lay_out() -> tuple:
-    """Puts the fields on the page, in the order of `make_answer`'s arguments, and the result."""
+    """Creates the page's fields, in the order of `make_answer`'s arguments, and the result."""
     import gradio
 
     gradio.Markdown("# Portrait effects\nEverything happens on this computer.")
@@ -160,7 +160,7 @@ def _lay_out() -> tuple:
         effects = gradio.Dropdown(
             list(catalogue.NAMES), value=["blur"], multiselect=True, label="Effects, in order"
         )
-        linear = gradio.Checkbox(label="Linear light", info="Mixed as light itself is.", scale=0)
+        linear = gradio.Checkbox(label="Linear light", info="Mixes colours like light.", scale=0)
     strength = gradio.Slider(0, 1, value=0.5, label="Strength of the blur")
     with gradio.Row():
         colour = gradio.ColorPicker(
@@ -181,19 +181,19 @@ def _lay_out() -> tuple:
 
 
 def _background(colour: str, picture: np.ndarray | None) -> backgrounds.BackgroundFunction:
-    """What `replace` puts behind people: the picture, where there is one, or else the colour.
+    """The background for `replace`: the picture, or the colour if there is no picture.
 
-    Not `backgrounds.load`, which would read files and addresses that a request names.
+    `backgrounds.load` is not used, because it would open any file or address in a request.
     """
     return backgrounds.plain(colour) if picture is None else lambda time: picture
 
 
 def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]]:
-    """What the page computes, as a function of its fields.
+    """Makes the function that computes the result from the page's fields.
 
     Returns:
-        The result (None without a picture, the picture without effects), and a note for the user,
-        or "".
+        A function that returns the result and a note for the user, which may be "". The result is
+        None without a picture, and the picture itself without effects.
     """
     load_style = functools.cache(styles.load_shipped)
 

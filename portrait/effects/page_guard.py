@@ -1,32 +1,32 @@
-"""Keeps other web pages and other computers away from a page that is served on this one.
+"""Protects a local web page from requests by other web pages and other computers.
 
 A browser lets any web page send requests to 127.0.0.1, and a name server can make any name point
-there (DNS rebinding). So a request is answered only when it names this server as its host, and,
-where it says which page sends it, names this server as its origin.
+there (DNS rebinding). A request is therefore answered only if its Host header is this server and
+its Origin header, if there is one, is this server, too.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 LARGEST = 64 << 20
-"""Bytes of a request: more than any photograph needs."""
+"""The largest request in bytes, above the size of photographs."""
 SECONDS = 60.0
-"""For which the body of a request may take to arrive."""
+"""The time within which the body of a request must arrive."""
 
 _Receive = Callable[[], Awaitable[dict]]
 _Send = Callable[[dict], Awaitable[None]]
 
 
 class LocalOnly:
-    """ASGI middleware that refuses requests of others, too large ones, and too slow ones.
+    """ASGI middleware that refuses foreign, too large and too slow requests.
 
-    Refusals are 403 (another host or origin), 413 (too large) and 408 (too slow).
+    The status codes are 403 (another host or origin), 413 (too large) and 408 (too slow).
 
     Args:
-        app: the application behind it.
-        port: that it is served at.
-        largest: bytes of a request.
-        seconds: for which the body may take to arrive.
+        app: the ASGI application to protect.
+        port: the port that it is served at.
+        largest: the largest request in bytes.
+        seconds: the time within which the body of a request must arrive.
     """
 
     def __init__(self, app, port: int, largest: int = LARGEST, seconds: float = SECONDS):
@@ -81,7 +81,7 @@ class _Refused(Exception):
 
 
 class _Body:
-    """The body of a request, as far as it may be read."""
+    """Receives the body of a request within the limits."""
 
     def __init__(self, receive: _Receive, largest: int, seconds: float):
         self._receive = receive
@@ -90,7 +90,7 @@ class _Body:
         self._complete = False
 
     async def __call__(self) -> dict:
-        if self._complete:  # now it waits for the other side to leave, as long as that takes
+        if self._complete:  # now `receive` waits for the disconnection, without a limit
             return await self._receive()
         remaining = self._until - asyncio.get_running_loop().time()
         try:

@@ -35,7 +35,7 @@ def apply_to_photo(
         target: the file to write: `.png`, `.jpg`, `.webp`, `.tif` or `.bmp`.
         effects: the effects.
         network: the network for the alpha.
-        refine: as in `matting.matte`.
+        refine: see `matting.matte`.
 
     Raises:
         UserError: the picture cannot be read, or the target cannot be written.
@@ -67,7 +67,7 @@ def apply_to_folder(
         UserError: there are no photographs, none can be used, or `target` cannot be written.
     """
     if Path(source).resolve() == Path(target).resolve():
-        raise UserError("--output must be another folder than --input")
+        raise UserError("--output and --input must be different folders")
 
     def work(photo: Path, path: Path) -> None:
         apply_to_photo(photo, path, effects, network, refine)
@@ -88,7 +88,7 @@ def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
     with replacing(path) as temporary:
         try:
             Image.fromarray(array).save(temporary, format=kind, quality=95)
-        except ValueError as error:  # WebP ends at 16383 pixels
+        except ValueError as error:  # WebP has at most 16383 pixels per side
             raise UserError(f"cannot write {path}: {error}") from error
 
 
@@ -96,6 +96,6 @@ def _check_target(source: str | os.PathLike, target: str | os.PathLike, effects:
     refuse_overwriting(target, source)
     suffix = Path(target).suffix.lower()
     if suffix not in WRITABLE:
-        raise UserError(f"{target}: a picture is written as one of {', '.join(WRITABLE)}")
+        raise UserError(f"{target}: pictures can be written as {', '.join(WRITABLE)}")
     if "cutout" in effects.names and suffix in _WITHOUT_ALPHA:
-        raise UserError(f"{target}: {suffix} holds no transparency, write a .png")
+        raise UserError(f"{target}: {suffix} files have no transparency, use .png")

@@ -1,4 +1,4 @@
-"""Stages that run at the same time, each in a thread, with a few items between them."""
+"""A pipeline of stages that run in parallel, each in its own thread."""
 
 import queue
 import threading
@@ -10,13 +10,13 @@ _END = object()
 
 
 class Pipeline:
-    """Passes items through stages in order; each stage works on another item.
+    """Passes items through stages in order, while each stage works on a different item.
 
-    Decoders, LiteRT, OpenCV and encoders release Python's lock, so threads are enough. At most a
-    few items wait between two stages, so memory does not grow.
+    Decoders, LiteRT, OpenCV and encoders release Python's lock, so threads are enough. The queues
+    between stages are short, so memory does not grow.
 
     Args:
-        source: yields the items; it is iterated over in a thread.
+        source: yields the items; a thread iterates over it.
         stages: functions from an item to an item, each in its own thread.
 
     Iterating yields the results. An exception in the source or a stage is raised there, after the
@@ -55,7 +55,7 @@ class Pipeline:
                 if not self._put(after, item):
                     return
             self._put(after, _END)
-        except BaseException as error:  # goes on in the thread that iterates
+        except BaseException as error:  # raised again in the thread that iterates
             self._put(after, _Failure(error))
 
     def _work(self, stage: Callable, before: queue.Queue, after: queue.Queue) -> None:
@@ -72,7 +72,7 @@ class Pipeline:
                 return
 
     def _put(self, into: queue.Queue, item: Any) -> bool:
-        """Whether it was taken, before all was stopped."""
+        """Puts an item into a queue; returns False if the pipeline was stopped before."""
         while not self._stop.is_set():
             try:
                 into.put(item, timeout=0.1)

@@ -1,8 +1,8 @@
 """Smooths the alphas of a video, without a lag behind movement.
 
-Each alpha is mixed with the previous one, which optical flow moves to the new positions of its
-pixels. The weight of the previous alpha depends, for each pixel, on how well the flow explains the
-new frame and on the difference of the two alphas: flicker is small and does not move, movement is
+Each alpha is mixed with the previous alpha, which is warped by optical flow. For each pixel, the
+weight of the previous alpha depends on how well the flow explains the new frame and on the
+difference of the two alphas: differences from flicker are small, differences from movement are
 large.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from metrics import flow_sources
 
-_KEEP = 0.85  # of the alpha before, where everything agrees
-_COLOUR = 12.0  # grey levels by which flow may miss before it is not believed
-_JUMP = 1.2  # disagreement of alphas at which nothing would be kept
+_KEEP = 0.85  # weight of the previous alpha if frames and alphas agree
+_COLOUR = 12.0  # scale of the flow's error, in grey levels
+_JUMP = 1.2  # difference of the alphas at which the weight is 0
 
 
 @dataclass
@@ -25,7 +25,7 @@ class _Frame:
 
 
 class Smoother:
-    """Smooths the alphas of successive frames; one for each video.
+    """Smooths the alphas of successive frames; use one object per video.
 
     Example:
         smoother = Smoother()

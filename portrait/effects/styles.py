@@ -15,7 +15,7 @@ from portrait.tflite.runtime import TfliteModel
 PaintFunction = Callable[[np.ndarray], np.ndarray]
 """From uint8 RGB (H, W, 3) to the painted picture, of the same shape and type."""
 
-_SIDE = 720  # pixels that a network paints at most: its strokes do not grow with the picture
+_SIDE = 720  # longer side in pixels, at most: strokes do not grow with the picture
 
 
 def shipped_names() -> list[str]:
@@ -27,14 +27,14 @@ def load(style: str, threads: int = 1) -> PaintFunction:
     """Loads a style.
 
     Args:
-        style: a `.tflite` file of one style, which needs no Keras; weights that `stylize.py` has
-            trained, or the folder of its run, whose first style is taken, or with `:STYLE` behind
-            it another; or a style of the shipped network. A style may be a mix, such as
+        style: a style of the shipped network; a `.tflite` file of one style, which does not need
+            Keras; or weights trained by `stylize.py`, or the run's folder. Weights can be followed
+            by `:STYLE`, otherwise their first style is used. A style can also be a mix, such as
             "udnie:2,great_wave:1".
-        threads: of a `.tflite` file.
+        threads: the number of threads for a `.tflite` file.
 
     Raises:
-        UserError: no such style.
+        UserError: there is no such style.
     """
     path = Path(style)
     if path.suffix == ".tflite":
@@ -59,10 +59,10 @@ def _painter(weights: Path, style: str) -> PaintFunction:
 
 
 def load_shipped(style: str) -> PaintFunction:
-    """Loads a style of the shipped network, or a mix of them; never a file.
+    """Loads a style or a mix of styles of the shipped network; never opens another file.
 
     Raises:
-        UserError: no such style.
+        UserError: there is no such style.
     """
     shipped = shipped_names()
     if unknown := {part.partition(":")[0].strip() for part in style.split(",")} - set(shipped):

@@ -30,18 +30,19 @@ from portrait.matting.refine import refine_guided
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 15  # frames after which the whole picture is looked at for people who came in
+_LOOK_AGAIN = 15  # frames between two searches for people in the whole picture
 _WEBCAM_BASE = Fraction(1, 1000)
 
 
 class VideoMatter:
     """Computes the alphas of a video's frames in order; one object for each video.
 
-    It looks at the people of the previous frame, and every 15 frames at the whole picture.
+    The network sees windows around the people of the previous frame, and the whole picture every 15
+    frames.
 
     Args:
         network: the network for the alpha.
-        smooth: smooth the alphas, see `smoothing`.
+        smooth: whether to smooth the alphas, see `smoothing`.
     """
 
     def __init__(self, network: Network, smooth: bool = True):
@@ -52,11 +53,11 @@ class VideoMatter:
         self._frames = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The next frame, uint8 RGB (H, W, 3), to its alpha, float32 (H, W)."""
+        """Computes the alpha, float32 (H, W), of the next frame, uint8 RGB (H, W, 3)."""
         return refine_guided(image, self.coarse(image))
 
     def coarse(self, image: np.ndarray) -> np.ndarray:
-        """The next frame to its alpha on the grid, float32 (h, w)."""
+        """Computes the alpha of the next frame on the grid, float32 (h, w)."""
         alpha = self._look(image)
         if self._smoother:
             alpha = self._smoother(resize(image, alpha.shape), alpha)
@@ -83,8 +84,10 @@ class VideoMatter:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a video: frames written, frames that could not be decoded, and where nobody
-    was; `complete` is False after Ctrl-C."""
+    """Counts of a video's frames: written, damaged and without people.
+
+    `complete` is False after Ctrl-C.
+    """
 
     frames: int
     broken: int
@@ -109,10 +112,11 @@ def apply_to_video(
         target: the file to write; its suffix determines the format, see `VideoWriter`.
         effects: the effects.
         network: the network for the alpha.
-        smooth: smooth the alphas.
+        smooth: whether to smooth the alphas.
 
     Raises:
-        UserError: the video cannot be read, the target cannot be written, or no frame is left.
+        UserError: the video cannot be read, the target cannot be written, or all frames are
+            damaged.
     """
     refuse_overwriting(target, source)
     check_target(target, "cutout" in effects.names)
@@ -143,14 +147,14 @@ def record_webcam(
     """Applies effects to a webcam's frames until Ctrl-C, and writes a video file.
 
     Raises:
-        UserError: there is no such camera, or as `apply_to_video`.
+        UserError: there is no such camera; see also `apply_to_video`.
     """
     check_target(target, "cutout" in effects.names)
-    with stderr_kept_back():  # OpenCV tells what it has tried
+    with stderr_kept_back():  # OpenCV prints its attempts
         camera = cv2.VideoCapture(number)
     if not camera.isOpened():
         raise UserError(f"there is no webcam {number}")
-    print("recording: Ctrl-C ends it")
+    print("recording, Ctrl-C stops")
     stream = _Camera(camera)
     try:
         with tqdm(desc=f"webcam {number}", unit=" frames", disable=None) as bar:
@@ -161,7 +165,7 @@ def record_webcam(
 
 
 class _Camera:
-    """A webcam in place of a `VideoReader`: frames with the times of their arrival."""
+    """A webcam with the interface of `VideoReader`: frames with their times of arrival."""
 
     path = "the webcam"
     time_base, rate, audio, broken = _WEBCAM_BASE, Fraction(30), None, 0
@@ -201,7 +205,7 @@ def _convert(
 def _make_stages(
     matter: VideoMatter, effects: Effects, time_base: Fraction
 ) -> tuple[Callable, Callable]:
-    """The two stages between decoder and encoder, which leave packets of audio as they are.
+    """Makes the two stages between decoder and encoder, which pass audio packets on unchanged.
 
     Returns:
         `find`, from a `Frame` to the frame and its alpha, and `paint`, which applies the effects.

@@ -1,8 +1,8 @@
-"""Chooses the windows of a picture that the network sees: around the people.
+"""Chooses the windows around people on which the network runs.
 
-A network that was trained on portraits of 3/4 finds little in a landscape that is squeezed to 3/4,
-or if people are small. Here it runs twice: on the whole picture, then on windows around the people
-who were found. docs/effects.md has the scores.
+A network that was trained on portraits of aspect 3/4 finds little in a landscape that is resized to
+this aspect, or if people are small. It therefore runs twice: on the whole picture, and on windows
+around the people that were found. docs/effects.md has the scores.
 """
 
 import math
@@ -15,24 +15,24 @@ from portrait.inference.network import Network
 from portrait.io.images import Window, resize, shrunk
 
 GRID = 640
-"""Pixels of the longer side of the grid on which alphas are put together."""
+"""The longer side in pixels of the grid on which the windows' alphas are merged."""
 
 _PAD = (123.68, 116.779, 103.939)  # ImageNet's mean colour
-_THRESHOLD = 0.5  # alpha from which a pixel is a person's
-_PLACED = 0.6  # alpha from which it counts for where to look: ghosts in a background have less
-_SQUEEZE = 1.4  # a picture further than this from the network's aspect is not squeezed, but padded
-_MARGIN = 0.15  # around a person, as a share of its size
-_OVERLAP = 0.3  # persons whose windows share more than this share one window
-_SMALLEST = 0.05  # parts smaller than this share of the largest are no persons
-_WIDE = 1.35  # regions this much wider than the network's aspect get several windows
+_THRESHOLD = 0.5  # alpha from which a pixel belongs to a person
+_PLACED = 0.6  # alpha from which a pixel determines windows; false people often have less
+_SQUEEZE = 1.4  # a picture whose aspect differs by more than this factor is padded, not resized
+_MARGIN = 0.15  # around a person, as a share of the person's size
+_OVERLAP = 0.3  # people whose windows overlap by more than this share get one window
+_SMALLEST = 0.05  # parts smaller than this share of the largest part are not people
+_WIDE = 1.35  # regions wider than the network's aspect by this factor get several windows
 MOST_TILES = 16
-"""Windows of a group of people; in a strip that would need more, each is wider."""
-_RAMP = 0.2  # of a window's side, over which it gives way to the next
-_NOBODY = 0.004  # of the picture's pixels; fewer are no person
-_SURE = 0.97  # alpha of what the network is sure of
-_CORE = 0.3  # share of a person that it is sure of
-_STILL_CORE = 0.15  # of a part that was a person in the frame before
-_FRINGE = 0.1  # alpha down to which what adjoins a person belongs to it
+"""The largest number of windows of a group of people; wider groups get wider windows."""
+_RAMP = 0.2  # width of the blending ramp, as a share of a window's side
+_NOBODY = 0.004  # parts smaller than this share of the picture are not people
+_SURE = 0.97  # alpha from which the network is certain
+_CORE = 0.3  # share of a person's pixels with certain alphas, at least
+_STILL_CORE = 0.15  # the same for a part that overlaps a person of the previous frame
+_FRINGE = 0.1  # alpha from which adjoining pixels belong to a person
 
 
 def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.n
     Where windows overlap, their alphas are blended along a ramp; outside all, alpha is 0.
 
     Args:
-        network: runs on each window, squeezed to its input.
+        network: the network, which runs on each window, resized to the network's input.
         image: uint8 RGB (H, W, 3).
         windows: in the picture's pixels.
 
@@ -95,15 +95,15 @@ def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.n
 def windows_around(
     alpha: np.ndarray, shape: Sequence[int], input_shape: tuple[int, int]
 ) -> list[Window]:
-    """Windows around the people of a first, coarse alpha; none if there is nobody.
+    """Windows around the people in a coarse alpha; empty if there are none.
 
     Each person gets a window of the network's proportions with a margin, people beside each other
     share one, and a wider group gets several windows that overlap by half.
 
     Args:
         alpha: float32 (h, w), 0..1.
-        shape: of the picture in whose pixels the windows are given, (H, W, ...).
-        input_shape: of the network.
+        shape: the shape (H, W, ...) of the picture; windows are in its pixels.
+        input_shape: (height, width) of the network.
     """
     height, width = shape[:2]
     aspect = input_shape[1] / input_shape[0]
@@ -133,7 +133,7 @@ def still_hold(
         windows: the windows of the previous frame.
         found: the result of `windows_around` for this frame.
         alpha: the alpha of this frame, float32 (h, w).
-        shape: of the picture, (H, W, ...).
+        shape: the shape (H, W, ...) of the picture.
 
     Returns:
         True if the number of windows is the same, and each person is within a window, with a third
@@ -165,19 +165,18 @@ def people(alpha: np.ndarray) -> list[Window]:
 
 
 def only_people(alpha: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
-    """Removes parts of low certainty: ghosts in a background, pictures without people.
+    """Removes parts of low certainty, which are mostly false people in the background.
 
-    A connected part stays, with its soft fringe, if the network is certain about 30 % of its
-    pixels. This holds for people, but mostly not for parts that it finds in pictures without
-    people.
+    A connected part and its soft fringe are kept if the network is certain about 30 % of the
+    pixels.
 
     Args:
         alpha: float32 (h, w), 0..1.
-        before: the result of the previous frame; parts that overlap it need only half as much, so
-        that they do not appear and disappear.
+        before: the result for the previous frame. For parts that overlap it, half of the share is
+            enough, so that they do not appear and disappear.
 
     Returns:
-        float32 (h, w): `alpha`, or 0.
+        float32 (h, w): `alpha` where parts are kept, 0 elsewhere.
     """
     count, labels = cv2.connectedComponents((alpha > _FRINGE).astype(np.uint8))
     inside = alpha >= _THRESHOLD
@@ -192,7 +191,7 @@ def only_people(alpha: np.ndarray, before: np.ndarray | None = None) -> np.ndarr
 
 
 def _ramp(start: int, end: int, length: int) -> np.ndarray:
-    """Weights of a window's pixels along one axis: falling towards sides within the picture."""
+    """Blending weights along one axis of a window, falling towards sides inside the picture."""
     places = np.arange(start, end, dtype=np.float32) + 0.5
     width = _RAMP * (end - start)
     weights = np.ones(end - start, np.float32)
@@ -204,7 +203,7 @@ def _ramp(start: int, end: int, length: int) -> np.ndarray:
 
 
 def _scaled(window: Window, shape: Sequence[int], other: Sequence[int]) -> Window:
-    """A window of a picture of one shape in the pixels of another, at least a pixel large."""
+    """Scales a window from a picture of `shape` to one of `other`, to at least one pixel."""
     down, right = other[0] / shape[0], other[1] / shape[1]
     left, top = round(window.left * right), round(window.top * down)
     left, top = min(left, other[1] - 1), min(top, other[0] - 1)
@@ -223,7 +222,7 @@ def _grown(box: Window, margin: float = _MARGIN) -> Window:
 
 
 def _fitted(box: Window, aspect: float, shape: Sequence[int]) -> Window:
-    """The box made wider or higher to `aspect`, moved into the picture and cut off at its edge."""
+    """Enlarges the box to `aspect`, moves it into the picture, and crops it to the picture."""
     box = _cut(box, shape)
     height, width = box.size
     height, width = max(height, round(width / aspect)), max(width, round(height * aspect))

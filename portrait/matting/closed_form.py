@@ -1,7 +1,7 @@
 """Closed-form matting (Levin, Lischinski and Weiss, TPAMI 2008) with windows of 3 x 3.
 
-Alpha is an affine function of colour in each window. pymatting does the same and more, but its
-first import takes 40 seconds, which is too long for the built-in sample.
+In each window, alpha is assumed to be an affine function of the colour. pymatting implements the
+same method, but its first import takes 40 seconds, which is too long for the built-in sample.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from scipy.sparse.linalg import spsolve
 
 log = logging.getLogger(__name__)
 
-# The weights of the trimap and of the alpha given in the equations of closed-form matting, and how
-# flat its affine functions are, which in pymatting is for pictures without noise (1e-7).
+# The weights of the trimap and of the prior alpha in `solve_band`, and the weight that keeps the
+# affine functions flat. pymatting's default of 1e-7 suits pictures without noise.
 _CERTAIN, _PRIOR, _FLATNESS = 100.0, 0.1, 1e-5
 
 
@@ -30,7 +30,7 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e
 
     Args:
         image: float64 (H, W, 3) 0..1.
-        trimap: float64 (H, W): 0 background, 1 person, else unknown.
+        trimap: float64 (H, W): 0 background, 1 person, all other values unknown.
         epsilon: the weight that keeps the affine functions flat.
 
     Returns:
@@ -57,26 +57,26 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e
 
 
 def solve_band(image: np.ndarray, trimap: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """The alpha, float32 (H, W), that fits the image's matting Laplacian, the trimap, the prior."""
+    """Solves for the alpha with the matting Laplacian, the trimap and a prior: float32 (H, W)."""
     pymatting = load_pymatting()
     known = trimap != 0.5
     weight = np.where(known, _CERTAIN, _PRIOR).ravel()
     laplacian = pymatting.cf_laplacian(image, epsilon=_FLATNESS, is_known=known)
     system = (laplacian + sparse.diags(weight)).tocsc()
     given = weight * np.where(known, trimap, prior).ravel()
-    with contextlib.redirect_stdout(io.StringIO()):  # that its preconditioner needs another try
+    with contextlib.redirect_stdout(io.StringIO()):  # pymatting prints preconditioner retries
         alpha = pymatting.cg(system, given, M=pymatting.ichol(system))
     return alpha.clip(0, 1).reshape(known.shape).astype(np.float32)
 
 
 @functools.cache
 def load_pymatting():
-    """Imports pymatting, which compiles itself for most of a minute the first time."""
+    """Imports pymatting, which is compiled by numba on its first import (about 40 seconds)."""
     folder = Path(importlib.util.find_spec("pymatting").origin).parent
     if "NUMBA_CACHE_DIR" not in os.environ and not os.access(folder, os.W_OK):
         os.environ["NUMBA_CACHE_DIR"] = cache_folder()
     if not any(Path(os.environ.get("NUMBA_CACHE_DIR", folder)).rglob("*.nbi")):
-        log.info("pymatting compiles itself: once, for about 40 seconds")
+        log.info("compiling pymatting: about 40 seconds, only the first time")
     import pymatting
 
     return pymatting
@@ -85,14 +85,14 @@ def load_pymatting():
 def cache_folder() -> str:
     """The user's cache folder for numba, or a temporary folder if none can be made.
 
-    Numba also looks for a folder, but raises if it finds none.
+    Numba's own search raises an exception if it finds no writable folder.
     """
     try:
         folder = Path.home() / ".cache" / "numba"
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return str(folder)
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
         pass
     return _scratch().name
 

@@ -20,7 +20,7 @@ def compose(
     linear: bool = False,
     estimate: Estimator = multilevel,
 ) -> np.ndarray:
-    """Puts the person of a photograph on another background, without a halo of the old one.
+    """Puts the person of a photograph on another background, without a halo of the old background.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -50,7 +50,7 @@ def blend(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> 
         alpha: float32 (H, W), 0..1.
 
     Returns:
-        As `foreground`; uint8 is rounded.
+        The shape and type of `foreground`; uint8 is rounded.
     """
     return cv2.blendLinear(foreground, background, alpha, 1 - alpha)
 

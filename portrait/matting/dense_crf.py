@@ -19,19 +19,18 @@ _APPEARANCE, _SMOOTHNESS = 4.0, 2.0
 _ITERATIONS = 5
 # Shifts of several grids, in cells: the cell borders of a single grid would be visible.
 _SHIFTS = (0.0, 0.25, 0.5, 0.75)
-# Alphas are clipped to this distance from 0 and 1; it is 4.6 as a logit.
+# Alphas are clipped to 1 - _SUREST .. _SUREST, that is to logits of -4.6 .. 4.6.
 _SUREST = 0.99
 
 
 def dense_crf(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The probability of the person by mean-field inference, five steps from `alpha`.
+    """The probability of the person after five steps of mean-field inference from `alpha`.
 
-    m and m' are means of the current probabilities q over all pixels j, weighted by
+    A step computes q_i = sigmoid(logit(alpha_i) + 4 (2 m_i - 1) + 2 (2 m'_i - 1)), where m and m'
+    are means of the current probabilities q over all pixels j with the weights
 
-        exp(-|x_i - x_j|^2 / 2 s^2 - |I_i - I_j|^2 / 2 t^2)   (appearance)
-        exp(-|x_i - x_j|^2 / 2 u^2)                           (smoothness),
-
-    a step is q_i = sigmoid(logit(alpha_i) + 4 (2 m_i - 1) + 2 (2 m'_i - 1)).
+        exp(-|x_i - x_j|^2 / 2 s^2 - |I_i - I_j|^2 / 2 t^2)   (appearance, m)
+        exp(-|x_i - x_j|^2 / 2 u^2)                           (smoothness, m').
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -64,7 +63,7 @@ class BilateralGrid:
         image: uint8 (H, W, 3), RGB.
         place: the standard deviation in pixels.
         colour: the standard deviation of colours in 0..255.
-        shift: moves the grid, by a share of its cells.
+        shift: the offset of the grid, as a fraction of a cell.
     """
 
     def __init__(self, image: np.ndarray, place: float, colour: float, shift: float = 0.0):
@@ -89,7 +88,7 @@ class BilateralGrid:
         return (self._filter(values) / self._weight).astype(np.float32)
 
     def _filter(self, values: np.ndarray) -> np.ndarray:
-        # One more cell, always 0, is the neighbour of cells without one.
+        # An additional cell, always 0, stands for missing neighbours.
         cells = np.bincount(self._cell, values.ravel())
         for before, after in self._neighbours:
             padded = np.append(cells, 0.0)

@@ -27,9 +27,9 @@ def multilevel(image: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.nda
         alpha: float32 (H, W), 0..1.
 
     Returns:
-        F and B, each as `image`.
+        F and B, each with the shape and type of `image`.
     """
-    if alpha.size < 2:  # of a single pixel it cannot make a smaller picture
+    if alpha.size < 2:  # pymatting cannot shrink a single pixel
         return image, image
     scale = 255 if image.dtype == np.uint8 else 1
     solved = load_pymatting().estimate_foreground_ml(
@@ -44,7 +44,7 @@ def blur_fusion(image: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.nd
     After Forte and Pitie, "Approximate Fast Foreground Colour Estimation", ICIP 2021:
 
         F' = blur(w I) / blur(w),  w = alpha^4;   B' = blur(v I) / blur(v),  v = (1 - alpha)^4,
-        F = F' + alpha (I - alpha F' - (1 - alpha) B'),   B = B' + (1 - alpha) (the same).
+        F = F' + alpha D,   B = B' + (1 - alpha) D,   D = I - alpha F' - (1 - alpha) B'.
 
     F' and B' are computed on a small picture, in a wide and then in a narrow neighbourhood. The
     wide one fills places without certain colours nearby. The paper's weights are alpha and 1 -
@@ -83,7 +83,7 @@ def blur_fusion(image: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _spread(colours: np.ndarray, weights: np.ndarray, radii: Sequence[int]) -> np.ndarray:
-    """Means of the colours around each pixel, by weight; float32 (h, w, 3)."""
+    """Weighted means of the colours around each pixel, float32 (h, w, 3)."""
     weighted = cv2.merge([*cv2.split(colours * weights[..., None]), weights])
     mean = colours
     for radius in radii:
@@ -93,7 +93,7 @@ def _spread(colours: np.ndarray, weights: np.ndarray, radii: Sequence[int]) -> n
 
 
 def _as(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """Clipped to the range, and in the type, of `like`."""
+    """Converts a picture to the range and the type of `like`."""
     if like.dtype == np.uint8:
         return cv2.convertScaleAbs(np.maximum(picture, 0))
     return picture.clip(0, 1).astype(like.dtype)
@@ -102,7 +102,7 @@ def _as(picture: np.ndarray, like: np.ndarray) -> np.ndarray:
 def blur_fusion_as_published(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The colours of the person by blur fusion (Forte and Pitie, 2021), coarse then fine.
 
-    It follows the paper; the colours of `blur_fusion`, which is for video, differ.
+    This is the method of the paper; `blur_fusion` is a faster variant for video.
 
     Args:
         image: float64 (H, W, 3) 0..1.
@@ -137,9 +137,9 @@ def person_colours(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
     near = cv2.blur(cv2.bitwise_and(image, image, mask=solid), box)
     weight = cv2.blur(solid, box)
     means = cv2.divide(near, cv2.merge([weight] * 3), scale=255)
-    known = cv2.inRange(weight, 26, 255)  # a tenth of the box: enough for a mean
+    known = cv2.inRange(weight, 26, 255)  # at least a tenth of the box, enough for a mean
     painted = cv2.copyTo(means, known & ~solid, image.copy())
-    loose = np.flatnonzero((cv2.inRange(matte, 1, 249) & ~known) > 0)  # fast on booleans only
+    loose = np.flatnonzero((cv2.inRange(matte, 1, 249) & ~known) > 0)  # faster on booleans
     if len(loose):
         person, wall = _nearest_colours(image, (solid, cv2.inRange(matte, 0, 0)), loose, radius)
         pixels = painted.reshape(-1, 3)  # a view

@@ -28,11 +28,11 @@ def guided_filter(
         guide: (H, W, 3), RGB 0..255, uint8 or float.
         target: (H, W), float, of the guide's size: the map to filter.
         radius: the radius of the windows in pixels of the guide, at least 1.
-        eps: variance of the guide's colours (of 0..1) below which a window counts as flat and is
+        eps: windows in which the variance of the guide's colours, in 0..1, is below this value are
             only smoothed; 1e-6 to 1e-2 are usual.
-        subsample: the linear functions are found on pictures this many times smaller (and only
-            applied at full size), which is about subsample^2 times faster and hardly worse as long
-            as `radius` is several times larger.
+        subsample: the linear functions are computed on pictures that are smaller by this factor,
+            and applied at full size. This is about subsample^2 times faster and hardly less
+            accurate if `radius` is several times larger than `subsample`.
 
     Returns:
         float32 (H, W). It may exceed the target's range a little at strong edges.
@@ -73,7 +73,7 @@ def _linear_functions(colours: np.ndarray, p: np.ndarray, radius: int, eps: floa
         )
         return sums / (count if planes.ndim == 2 else count[..., None])
 
-    # Variances are differences of squares, which lose digits when the values are far from zero.
+    # Variances are differences of squares, which lose precision if the values are far from zero.
     centre = colours.mean(axis=(0, 1))
     colours = colours - centre
     mean_colour, mean_p = mean(colours), mean(p)
@@ -100,7 +100,7 @@ def _solve_symmetric(matrix: tuple[np.ndarray, ...], right: np.ndarray) -> np.nd
         matrix: the planes 11, 12, 13, 22, 23, 33, each (H, W).
         right: (H, W, 3).
     """
-    # The determinant is a difference of products of six-digit numbers: float32 is too short.
+    # The determinant is a difference of products, for which float32 is not precise enough.
     m11, m12, m13, m22, m23, m33 = (each.astype(np.float64) for each in matrix)
     a11, a12, a13 = m22 * m33 - m23 * m23, m13 * m23 - m12 * m33, m12 * m23 - m13 * m22
     a22, a23, a33 = m11 * m33 - m13 * m13, m12 * m13 - m11 * m23, m11 * m22 - m12 * m12

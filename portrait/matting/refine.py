@@ -1,7 +1,7 @@
 """Refines the alpha of any network at the photograph's own size.
 
-`METHODS` take the image, uint8 RGB (H, W, 3), and the alpha, float32 (H, W) in 0..1, and return
-another such alpha. Nothing is trained.
+The functions in `METHODS` take the image, uint8 RGB (H, W, 3), and the alpha, float32 (H, W) in
+0..1, and return the refined alpha, float32 (H, W) in 0..1. Nothing is trained.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from portrait.matting.trimap import make_trimap
 
 _RADIUS = 0.012  # of the guided filter's windows, as a share of the longer side
 _EPS = 1e-4
-_SUBSAMPLE = 4  # at most: windows of a few pixels are left
+_SUBSAMPLE = 4  # at most; smaller for small pictures
 _BAND = 0.012  # width of the unknown band of the trimap, as a share of the longer side
 _CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
-_PULL = 0.15  # alphas this near to 0 or 1 become it
+_PULL = 0.15  # alphas closer than this to 0 or 1 are rounded to it
 
 
 def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     subsample = max(1, min(_SUBSAMPLE, radius // 2))
     rough = resize(alpha, shape)[box.slices]
     fine = guided_filter(image[box.slices], rough, radius, _EPS, subsample)
-    # Where the network is certain, its alpha stays: the filter would leave a haze there.
+    # Alphas near 0 and 1 are rounded, because the filter would leave a haze there.
     fine = (fine - _PULL) / (1 - 2 * _PULL)
     result[box.slices] = fine.clip(0, 1)
     return result
@@ -54,9 +54,9 @@ def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Solves closed-form matting (pymatting) in a band along the outline.
 
     Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", TPAMI 2008. It
-        works on the box around the people, at a size of at most 900 pixels; the guided filter
-        enlarges the result. In the band, the given alpha is a prior: matting alone leaks where
-        person and background have similar colours.
+    works on the box around the people, at a size of at most 900 pixels, and the guided filter
+    enlarges the result. In the band, `alpha` is a prior, because matting alone leaks where person
+    and background have similar colours.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -110,7 +110,10 @@ def refined(
 
     Args:
         matte_fn: from a photograph to its alpha.
-        method: a key of `METHODS`; another raises KeyError.
+        method: a key of `METHODS`.
+
+    Raises:
+        KeyError: there is no such method.
     """
     step = METHODS[method]
     return lambda image: step(image, matte_fn(image))

@@ -1,4 +1,4 @@
-"""Builds networks by name, and the form of a trained network that is exported."""
+"""Builds networks by name, and converts a trained network to the form that is exported."""
 
 import keras
 import numpy as np
@@ -7,23 +7,24 @@ from portrait.models.registry import SIZES, builder, check_exportable
 
 
 def build(name: str, input_shape: tuple[int, int], size: str = SIZES[0]) -> keras.Model:
-    """The network `name` for pictures of (height, width), with fresh weights; see `builder`."""
+    """Builds the network `name` for pictures of (height, width); see `registry.builder`."""
     return builder(name, size)(input_shape)
 
 
 def for_inference(model: keras.Model, channels: int = 3) -> keras.Model:
-    """The network with one output, the alpha, sharing the weights of `model`.
+    """A network with the alpha as its only output, sharing the weights of `model`.
 
     Args:
-        model: as `build` makes it.
-        channels: 3 takes RGB; 4 takes RGBA and ignores its alpha, which is what Android's bitmaps
-            and GPU textures hold.
+        model: a network from `build`.
+        channels: 3 for RGB, or 4 for RGBA, the layout of Android's bitmaps and GPU textures. The
+            alpha channel of the input is ignored.
 
     Returns:
         A model from (N, H, W, channels) in 0..255 to the alpha (N, H, W, 1) in 0..1.
 
     Raises:
-        UserError: the network needs more than the picture.
+        UserError: the network has other inputs than the picture.
+        ValueError: `channels` is neither 3 nor 4.
     """
     if channels not in (3, 4):
         raise ValueError(f"channels must be 3 (RGB) or 4 (RGBA), not {channels}")

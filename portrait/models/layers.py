@@ -1,8 +1,8 @@
 """Layers that several networks use: normalisation of the picture, and a fast BatchNormalization.
 
 Keras 3 composes the training step of its BatchNormalization from about fifteen element-wise ops.
-TensorFlow has one fused kernel for it; with that, a step of Fast-SCNN on two CPU cores takes half
-of the time (`benchmarks/training_step.py`).
+TensorFlow has one fused kernel for them, which halves the time of a training step of Fast-SCNN on
+two CPU cores (`benchmarks/training_step.py`).
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ STD = (58.393, 57.12, 57.375)
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last axis; same weights, names and results.
 
-    On the TensorFlow backend, training steps on 4-D inputs use the fused kernel. Every other case
-    (inference, other backends, masks, options of the layer that the kernel lacks) is the parent's.
+    On the TensorFlow backend, training steps on 4-D inputs use the fused kernel. All other cases
+    (inference, other backends, masks, options that the kernel does not support) call the parent.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -44,8 +44,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        # The kernel's variance is the unbiased one, n / (n - 1) times Keras's: 2 times after a pool
-        # of whole pictures in a batch of two.
+        # The kernel returns the unbiased variance, n / (n - 1) times the variance of Keras. The
+        # factor is 2 for global pooling with a batch of two.
         count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
         variance *= (count - 1.0) / count
         keep = self.momentum
@@ -60,17 +60,17 @@ def normalize(
     std: Sequence[float] = STD,
     order: Sequence[int] = (0, 1, 2),
 ):
-    """Normalises raw RGB 0..255 to (RGB - mean) / std by a frozen 1x1 convolution.
+    """Normalises raw RGB 0..255 to (RGB - mean) / std with a frozen 1x1 convolution.
 
-    A convolution because phones run it on the GPU as one op, where a subtraction and a division by
-    per-channel constants are two that some delegates broadcast wrongly; and because dropping the
-    alpha of RGBA is then only a column of zeros (`build.for_inference`).
+    A convolution is a single op on phone GPUs. A subtraction and a division by per-channel
+    constants are two ops, which some delegates broadcast incorrectly. A convolution can also ignore
+    the alpha channel of RGBA with a row of zeros (`build.for_inference`).
 
     Args:
         image: (N, H, W, 3), RGB in 0..255.
-        mean: of the three output channels, in 0..255.
-        std: of the three output channels, in 0..255.
-        order: the input channel of each output channel: (2, 1, 0) gives BGR.
+        mean: the mean of each output channel, in 0..255.
+        std: the standard deviation of each output channel, in 0..255.
+        order: the input channel of each output channel; (2, 1, 0) gives BGR.
 
     Returns:
         (N, H, W, 3), float32.
@@ -84,7 +84,7 @@ def normalize(
             [-m / s for m, s in zip(mean, std, strict=True)]
         ),
         trainable=False,
-        # 0..255 does not fit the 8 bits of bfloat16: this layer keeps full precision.
+        # bfloat16 has 8 significant bits, too few for 0..255: this layer stays in float32.
         dtype="float32",
         name="normalize",
     )(image)

@@ -1,10 +1,10 @@
-"""A U-Net on EfficientNet-Lite0: the fast network that starts from ImageNet.
+"""A U-Net with EfficientNet-Lite0 as its encoder: a fast network with ImageNet weights.
 
-EfficientNet-Lite (Liu et al., 2020; EfficientNet: Tan, Le, 1905.11946) is EfficientNet for phones:
-ReLU6 for swish and no squeeze-and-excitation, so that GPUs and int8 take it as it is. Its first
-stages are the encoder; `start/efficientnet_lite0.py` fills them. The decoder is narrow, because its
-two finest levels take most of the time, and ends at half size: one transposed convolution returns
-the alpha.
+EfficientNet-Lite (Liu et al., 2020; EfficientNet: Tan, Le, 1905.11946) is EfficientNet for phones,
+with ReLU6 in place of swish and without squeeze-and-excitation, so that GPU delegates and int8
+quantisation support all of it. `start/efficientnet_lite0.py` loads the encoder's weights. The
+decoder has few channels, because its two finest levels take most of the time. It ends at half size,
+and one transposed convolution computes the alpha.
 """
 
 import keras
@@ -16,9 +16,9 @@ STAGES = (
     *((16, 3, 1, 1), (24, 3, 2, 2), (40, 5, 2, 2)),
     *((80, 3, 2, 3), (112, 5, 1, 3), (192, 5, 2, 4)),
 )
-# The expansion of each stage: channels inside a block, relative to its input. The big network has
-# EfficientNet's. `start/slimming.py` keeps half of them for the small network, and a third where
-# the maps are largest.
+# The expansion of each stage: channels inside a block relative to its input. The big network has
+# the expansions of EfficientNet. The small network has half of them, or a third where the maps are
+# largest (see `start/slimming.py`).
 EXPANSIONS = {"big": (1, 6, 6, 6, 6, 6), "small": (1, 2, 3, 3, 3, 3)}
 # EfficientNet-Lite was trained on (RGB - 127) / 128, RGB in 0..255.
 MEAN = (127, 127, 127)
@@ -28,11 +28,11 @@ DECODER = (96, 64, 40, 24, 8)
 
 
 def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
-    """The U-Net with one alpha and a boundary head, which costs nothing in exported files.
+    """Builds the U-Net with one alpha and a boundary head; exported files have no boundary head.
 
     Args:
         input_shape: (height, width), multiples of 32.
-        size: "big", or "small", the same with about half the channels inside each block.
+        size: "big", or "small" with about half of the channels inside each block.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
@@ -40,7 +40,7 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
     """
     image = keras.Input((*input_shape, 3), name="image")
 
-    # Encoder. Of each resolution the decoder gets the last map.
+    # Encoder. The decoder uses the last map of each resolution.
     x = _conv(normalize(image, MEAN, STD), 32, kernel=3, stride=2, name="stem")
     levels = []
     for number, expansion in enumerate(EXPANSIONS[size], start=1):
@@ -78,7 +78,7 @@ def _conv(
     relu: bool = True,
     name: str | None = None,
 ):
-    """Convolution, batch normalisation (`NAME_norm`) and, unless told otherwise, ReLU6."""
+    """Convolution, batch normalisation (`NAME_norm`) and, if `relu`, ReLU6."""
     x = keras.layers.Conv2D(
         channels,
         kernel,
@@ -92,7 +92,7 @@ def _conv(
 
 
 def _stage(x, number: int, expansion: int):
-    """EfficientNet's inverted residuals; the first block carries the stride."""
+    """A stage of EfficientNet's inverted residuals; the first block has the stride."""
     channels, kernel, stride, count = STAGES[number - 1]
     for index in range(count):
         name = f"stage{number}_block{index + 1}"
@@ -108,7 +108,7 @@ def _stage(x, number: int, expansion: int):
 
 
 def _norm(x, name: str | None = None, relu: bool = True):
-    # Keras's momentum of 0.99 would need a thousand steps to forget its start.
+    # With Keras's momentum of 0.99 the moving averages would need about a thousand steps.
     x = BatchNormalization(epsilon=1e-3, momentum=0.9, name=name and f"{name}_norm")(x)
     return keras.layers.ReLU(6.0)(x) if relu else x
 
@@ -125,7 +125,7 @@ def _separable(x, channels: int, kernel: int = 3):
 
 
 def _context(x):
-    """Weighs the channels by what is in the whole picture, as LR-ASPP does (1905.02244)."""
+    """Weights the channels by a global average of the picture, as LR-ASPP does (1905.02244)."""
     whole = keras.layers.AveragePooling2D(x.shape[1:3])(x)
     weights = keras.layers.Conv2D(x.shape[-1], 1, activation="sigmoid")(whole)
     return keras.layers.Multiply()([x, weights])

@@ -1,7 +1,7 @@
-"""What is known of each network, in one place: `SPECS`.
+"""The registry of networks, `SPECS`: the only place that lists their names and properties.
 
-Flags and their help, defaults, checks, benchmarks and the table in docs/extending.md read from
-here. Nothing is imported before a network is built.
+Flags, help texts, defaults, checks and benchmarks read from it, and the table in docs/extending.md
+is tested against it. The module of a network is imported only when the network is built.
 """
 
 import functools
@@ -16,25 +16,25 @@ from portrait.errors import UserError
 
 @dataclass(frozen=True)
 class Spec:
-    """One network.
+    """The properties of one network.
 
     Attributes:
-        name: on the command line.
-        title: what it is, for help texts and tables.
-        builder: "module:function" of the function that builds it from (height, width), and from
-            `size` where there are sizes; empty for a method that has no weights.
-        sizes: the sizes it comes in, the default first; empty where there is only one.
+        name: the name on the command line.
+        title: a short description for help texts and tables.
+        builder: "module:function" of the builder, which is called with (height, width) and, if the
+            network has sizes, with `size`; empty for a method without weights.
+        sizes: the names of its sizes, the default first; empty if there is only one.
         input_shape: the default of --input_shape.
-        learning_rate: the default of --lr for a training that starts from random weights.
-        tuned_learning_rate: the same for one that starts from trained weights.
-        imagenet: whether there are weights of ImageNet that it starts from by default.
-        start: "module:function" that fills it with other weights, called as function(model, path,
-            pictures); a path of None means ImageNet's.
-        takes: what --start takes for this network beside `imagenet` and `none`, for messages.
-        complete: whether a file for --start holds a whole network, which can be used without a
-            training. Its `start` has an argument `exactly`, which keeps the alphas as they are.
-        matte: "module:function" from a photograph to its alpha, of a method without weights.
-        unexportable: why it cannot be exported; empty where it can.
+        learning_rate: the default of --lr for training from random weights.
+        tuned_learning_rate: the default of --lr for training from pretrained weights.
+        imagenet: whether training starts from ImageNet weights by default.
+        start: "module:function" that loads other initial weights, called as function(model, path,
+            pictures); a path of None means the ImageNet weights.
+        takes: the files that --start accepts, for messages.
+        complete: whether a file for --start contains all weights, so that the network can be used
+            without training. `start` then has an argument `exactly`, see `mediapipe.start`.
+        matte: "module:function" from a photograph to its alpha, for a method without weights.
+        unexportable: the reason why the network cannot be exported; empty if it can.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Spec:
 
     @property
     def names(self) -> list[str]:
-        """The names of its folders and files: with the size, where it has sizes."""
+        """The names of its folders and files, one for each size."""
         return [f"{self.name}_{size}" for size in self.sizes] or [self.name]
 
 
@@ -62,12 +62,12 @@ _VGG16 = {
     "imagenet": True,
     "start": "portrait.models.vgg16:start",
     "takes": "VGG16's weights (.npz)",
-    "tuned_learning_rate": 0.0001,  # a higher rate destroys what they have learned from ImageNet
+    "tuned_learning_rate": 0.0001,  # a higher rate destroys the ImageNet features
 }
 SPECS: dict[str, Spec] = {
     spec.name: spec
     for spec in (
-        # With 0.003 MattingNet ended at IoU 0.919, MAD 0.038 on the sample; with 0.001 at 0.866
+        # On the sample, a learning rate of 0.003 gave IoU 0.919 and MAD 0.038; 0.001 gave 0.866
         # and 0.227.
         Spec(
             "mattingnet",
@@ -84,9 +84,9 @@ SPECS: dict[str, Spec] = {
             sizes=("big", "small"),
             imagenet=True,
             start="portrait.models.start.efficientnet_lite0:start",
-            takes="EfficientNet-Lite0's weights (.npz), or for the small network the big one's",
+            takes="EfficientNet-Lite0's weights (.npz); the small network also weights of the big",
         ),
-        # MediaPipe's weights were trained on portraits that were squeezed into a square.
+        # MediaPipe's weights were trained on portraits resized to a square.
         Spec(
             "selfie_net",
             "MediaPipe's selfie segmentation network",
@@ -120,10 +120,10 @@ SIZES = tuple(dict.fromkeys(size for spec in SPECS.values() for size in spec.siz
 
 
 def find(name: str) -> Spec:
-    """The network called `name`.
+    """Returns the network called `name`.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such network.
     """
     if name not in SPECS:
         raise UserError(f"there is no model {name!r}; the models are {', '.join(SPECS)}")
@@ -131,37 +131,37 @@ def find(name: str) -> Spec:
 
 
 def full_name(name: str, size: str) -> str:
-    """The name of a network's folder and files: with the size, where it has sizes."""
+    """The name of a network's folder and files: NAME_SIZE, or NAME if it has one size."""
     return f"{name}_{size}" if find(name).sizes else name
 
 
 def split_name(full: str) -> tuple[str, str]:
-    """The name and the size of which `full_name` makes `full`; the name itself if it makes none."""
+    """The inverse of `full_name`: (name, size), with the default size for all other names."""
     name, _, size = full.rpartition("_")
     return (name, size) if name in SPECS and size in SPECS[name].sizes else (full, SIZES[0])
 
 
 def imported(place: str) -> Any:
-    """The function that "module:function" names."""
+    """Imports the function that "module:function" names."""
     module, _, function = place.partition(":")
     return getattr(importlib.import_module(module), function)
 
 
 def builder(name: str, size: str = SIZES[0]) -> Callable:
-    """The function that builds the network `name` from (height, width).
+    """Returns the function that builds the network `name` from (height, width).
 
     Args:
         name: a key of `SPECS`.
-        size: one of its sizes; ignored for networks that have none.
+        size: one of its sizes; ignored if the network has only one.
 
     Raises:
-        UserError: no such network, not in this size, or a method without weights; Keras's backend
+        UserError: there is no such network or size, the method has no weights, or Keras's backend
             is not installed.
     """
     spec = find(name)
     if not spec.builder:
         raise UserError(f"{name} is not a network: it has no weights")
-    start_keras()  # which says in one line what the import would say in many
+    start_keras()  # gives a short error message if the backend is missing
     if not spec.sizes:
         return imported(spec.builder)
     if size not in spec.sizes:
@@ -177,13 +177,17 @@ def check_exportable(name: str) -> None:
 
 
 def parse_input_shape(text: str) -> tuple[int, int]:
-    """Reads `--input_shape`: "256" is (256, 192), a portrait of 3/4; "320x240" is (320, 240).
+    """Parses `--input_shape`.
+
+    "256" is (256, 192), because a width that is left out is 3/4 of the height. "320x240" is
+    (320, 240).
 
     Returns:
         (height, width) in pixels.
 
     Raises:
-        UserError: not numbers, or not multiples of 32 (the networks halve a picture five times).
+        UserError: `text` does not have this form, or a side is not a multiple of 32 (the networks
+            halve the picture five times).
     """
     parts = str(text).lower().split("x")
     if not 1 <= len(parts) <= 2 or not all(part.strip().isdecimal() for part in parts):

@@ -1,18 +1,18 @@
 """SelfieNet: the network of MediaPipe's selfie segmentation, with a boundary head.
 
-Google publishes that as a `.tflite` file (Apache 2.0); the layers are those that the file holds.
-The encoder is MobileNetV3's (Howard et al., 1905.02244): inverted residuals, some with
-squeeze-and-excitation. Each level of the decoder weighs the encoder's channels by what both say of
-the whole picture. `start/mediapipe.py` reads the weights of the file, and widens the small network
-to the big one.
+Google publishes the network as a `.tflite` file (Apache 2.0), and its layers are rebuilt here. The
+encoder is like MobileNetV3 (Howard et al., 1905.02244): inverted residuals, some with
+squeeze-and-excitation. Each decoder level weights the encoder's channels by global averages of the
+encoder's and the decoder's maps. `start/mediapipe.py` loads the weights from the file, and widens
+the small network to the big one.
 """
 
 import keras
 
 from portrait.models.layers import BatchNormalization, normalize
 
-# Of each block: channels inside, kernel, stride, channels out, activation, and the channels to
-# which squeeze-and-excitation squeezes (0: it has none). The small one's are the file's.
+# For each block: channels inside, kernel, stride, output channels, activation, and the number of
+# squeezed channels of squeeze-and-excitation (0: none). The small network is MediaPipe's.
 _FINE = ((16, 3, 2, 16, "relu", 8), (72, 3, 2, 24, "relu", 0), (88, 3, 1, 24, "relu", 0))
 BLOCKS = {
     "small": (
@@ -33,11 +33,11 @@ BLOCKS = {
     ),
 }
 BLOCKS["deep"] = BLOCKS["big"]
-# Its stage at 1/32, the same numbers; what it says is added to what the blocks at 1/16 say.
+# The stage at 1/32 of the deep network; its output is added to the output of the blocks at 1/16.
 DEEP = ((288, 5, 2, 96, "hard_silu", 72), (384, 5, 1, 96, "hard_silu", 96))
 STEM = 16
 CONTEXT = 128
-# The file takes pixels in 0..1.
+# MediaPipe's network takes pixels in 0..1.
 MEAN = (0, 0, 0)
 STD = (255, 255, 255)
 
@@ -77,13 +77,13 @@ def _whole(x):
 
 
 def _excitation(x, squeezed: int, channels: int, name: str):
-    """A weight 0..1 for each channel, (N, 1, 1, channels), of the whole of `x`."""
+    """Channel weights in 0..1, (N, 1, 1, channels), computed from the global average of `x`."""
     x = keras.layers.Conv2D(squeezed, 1, activation="relu", name=f"{name}_squeeze")(_whole(x))
     return keras.layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_excite")(x)
 
 
 def _block(x, name: str, inside: int, kernel: int, stride: int, out: int, activation, squeezed):
-    """An inverted residual, of a row of `BLOCKS`."""
+    """An inverted residual block; the arguments are an entry of `BLOCKS`."""
     y = _conv(x, inside, f"{name}_expand", activation)
     y = _depthwise(y, kernel, f"{name}_depthwise", activation, stride)
     if squeezed:
@@ -93,7 +93,7 @@ def _block(x, name: str, inside: int, kernel: int, stride: int, out: int, activa
 
 
 def _deep(x):
-    """What a stage at half of the size of `x` says, enlarged to it; before training, zeros."""
+    """A stage at half the size of `x`, enlarged to the size of `x`; its output starts as zeros."""
     y = x
     for number, block in enumerate(DEEP, start=1):
         y = _block(y, f"deep{number}", *block)
@@ -102,9 +102,10 @@ def _deep(x):
 
 
 def _level(x, skip, name: str):
-    """One level of the decoder: `x` at twice its size, with what the encoder saw there."""
+    """A level of the decoder: enlarges `x` twofold and adds the encoder's map `skip`."""
     channels = skip.shape[-1]
-    # The file enlarges first. A 1x1 convolution gives the same before it, of a quarter of the work.
+    # MediaPipe's network enlarges first. With the 1x1 convolution before it, the result is the same
+    # for a quarter of the operations.
     x = keras.layers.UpSampling2D(2, interpolation="bilinear")(_conv(x, channels, f"{name}_narrow"))
     weights = _excitation(keras.layers.Add()([skip, x]), channels, channels, name)
     x = keras.layers.Add()([keras.layers.Multiply()([skip, weights]), x])
@@ -113,12 +114,12 @@ def _level(x, skip, name: str):
 
 
 def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
-    """SelfieNet.
+    """Builds SelfieNet.
 
     Args:
         input_shape: (height, width), multiples of 32.
-        size: "small", MediaPipe's; "big", with more channels where its maps are smallest; or
-            "deep", the big one with a stage at half of their size.
+        size: "small" is MediaPipe's network, "big" has more channels in its smallest maps, and
+            "deep" is the big network with an additional stage at 1/32.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
@@ -130,7 +131,7 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
     for number, block in enumerate(BLOCKS[size], start=1):
         y = _block(x, f"block{number}", *block)
         if y.shape[1] == x.shape[1]:
-            levels.pop()  # of each resolution the decoder gets the last
+            levels.pop()  # the decoder uses the last map of each resolution
         levels.append(x := y)
 
     x = levels.pop()

@@ -1,7 +1,7 @@
 """VGG16 without its classifier (Simonyan, Zisserman, 1409.1556): its input, layers and weights.
 
-Networks that start from it are made of `block`, whose layers are called as `keras.applications`
-calls them, `block1_conv1` to `block5_conv3`; `load_into` fills them by these names.
+Networks that use VGG16's weights are built with `block`. Its layers have the names of
+`keras.applications`, `block1_conv1` to `block5_conv3`, and `load_into` finds them by name.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from portrait.errors import UserError, first_line
 from portrait.models import layers
 from portrait.models.weights import read_arrays
 
-# It was trained by Caffe: blue, green, red from 0 to 255, less their means, not scaled.
+# VGG16 was trained with Caffe on BGR pictures in 0..255 minus this mean, without scaling.
 MEAN_BGR = (103.939, 116.779, 123.68)
-# Filters and number of the convolutions of each block.
+# For each block: filters and number of convolutions.
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 LAYERS = tuple(
     f"block{block}_conv{number}"
@@ -26,27 +26,27 @@ LAYERS = tuple(
 
 
 def normalize(image):
-    """Raw RGB 0..255 to what VGG16 was trained on, as a frozen 1x1 convolution.
+    """Converts RGB to the input of VGG16 with a frozen 1x1 convolution.
 
     Args:
-        image: (N, H, W, 3).
+        image: (N, H, W, 3), RGB in 0..255.
 
     Returns:
-        (N, H, W, 3): BGR less `MEAN_BGR`.
+        (N, H, W, 3): BGR minus `MEAN_BGR`.
     """
     return layers.normalize(image, mean=MEAN_BGR, std=(1, 1, 1), order=(2, 1, 0))
 
 
 def block(x, number: int, dilation: int = 1):
-    """The 3x3 convolutions with ReLU of block `number`, 1 to 5, without the pooling after them.
+    """The 3x3 convolutions with ReLU of a block, without the pooling layer after them.
 
     Args:
         x: (N, H, W, C).
-        number: of the block.
-        dilation: distance between the taps of its kernels, whose weights fit any distance.
+        number: the number of the block, 1 to 5.
+        dilation: the dilation rate of its kernels. VGG16's weights can be used with any rate.
 
     Returns:
-        (N, H, W, filters of that block), with fresh weights: see `load_into`.
+        (N, H, W, filters of the block). `load_into` loads the weights.
     """
     filters, count = BLOCKS[number - 1]
     for index in range(1, count + 1):
@@ -63,42 +63,42 @@ def block(x, number: int, dilation: int = 1):
 
 
 def conv_weights(path: str = "") -> dict[str, np.ndarray]:
-    """The weights of all 13 convolutions, trained on ImageNet.
+    """Reads the weights of all 13 convolutions, trained on ImageNet.
 
     Args:
-        path: an .npz file with the keys that are returned; empty: `keras.applications`' weights,
-            which it downloads once (59 MB).
+        path: an .npz file with the keys that are returned. If it is empty, `keras.applications`
+            downloads the weights once (59 MB).
 
     Returns:
-        For each name in `LAYERS` float32 arrays `NAME/kernel`, (3, 3, inputs, filters), and
-        `NAME/bias`, (filters,). They expect what `normalize` gives.
+        For each name in `LAYERS` the float32 arrays `NAME/kernel`, (3, 3, inputs, filters), and
+        `NAME/bias`, (filters,). They expect the output of `normalize` as their input.
 
     Raises:
-        UserError: no such file, it holds something else, or the download fails.
+        UserError: the file does not exist or does not contain these arrays, or the download fails.
     """
     weights = read_arrays(path) if path else _from_keras()
     for name, shape in _shapes().items():
         if name not in weights or weights[name].shape != shape:
             found = f"is {weights[name].shape}" if name in weights else "is not there"
-            raise UserError(f"{path} does not hold VGG16: {name} {found}, it should be {shape}")
+            raise UserError(f"{path} does not contain VGG16: {name} {found}, it should be {shape}")
     return {name: np.asarray(weights[name], np.float32) for name in _shapes()}
 
 
 def load_into(
     model: keras.Model, weights: Mapping[str, np.ndarray], trainable: bool = True
 ) -> None:
-    """Fills those layers of `model` that are called as VGG16's.
+    """Loads VGG16's weights into the layers of `model` that have the names of VGG16's layers.
 
-    A layer that takes more channels than VGG16's gets zeros for those beyond: at first it sees
-    what VGG16 sees, and can learn to see more.
+    If a layer has more input channels than the layer of VGG16, the weights of the additional
+    channels are zeros. The layer then computes the same as in VGG16 until it is trained.
 
     Args:
-        model: has at least one such layer (see `uses_vgg16`).
-        weights: as `conv_weights` gives them.
-        trainable: whether training may change these layers from now on.
+        model: a network with at least one such layer (see `uses_vgg16`).
+        weights: the result of `conv_weights`.
+        trainable: whether training may change these layers.
 
     Raises:
-        ValueError: it has none, or one that is not of VGG16's shape.
+        ValueError: `model` has no such layer, or a layer of another shape.
     """
     if not uses_vgg16(model):
         raise ValueError(f"{model.name} has no layer of VGG16")
@@ -114,21 +114,21 @@ def load_into(
 
 
 def start(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
-    """Fills the layers of VGG16 in a fresh network, for `models.start.start`.
+    """Loads VGG16's weights into a network, for `models.start.start`.
 
     Args:
         model: a network that contains layers of VGG16.
-        path: as `conv_weights` takes it; None: `keras.applications`' weights.
-        pictures: not needed.
+        path: an `.npz` file, see `conv_weights`; None: the weights of `keras.applications`.
+        pictures: not used.
 
     Raises:
-        UserError: as `conv_weights`.
+        UserError: see `conv_weights`.
     """
     load_into(model, conv_weights(str(path) if path else ""))
 
 
 def uses_vgg16(model: keras.Model) -> bool:
-    """Whether `model` has layers that are called as VGG16's."""
+    """Whether `model` has layers with the names of VGG16's layers."""
     return any(layer.name in LAYERS for layer in model.layers)
 
 
@@ -150,7 +150,7 @@ def _from_keras() -> dict[str, np.ndarray]:
     except Exception as error:  # Keras raises a bare Exception where the download fails
         reason = first_line(error)
         raise UserError(
-            f"VGG16's weights cannot be downloaded ({reason}): give an .npz file of them"
+            f"VGG16's weights cannot be downloaded ({reason}): give them as an .npz file"
         ) from error
     weights = {}
     for name in LAYERS:

@@ -1,4 +1,4 @@
-"""Weights files: which one is meant, which network they are of, and loading them."""
+"""Finds weights files, identifies their network, and loads them."""
 
 import csv
 import json
@@ -14,20 +14,20 @@ from portrait.errors import UserError, first_line
 from portrait.models.registry import SPECS
 
 SHIPPED = Path(__file__).resolve().parents[2] / "trained_models"
-"""The trained networks that the repository holds, one folder each."""
+"""The folder of the trained networks in the repository, with one folder per network."""
 CHECKPOINT_NAME = re.compile(r"(\d+)-(\d+\.\d+)\.weights\.h5")
 
 
 def shipped_weights(name: str) -> Path:
-    """The weights in `SHIPPED` of the network of this full name, which may not exist."""
+    """The path of the weights in `SHIPPED` of a network, by its full name. It may not exist."""
     return SHIPPED / name / f"{name}.weights.h5"
 
 
 def read_settings(folder: str | Path) -> dict:
-    """The `run.json` of a folder: the flags and facts of a training.
+    """Reads `run.json` in a folder: the flags and results of a training run.
 
     Raises:
-        UserError: it is missing or cannot be read.
+        UserError: the file is missing or cannot be read.
     """
     path = Path(folder) / "run.json"
     try:
@@ -42,12 +42,12 @@ def read_settings(folder: str | Path) -> dict:
 
 
 def best_checkpoint(folder: str | Path) -> Path:
-    """The checkpoint of lowest validation loss in a run's folder.
+    """Finds the checkpoint with the lowest validation loss in a run's folder.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no checkpoint.
     """
-    # The names have four digits of the loss, which several epochs may share.
+    # File names have only four digits of the loss, which can be equal for several epochs.
     exact = _losses(Path(folder) / "history.csv")
     found = {
         path: exact.get(int(match[1]), float(match[2]))
@@ -62,7 +62,7 @@ def best_checkpoint(folder: str | Path) -> Path:
 
 
 def _losses(history: Path) -> dict[int, float]:
-    """The validation loss of each epoch; empty where the file is not there, or not a history."""
+    """The validation loss of each epoch; empty if the file is missing or is not a history."""
     try:
         with open(history, newline="") as file:
             return {int(row["epoch"]): float(row["val_loss"]) for row in csv.DictReader(file)}
@@ -71,12 +71,14 @@ def _losses(history: Path) -> dict[int, float]:
 
 
 def weights_file(path: str | Path) -> Path:
-    """The weights that `--weight_dir` names.
+    """Resolves `--weight_dir` to a weights file.
 
-    They are a file, its newer name, the only weights of a folder, or a run's best checkpoint.
+    Args:
+        path: a weights file, also by its older name; a folder that contains one weights file; or
+            a run's folder, for its best checkpoint.
 
     Raises:
-        UserError: a folder without checkpoints.
+        UserError: the folder contains no weights.
     """
     named = Path(path)
     if named.is_dir():
@@ -87,9 +89,9 @@ def weights_file(path: str | Path) -> Path:
 
 
 def network_of(weights: str | Path) -> dict[str, str]:
-    """Which network weights belong to: `model`, `model_size` and `input_shape`, as flags have them.
+    """The network of a weights file: the flags `model`, `model_size` and `input_shape`.
 
-    `run.json` beside the weights says it. Empty where there is none, or where it says nothing.
+    They are read from `run.json` in the same folder. Empty if that does not name a known network.
     """
     folder = Path(weights).resolve().parent
     if not (folder / "run.json").is_file():
@@ -104,17 +106,17 @@ def network_of(weights: str | Path) -> dict[str, str]:
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file of weights, by their names.
+    """Reads the arrays of an `.npz` file by name.
 
     Raises:
-        UserError: there is no such file, or it is damaged or of another kind.
+        UserError: the file does not exist, is damaged, or is not an `.npz` file.
     """
     if not Path(path).is_file():
         raise UserError(f"there is no weights file {path}")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    # zipfile, zlib and NumPy each have their own for a file that is damaged or of another kind.
+    # zipfile, zlib and NumPy raise different exceptions for damaged files and other kinds of files.
     except Exception as error:
         raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
 
@@ -149,16 +151,16 @@ def load_weights(model, path: str | os.PathLike) -> None:
     """Loads `.weights.h5` (or an older Keras's `.h5`) into `model`.
 
     Raises:
-        UserError: no such file, not weights, or the weights of another network.
+        UserError: the file does not exist, is damaged, or contains the weights of another network.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no weights file {path}")
     try:
-        with warnings.catch_warnings(action="ignore"):  # one for each layer of another network
+        with warnings.catch_warnings(action="ignore"):  # Keras warns about each layer
             model.load_weights(path)
-    # h5py and Keras have any number of kinds for a file that is damaged.
+    # h5py and Keras raise many different exceptions for damaged files.
     except Exception as error:
         reason = first_line(error)[:200]
-        reason = reason.partition(" Example error message")[0]  # which would follow on other lines
+        reason = reason.partition(" Example error message")[0]  # Keras appends several lines
         raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error

@@ -1,5 +1,5 @@
-"""Older portrait segmentation networks, one in each file, for comparison.
+"""Older portrait segmentation networks for comparison, one per file.
 
-Like the other networks they take raw RGB 0..255 and return the alpha and the band along the
-outline. `models/registry.py` lists them.
+They have the same inputs and outputs as the other networks: raw RGB 0..255, the alpha and the band
+along the outline. `models/registry.py` lists them.
 """

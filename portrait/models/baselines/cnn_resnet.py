@@ -1,6 +1,6 @@
 """CNN + ResNet: the first three blocks of VGG16 and one residual block (He et al., 1512.03385).
 
-A shallow network for comparison: a place in its last maps has seen 76 x 76 pixels.
+A shallow network for comparison: the receptive field of its last maps is 76 x 76 pixels.
 """
 
 import keras
@@ -20,9 +20,10 @@ def _conv_norm(x, kernel: int):
 
 
 def _residual(x):
-    """The paper's block of two 3x3 convolutions, with a projection beside it.
+    """The paper's block of two 3x3 convolutions with a projection shortcut.
 
-    The projection is normalised, which brings VGG16's maps, of some hundreds, to the branch's size.
+    The values of VGG16's maps are in the hundreds. Batch normalisation of the projection brings
+    them to the range of the branch.
     """
     branch = keras.layers.ReLU()(_conv_norm(x, 3))
     branch = _conv_norm(branch, 3)
@@ -36,5 +37,5 @@ def _scores(x):
 
 
 def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """CNN + ResNet: `heads.from_eighths`. `vgg16.load_into` gives blocks 1 to 3 their start."""
+    """Builds CNN + ResNet, see `heads.from_eighths`; `vgg16.load_into` fills blocks 1 to 3."""
     return from_eighths("cnn_resnet", input_shape, _scores)

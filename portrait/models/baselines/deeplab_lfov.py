@@ -1,8 +1,8 @@
 """DeepLab-LFOV (Chen et al., 1412.7062), simplified: VGG16 with atrous convolutions.
 
-The two last poolings of VGG16 do not shrink, so that its maps stay at an eighth of the picture.
-What follows sees as far as before, because its kernels are spread: block 5 by 2 and the first layer
-of block 6, which stands for the classifier, by 12: hence the large field of view.
+The last two pooling layers of VGG16 have stride 1, so the maps stay at 1/8 of the picture's size.
+Dilated kernels keep the receptive field: rate 2 in block 5, and rate 12 in the first layer of block
+6, which replaces the classifier. Rate 12 gives the network its large field of view (LFOV).
 """
 
 import keras
@@ -34,5 +34,5 @@ def _scores(x):
 
 
 def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """DeepLab-LFOV: `heads.from_eighths`. `vgg16.load_into` gives blocks 1 to 5 their start."""
+    """Builds DeepLab-LFOV, see `heads.from_eighths`; `vgg16.load_into` fills blocks 1 to 5."""
     return from_eighths("deeplab_lfov", input_shape, _scores)

@@ -1,8 +1,8 @@
-"""Where the face is, and the mean portrait around it: what PortraitFCN+ knows beside the picture.
+"""Face detection and the mean portrait shape: the additional inputs of PortraitFCN+.
 
-A face's box is (left, top, width, height) in shares of the picture's width and height, so that it
-stays the same when the picture is squeezed. In the face's frame a point is (x, y) from the centre
-of the box, in its widths and heights.
+A face's box is (left, top, width, height) as fractions of the picture's width and height, so
+resizing the picture does not change it. Coordinates in the face's frame are measured from the
+centre of the box; x is in units of the box's width, and y is in units of its height.
 """
 
 import functools
@@ -18,19 +18,19 @@ from portrait.util import evenly
 
 log = logging.getLogger(__name__)
 
-# The box that a picture without a face gets: a third of it, in the middle of the upper half.
+# The box for pictures without a face: about a third of each side, centred in the upper half.
 CENTRED = (0.33, 0.2, 0.34, 0.34)
 
 # The part of the face's frame that the mean portrait covers, (top, bottom) and (left, right).
 FRAME = ((-2.0, 4.0), (-2.5, 2.5))
-PER_UNIT = 16  # its points in the height and width of a face
+PER_UNIT = 16  # grid points per height or width of the face
 GRID = (96, 80)
 
-# The mean of so many portraits hardly changes with more of them.
+# More portraits than this hardly change the mean.
 _ENOUGH = 500
-# Height to which smaller pictures are enlarged, for OpenCV's faces have at least 20 pixels.
+# Smaller pictures are enlarged to this height, because OpenCV finds faces from 20 pixels.
 _SEARCHED_HEIGHT = 256
-_LOCK = threading.Lock()  # a cascade keeps intermediate results, and Keras draws batches in threads
+_LOCK = threading.Lock()  # a cascade is not thread-safe, and Keras loads batches in threads
 
 
 @functools.cache
@@ -39,13 +39,13 @@ def _cascade() -> cv2.CascadeClassifier:
 
 
 def find_face(image: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The largest face that looks at the camera, by OpenCV's cascade (Viola, Jones, 2001).
+    """Finds the largest frontal face with OpenCV's cascade (Viola, Jones, 2001).
 
     Args:
         image: (H, W, 3), RGB 0..255, uint8 or float.
 
     Returns:
-        The box, or None where there is no face.
+        The box, or None if there is no face.
     """
     grey = cv2.cvtColor(np.asarray(image).clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
     if (enlarge := _SEARCHED_HEIGHT / grey.shape[0]) > 1:
@@ -60,13 +60,14 @@ def find_face(image: np.ndarray) -> tuple[float, float, float, float] | None:
 
 
 def find_faces(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes of a batch.
+    """Finds the face of each picture of a batch.
 
     Args:
         images: (N, H, W, 3), RGB 0..255.
 
     Returns:
-        float32 (N, 4), `CENTRED` where there is no face; and bool (N,), whether there is one.
+        The boxes, float32 (N, 4), `CENTRED` if there is no face; and whether a face was found,
+        bool (N,).
     """
     boxes = [find_face(image) for image in images]
     found = np.array([box is not None for box in boxes])
@@ -74,17 +75,17 @@ def find_faces(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mean_shape(images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
-    """The mean matte of portraits, each laid so that its face covers that of the others.
+    """The mean matte of portraits, aligned by their faces.
 
-    A matte goes on beyond the picture's border as it ends there: shoulders go on.
+    Beyond the border of its picture, a matte is continued with its border values.
 
     Args:
-        images: uint8 (N, H, W, 3), RGB. Of more than 500, 500 are taken, evenly.
+        images: uint8 (N, H, W, 3), RGB. At most 500 are used, evenly spaced.
         mattes: uint8 (N, H, W), 255 = person.
 
     Returns:
-        float32 `GRID`, 0..1, over `FRAME`: the mean of those that have a face; of all, with
-        `CENTRED` boxes, if none has.
+        float32 of shape `GRID`, 0..1, covering `FRAME`: the mean over all portraits with a face,
+        or, if no face is found, the mean over all portraits with `CENTRED` boxes.
     """
     chosen = evenly(range(len(images)), _ENOUGH)
     boxes = {
@@ -100,10 +101,10 @@ def mean_shape(images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
 
 
 def _in_frame(matte: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
-    """The matte (H, W) as seen from the face, at the points of the grid."""
+    """Samples the matte (H, W) at the points of the grid in the face's frame."""
     height, width = matte.shape
     left, top, w, h = box
-    # Pixel = centre of the box + (start of the frame + grid point / points a unit) x size of box.
+    # Pixel = centre of the box + (start of the frame + grid point / PER_UNIT) x size of the box.
     scale = np.array([w * width, h * height]) / PER_UNIT
     start = np.array([FRAME[1][0], FRAME[0][0]])
     centre = np.array([(left + w / 2) * width, (top + h / 2) * height]) - 0.5
@@ -119,7 +120,7 @@ def _in_frame(matte: np.ndarray, box: tuple[float, float, float, float]) -> np.n
 
 
 class WithFaces(keras.utils.PyDataset):
-    """The batches of `sequence`, with {"image": ..., "face": boxes (N, 4)} for the pictures."""
+    """The batches of `sequence`, with inputs {"image": pictures, "face": boxes (N, 4)}."""
 
     def __init__(self, sequence: keras.utils.PyDataset):
         super().__init__()

@@ -1,4 +1,4 @@
-"""From scores to what the other networks give, and transposed convolutions to enlarge them."""
+"""Turns score maps into the outputs that all networks share, and enlarges them."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,13 @@ from portrait.models import vgg16
 
 
 def from_eighths(name: str, input_shape: tuple[int, int], scores: Callable) -> keras.Model:
-    """A network that scores person and outline at an eighth of the picture, enlarged bilinearly.
+    """Builds a network from score maps at 1/8 of the picture's size, enlarged bilinearly.
 
     Args:
-        name: of the model.
+        name: the name of the model.
         input_shape: (height, width), multiples of 8.
-        scores: from `vgg16.normalize`'s picture (N, H, W, 3) to scores (N, H / 8, W / 8, 2).
+        scores: a function from the output of `vgg16.normalize`, (N, H, W, 3), to the scores of the
+            person and of the outline, (N, H / 8, W / 8, 2).
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
@@ -28,7 +29,7 @@ def from_eighths(name: str, input_shape: tuple[int, int], scores: Callable) -> k
 
 
 def two_maps(scores) -> dict:
-    """Scores (N, H, W, 2) as `output`, the alpha, and `boundary_attention`, each (N, H, W, 1)."""
+    """From scores (N, H, W, 2) to `output` and `boundary_attention`, each (N, H, W, 1)."""
     names = ("output", "boundary_attention")
     return {
         name: keras.layers.Activation("sigmoid", dtype="float32", name=name)(logits)
@@ -39,13 +40,13 @@ def two_maps(scores) -> dict:
 def upscore(x, factor: int, trainable: bool = True):
     """Enlarges score maps `factor` times by a transposed convolution.
 
-    It starts as bilinear interpolation of each map, and may learn something else (Long et al.,
-    1411.4038). Beyond the border scores are taken to be 0.
+    The weights start as bilinear interpolation of each map (Long et al., 1411.4038). Scores beyond
+    the border count as 0.
 
     Args:
         x: (N, H, W, C).
-        factor: even.
-        trainable: whether it learns.
+        factor: an even number.
+        trainable: whether training may change the weights.
     """
     maps = x.shape[-1]
     kernel = np.zeros((2 * factor, 2 * factor, maps, maps), np.float32)
@@ -62,6 +63,6 @@ def upscore(x, factor: int, trainable: bool = True):
 
 
 def _tent(factor: int) -> np.ndarray:
-    """How much a pixel counts at each of the 2 `factor` places around its centre, (2 factor,)."""
+    """The weights of linear interpolation at the 2 `factor` samples around a pixel's centre."""
     distance = (np.arange(2 * factor) + 0.5) / factor - 1.0
     return 1.0 - np.abs(distance)

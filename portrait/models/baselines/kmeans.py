@@ -1,4 +1,4 @@
-"""K-means: a photograph's pixels in two clusters of colour and place, one of which is the person.
+"""K-means segmentation: two clusters in colour and position, the person and the background.
 
 Nothing is trained. After "Portrait Segmentation and Background Stylization" (Zhang, Zeng, Wang,
 Yin) and Dhanachandra et al., Image Segmentation using K-means Clustering (Procedia CS 54, 2015).
@@ -11,10 +11,10 @@ from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from portrait.io.images import resize, shrink
 
-# Clusters are found on a picture with this longer side: more pixels do not move their means.
+# The longer side of the picture that is clustered: more pixels do not change the means.
 _SIDE = 128
-# How much a feature counts: d^2(v, u) = sum_i w_i^2 (v_i - u_i)^2. CIELAB's L, a, b in hundreds, x
-# and y in shares of the longer side. The best of fifteen choices on 40 training portraits.
+# The weight of each feature: d^2(v, u) = sum_i w_i^2 (v_i - u_i)^2. CIELAB's L, a, b are divided by
+# 100, x and y by the longer side. The best of fifteen choices on 40 training portraits.
 WEIGHTS = {"L": 1.0, "a": 2.5, "b": 2.5, "x": 0.4, "y": 0.2}
 _STARTS = 5
 _NEIGHBOURS = 7  # side of the square in which pixels vote
@@ -22,17 +22,17 @@ _VOTES = 3
 
 
 def matte(image: np.ndarray) -> np.ndarray:
-    """The alpha of a photograph.
+    """Estimates the alpha of a photograph.
 
-    The best of five k-means++ starts (the seed is fixed: a photograph has one result). Then pixels
-    take the side of most of the 7 x 7 pixels around them, thrice. The person is the cluster that is
-    nearer to the middle: see `person_cluster`.
+    K-means is run from five k-means++ starts with a fixed seed, and the best result is kept. Then
+    each pixel takes the majority label of the 7 x 7 pixels around it, three times. The person is
+    the cluster that is closer to the middle: see `person_cluster`.
 
     Args:
         image: uint8 (H, W, 3), RGB.
 
     Returns:
-        float32 (H, W), 0..1; soft only where the masks of the small picture are enlarged.
+        float32 (H, W), 0..1. Only the enlargement of the small mask makes its edges soft.
     """
     clusters = cluster(shrink(image, _SIDE))
     person = smooth(clusters == person_cluster(clusters))
@@ -48,22 +48,22 @@ def features(image: np.ndarray) -> np.ndarray:
 
 
 def cluster(image: np.ndarray) -> np.ndarray:
-    """Two clusters of the pixels of uint8 (H, W, 3): integers 0 and 1, (H, W)."""
+    """Clusters the pixels of uint8 (H, W, 3): integers 0 and 1, (H, W)."""
     values = features(image)
     pixels = values.reshape(-1, values.shape[2])
     if len(np.unique(pixels, axis=0)) < 2:  # a single pixel
         return np.zeros(image.shape[:2], int)
     means = KMeans(2, n_init=_STARTS, random_state=0)
-    # Several threads wait for each other longer than so few pixels take.
+    # With so few pixels, several threads cost more time than they save.
     with threadpool_limits(1):
         return means.fit_predict(pixels).reshape(image.shape[:2])
 
 
 def person_cluster(clusters: np.ndarray) -> int:
-    """Which of the clusters 0 and 1 is the person: that whose pixels are nearer to the middle.
+    """Returns the cluster, 0 or 1, whose pixels are closer to the place of a portrait's person.
 
-    Nearer is a larger mean of exp(-((x - 1/2) / 0.25)^2 - ((y - 0.6) / 0.3)^2), x and y in shares
-    of the width and height: a portrait's person is in the middle, and a little below it.
+    It is the cluster with the larger mean of exp(-((x - 0.5) / 0.25)^2 - ((y - 0.6) / 0.3)^2),
+    where x and y are fractions of the width and height.
     """
     height, width = clusters.shape
     y, x = (np.mgrid[:height, :width] + 0.5) / np.array([height, width]).reshape(2, 1, 1)
@@ -73,7 +73,7 @@ def person_cluster(clusters: np.ndarray) -> int:
 
 
 def smooth(mask: np.ndarray) -> np.ndarray:
-    """Has each pixel of a boolean mask (H, W) take the side of most of its neighbours."""
+    """Gives each pixel of a boolean mask (H, W) the majority label of its neighbours."""
     for _ in range(_VOTES):
         votes = cv2.blur(mask.astype(np.float32), (_NEIGHBOURS, _NEIGHBOURS))
         mask = votes > 0.5

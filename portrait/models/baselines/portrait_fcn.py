@@ -1,8 +1,8 @@
 """PortraitFCN, which is FCN-8s (Long et al., 1411.4038), and PortraitFCN+ (Shen et al., 2016).
 
 PortraitFCN+ ("Automatic Portrait Segmentation for Image Stylization") is the same network with
-three more input channels: where a pixel is as seen from the face, and how likely it belongs to the
-person in the mean portrait, laid over the face.
+three more input channels: the pixel's x and y in the face's frame, and the mean portrait's alpha,
+aligned with the face.
 """
 
 import logging
@@ -16,21 +16,21 @@ from portrait.models.baselines.heads import two_maps, upscore
 
 log = logging.getLogger(__name__)
 
-# The authors take over VGG16's classifier, 4096 wide. The weights without it leave these layers to
-# chance, and 119 M parameters that start at random learn nothing from a thousand portraits.
+# The authors keep VGG16's classifier of 4096 channels. The weights used here end before it, and
+# 119 M parameters with random values learn nothing from a thousand portraits.
 _WIDTH = 512
-# Brings the means of pool4 (50) and pool3 (340) near that of scores, as the authors' one-step
-# FCN-8s does; else the first steps of training are those of its shallow layers only.
+# Scales pool4 (mean 50) and pool3 (mean 340) to the range of the scores, as the authors' FCN-8s
+# "at once" does. Without it the shallow layers dominate the first steps of training.
 _SCALES = {4: 1e-2, 3: 1e-3}
 
 
 def _score(x, name: str):
-    """Two maps, of the person and of the outline, which are 0 at first."""
+    """The score maps of the person and of the outline; they start as zeros."""
     return keras.layers.Conv2D(2, 1, kernel_initializer="zeros", name=name)(x)
 
 
 def _fcn_8s(x):
-    """From what VGG16 takes to the score maps at full size."""
+    """From the normalised picture to the score maps at full size."""
     pooled = {}
     for number in range(1, 6):
         x = keras.layers.MaxPooling2D(2, name=f"pool{number}")(vgg16.block(x, number))
@@ -53,10 +53,10 @@ def _fcn_8s(x):
 
 
 def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """PortraitFCN: FCN-8s with scores for the person and for the outline.
+    """Builds PortraitFCN: FCN-8s with scores for the person and for the outline.
 
-    Skips are scored and summed; transposed convolutions begin as bilinear interpolation, and the
-    last one stays that. `vgg16.load_into` gives blocks 1 to 5 their start.
+    The scores of pool3, pool4 and the last layer are summed. The transposed convolutions start as
+    bilinear interpolation, and the last one is not trained. `vgg16.load_into` fills blocks 1 to 5.
 
     Args:
         input_shape: (height, width), multiples of 32.
@@ -71,15 +71,15 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
 
 
 def build_plus(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """PortraitFCN+: `build`'s network, which also sees the face's frame.
+    """Builds PortraitFCN+: PortraitFCN with the maps of `FaceFrame` as additional input.
 
     Args:
         input_shape: (height, width), multiples of 32.
 
     Returns:
-        A model from {"image": raw RGB (N, H, W, 3) in 0..255, "face": the face's box (N, 4), see
-        `faces.py`} to what `build`'s gives. Its `fit` and `predict_on_batch` take pictures alone,
-        as the other networks' do, and find the faces.
+        A model with the outputs of `build` and a dict of inputs: `image`, raw RGB (N, H, W, 3) in
+        0..255, and `face`, the face's box (N, 4), see `faces.py`. `fit` and `predict_on_batch`
+        take pictures only and find the faces themselves.
     """
     inputs = {
         "image": keras.Input((*input_shape, 3), name="image"),
@@ -94,8 +94,8 @@ def build_plus(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
 class FaceFrame(keras.layers.Layer):
     """From faces' boxes (N, 4) to maps (N, H, W, 3): x and y in the face's frame, mean portrait.
 
-    The mean portrait is a weight, not trained: checkpoints hold it. The maps are brought to about
-    the range of VGG16's input: x and y to 50 a face's size, the portrait to -100..100.
+    The mean portrait is a non-trainable weight, so checkpoints contain it. The maps are scaled to
+    about the range of VGG16's input: one face width or height is 50, the portrait is -100..100.
 
     Args:
         input_shape: (H, W).
@@ -114,7 +114,7 @@ class FaceFrame(keras.layers.Layer):
             pixels = (ops.arange(self.size[axis], dtype="float32") + 0.5) / self.size[axis]
             place = ops.clip((pixels - start - extent / 2) / extent, low, high)
             places.append(place)
-            # Linear interpolation, as a matrix from the grid's points to pixels.
+            # Linear interpolation, as a matrix from grid points to pixels.
             points = ops.minimum((place - low) * PER_UNIT, GRID[axis] - 1.0)
             distance = points[..., None] - ops.arange(GRID[axis], dtype="float32")
             weights.append(ops.relu(1.0 - ops.abs(distance)))
@@ -132,9 +132,9 @@ class FaceFrame(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("portrait_segmentation")
 class PortraitFCNPlus(keras.Model):
-    """A network with the inputs `image` and `face` that finds the faces of its pictures itself."""
+    """A network with the inputs `image` and `face` that finds the faces itself."""
 
-    _told = False  # that a picture has no face
+    _told = False  # whether the warning about pictures without a face was given
 
     @property
     def input_shape(self) -> tuple:
@@ -142,9 +142,9 @@ class PortraitFCNPlus(keras.Model):
         return self.input["image"].shape
 
     def fit(self, x, *args, validation_data=None, **kwargs):
-        """As `keras.Model.fit`, for a `data_generator.PortraitSequence` of pictures.
+        """Trains as `keras.Model.fit` does, on a `data_generator.PortraitSequence`.
 
-        The mean portrait is made from the training pictures first, unless the weights have one.
+        If the weights do not contain a mean portrait, it is computed from the training pictures.
         """
         weight = self.get_layer("face_frame").mean_shape
         if not ops.convert_to_numpy(weight).any():
@@ -153,9 +153,9 @@ class PortraitFCNPlus(keras.Model):
         return super().fit(WithFaces(x), *args, validation_data=validation, **kwargs)
 
     def predict_on_batch(self, x):
-        """The outputs for pictures (N, H, W, 3); says once that one of them has no face."""
+        """The outputs for pictures (N, H, W, 3). Warns once if a picture has no face."""
         boxes, found = find_faces(x)
         if not found.all() and not self._told:
-            log.warning("no face was found in a picture: there the frame is centred (said once)")
+            log.warning("no face was found in a picture: a centred box is used (shown once)")
             self._told = True
         return super().predict_on_batch({"image": x, "face": boxes})

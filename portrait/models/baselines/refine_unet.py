@@ -2,8 +2,8 @@
 
 After the slides "Portrait Segmentation" (Y. Zhang, 2019): U-Net (Ronneberger et al., 1505.04597)
 with few channels for phones, hybrid dilated convolutions (Wang et al., Understanding Convolution
-for Semantic Segmentation, 1702.08502), and a refinement stage on the first alpha and the picture,
-with a loss of its own that looks at the edges.
+for Semantic Segmentation, 1702.08502), and a second stage that refines the first alpha with the
+picture and has an additional loss along the edges.
 """
 
 import keras
@@ -13,7 +13,7 @@ from portrait import losses
 from portrait.models.layers import BatchNormalization, normalize
 
 _WIDTHS = (16, 32, 64, 128)
-# Dilations without a common divisor: between them, every pixel in reach is seen.
+# Dilation rates without a common divisor cover every pixel of the receptive field.
 HYBRID = (1, 2, 3)
 COARSE_WEIGHT, EDGE_WEIGHT = 0.5, 0.5
 
@@ -31,10 +31,10 @@ def _conv(x, filters: int, dilation: int = 1):
 
 
 def dilated(x, filters: int, rates: tuple[int, ...] = HYBRID):
-    """3x3 convolutions, one after the other, with these dilations.
+    """A sequence of 3x3 convolutions with these dilation rates.
 
-    They see 1 + 2 sum(rates) pixels across. With a common divisor r of the rates only every r-th
-    of these counts, which leaves a grid in the output ("gridding").
+    The receptive field is 1 + 2 sum(rates) pixels wide. If the rates have a common divisor r, only
+    every r-th pixel contributes, and the output shows a grid ("gridding").
     """
     for rate in rates:
         x = _conv(x, filters, rate)
@@ -60,7 +60,7 @@ def _score(x, name: str):
 
 
 def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
-    """Refine U-Net.
+    """Builds Refine U-Net.
 
     Args:
         input_shape: (height, width), multiples of 16.
@@ -84,14 +84,14 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
 
 @keras.saving.register_keras_serializable("portrait_segmentation")
 class TwoStages(keras.Model):
-    """A network whose first stage, `coarse`, learns together with the second, `output`.
+    """Trains the first stage, `coarse`, together with the second, `output`.
 
-    To the loss that it is compiled with come 0.5 x the matte's BCE + Dice on the first alpha, and
-    0.5 x `edge_cross_entropy` on the second.
+    Two terms are added to the compiled loss: 0.5 x (BCE + Dice) of the first alpha, and 0.5 x
+    `edge_cross_entropy` of the second.
     """
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """As `keras.Model.compute_loss`, with the two further terms."""
+        """As `keras.Model.compute_loss`, plus the two additional terms."""
         loss = super().compute_loss(x, y, _with_targets(y, y_pred), sample_weight, training)
         matte = ops.cast(y["output"], "float32")
         coarse = losses.MatteLoss(losses.MATTE_WEIGHTS["bce_dice"])(matte, y_pred["coarse"])
@@ -104,19 +104,20 @@ class TwoStages(keras.Model):
 
 
 def _with_targets(y: dict, y_pred: dict) -> dict:
-    """The outputs that the data have targets for: Keras wants no others."""
+    """The outputs that have targets; Keras accepts no others."""
     return {name: y_pred[name] for name in y}
 
 
 def edge_cross_entropy(matte, alpha, band):
-    """Cross-entropy where it is hard: the mean over a batch's pixels, weighted by the band.
+    """Binary cross-entropy, weighted by the band along the outline.
 
-    sum(b H) / sum(b), H = -[y log p + (1 - y) log(1 - p)]; 0 in a batch without outlines.
+    sum(b H) / sum(b) over all pixels of the batch, H = -[y log p + (1 - y) log(1 - p)]; 0 if the
+    batch has no outlines.
 
     Args:
-        matte: y, (N, H, W, 1), 0..1.
-        alpha: p, the same.
-        band: b, the band along the outline, the same.
+        matte: the target y, (N, H, W, 1), 0..1.
+        alpha: the prediction p, (N, H, W, 1), 0..1.
+        band: the weight b, (N, H, W, 1), 0..1.
     """
     entropy = ops.binary_crossentropy(matte, ops.clip(alpha, losses.EPSILON, 1 - losses.EPSILON))
     band = ops.cast(band, "float32")

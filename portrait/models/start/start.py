@@ -1,4 +1,4 @@
-"""Where the weights of a fresh network come from: `--start`."""
+"""Loads the initial weights of a network that is trained, `--start`."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from portrait.models.registry import find, imported, split_name
 
 
 def start(model, source: str, pictures: np.ndarray, **options) -> None:
-    """Fills a fresh network with the weights that its training starts from.
+    """Loads the initial weights of a network.
 
     Args:
-        model: a `keras.Model` as `models.build.build` makes it.
-        source: "imagenet"; "none", which leaves the random weights; or a file or the folder of a
-            run, see `Spec.takes`. Empty: "imagenet" where the network has such weights.
-        pictures: uint8 (N, H, W, 3) of the network's size, such as it will be trained on.
-        options: of the network's own function, `Spec.start`.
+        model: a `keras.Model` from `models.build.build`.
+        source: "imagenet"; "none", which keeps the random weights; or a file or a run's folder, see
+            `Spec.takes`. Empty: "imagenet" if the network has such weights, otherwise "none".
+        pictures: typical training pictures, uint8 (N, H, W, 3), of the network's size.
+        options: further arguments of the network's function `Spec.start`.
 
     Raises:
-        UserError: there are no such weights, or they do not fit the network.
+        UserError: the weights do not exist, or do not fit the network.
     """
     spec = find(split_name(model.name)[0])
     check_source(spec.name, source)
@@ -30,7 +30,7 @@ def start(model, source: str, pictures: np.ndarray, **options) -> None:
 
 
 def check_source(name: str, source: str) -> None:
-    """Raises UserError if the network `name` cannot start from `source`, as far as names tell."""
+    """Raises UserError if `source` does not exist or is no source for the network `name`."""
     spec = find(name)
     if source in ("", "none", "imagenet"):
         if source == "imagenet" and not spec.imagenet:
