@@ -1,6 +1,6 @@
 """Exports trained networks for phones: `main.py --convert=True` and `--compress`.
 
-A file is kept if phone GPUs support its operations and if its alphas match its Keras model.
+A file is kept if phone GPUs support its ops and its outputs match the outputs of its Keras model.
 """
 
 import logging
@@ -9,7 +9,7 @@ from portrait.export.convert import FilesRefused, convert_all
 from portrait.export.formats import FORMATS
 from portrait.export.samples import load_samples
 
-# Away from macOS it logs ten warnings on import.
+# On other systems than macOS, coremltools logs ten warnings when it is imported.
 logging.getLogger("coremltools").setLevel(logging.ERROR)
 
 __all__ = ["FORMATS", "FilesRefused", "convert_all", "load_samples"]

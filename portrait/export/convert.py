@@ -1,4 +1,4 @@
-"""From a trained network to files for phones, each one checked before it gets its name."""
+"""Exports a trained network as files for phones, and checks every file before it is kept."""
 
 import json
 import zlib
@@ -29,17 +29,17 @@ from portrait.io.files import replacing
 from portrait.io.images import write_png
 
 _THREADS = (1, 2)
-_NAMED = 3  # violations that a message names
-# Of `_tolerance`: how many pictures to try, and how many times Keras's error a file may have.
+_NAMED = 3  # violations in a message, at most
+# For `_tolerance`: the number of pictures, and the limit as a multiple of Keras's own error.
 _PROBES, _TIMES = 8, 8
 
 
 class FilesRefused(UserError):
-    """Some files were not kept; everything else is done.
+    """Some files were refused; all others are written.
 
     Args:
-        report: of the export, see `export`.
-        advice: what helps.
+        report: the report of the export, see `export`.
+        advice: hints for the user.
     """
 
     def __init__(self, report: dict, advice: Sequence[str] = ()):
@@ -50,7 +50,7 @@ class FilesRefused(UserError):
 
 
 def refused_files(report: dict) -> list[str]:
-    """The names of an export's files that were not kept."""
+    """The names of the files in a report that were refused."""
     return [file["file"] for file in report["files"] if not file["kept"]]
 
 
@@ -67,21 +67,21 @@ def convert_all(
     """Exports a segmentation network in several formats, see `export`.
 
     Args:
-        model: the network as `models.build` makes it, a `keras.Model`.
+        model: a `keras.Model` from `models.build`.
         output: the folder to write into.
-        name: what the files' names begin with; a ".tflite" at its end is left out.
+        name: the start of file names; ".tflite" at its end is removed.
         samples: pictures of the network's size, from `load_samples`.
-        android: export the 4-channel networks, which take RGBA, in the formats that have them.
-        formats: names in `formats.FORMATS`, or other formats by name; None: all that there are.
-        allow_cpu_ops: keep files with ops that phones would run on the CPU.
-        details: more for the report, plain values.
+        android: whether to export networks that take RGBA, in the formats that support this.
+        formats: names in `formats.FORMATS`, or a dict of formats; None: all formats.
+        allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
+        details: additional plain values for the report.
 
     Returns:
-        See `export`.
+        The report, see `export`.
 
     Raises:
-        UserError: unknown formats, a bad name, nothing can be written.
-        FilesRefused: after all the rest is done, that files were refused.
+        UserError: a format is unknown, the name is invalid, or nothing can be written.
+        FilesRefused: files were refused; raised after all files have been written.
     """
     from portrait.models.build import for_inference
 
@@ -103,26 +103,26 @@ def export(
     allow_cpu_ops: bool = False,
     details: dict | None = None,
 ) -> dict:
-    """Writes files of a network, checks each of them, and reports.
+    """Writes a network in several formats, checks each file, and writes a report.
 
-    A file is written under a temporary name and inspected: every op must be one that phones' GPUs
-    take, and on every picture the file must agree with the Keras model within its format's
-    tolerance. Only then does it get its name; an earlier file of that name stays where the new one
-    is refused. Prints a table; writes `NAME_export.json`, the report, and `NAME_export.png`, the
-    picture that each file fares worst on, beside the files.
+    A file is first written under a temporary name. It is kept if phone GPUs support all of its ops,
+    and if its outputs match the outputs of the Keras model within the format's tolerance on all
+    pictures. If it is refused, an earlier file of the same name stays. The function prints a table,
+    and writes `NAME_export.json`, the report, and `NAME_export.png`, the picture with the largest
+    error for each file.
 
     Args:
         source: the network.
         output: the folder to write into.
-        name: what the files' names begin with.
+        name: the start of file names.
         samples: pictures of the network's size.
-        formats: by name.
-        allow_cpu_ops: keep files with ops that phones would run on the CPU.
-        details: more for the report, plain values.
+        formats: the formats by name.
+        allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
+        details: additional plain values for the report.
 
     Returns:
-        The JSON report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`,
-        and `files`, see `report.Result.as_json`.
+        The report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`, and
+        `files`, see `report.Result.as_json`.
 
     Raises:
         UserError: nothing can be written.
@@ -152,18 +152,18 @@ def export(
 
 
 def _advice(document: dict, trained_for_8_bits: bool) -> list[str]:
-    """What helps against refusals of a segmentation network's files."""
+    """Hints for the user of a segmentation network about refused files."""
     refused = [file for file in document["files"] if not file["kept"]]
     advice = []
     if not trained_for_8_bits and {file["format"] for file in refused} & set(QAT_FORMATS):
         advice.append("main.py --compress=qat trains a network for 8 bits")
     if any(file["gpu"]["verdict"] == "no" for file in refused):
-        advice.append("--allow_cpu_ops=True keeps files with ops that phone GPUs do not take")
+        advice.append("--allow_cpu_ops=True keeps files with ops that phone GPUs do not support")
     return advice
 
 
 class _Export(NamedTuple):
-    """What all files of an export have in common."""
+    """The settings that all files of an export share."""
 
     source: Source
     samples: Samples
@@ -171,10 +171,10 @@ class _Export(NamedTuple):
     allow_cpu_ops: bool
 
     def write(self, format_: Format, path: Path, result: Result) -> Case:
-        """Writes and checks one file, and notes in `result` what is found.
+        """Writes and checks one file, and stores the findings in `result`.
 
         Raises:
-            ExportError: the file is not good, and was not kept.
+            ExportError: the file was refused.
         """
         with replacing(path) as temporary:
             format_.write(self.source, temporary)
@@ -198,7 +198,7 @@ class _Export(NamedTuple):
         )
 
     def _tolerance(self, format_: Format, parity: verify.Parity) -> Tolerance:
-        """The format's; for an exact one with as much room as the arithmetic needs."""
+        """The format's tolerance, raised for exact formats to the error of float32 arithmetic."""
         tolerance = format_.tolerance
         if not tolerance.exact or not parity.max_error > tolerance.largest:
             return tolerance
@@ -241,10 +241,11 @@ def _chosen(
 def check_request(
     name: str, formats: Sequence[str] | None, android: bool = False, method: str | None = None
 ) -> None:
-    """Refuses what `convert_all` or, with `method`, `compress` would, without loading what writes.
+    """Checks arguments of `convert_all` or, with `method`, `compress`, without importing formats.
 
     Raises:
-        UserError: a bad name, or formats that there are not, for Android, or by that method.
+        UserError: the name is invalid, or a format is unknown or not available for Android or for
+            this method.
     """
     _checked_name(name)
     for each in formats or ():
@@ -258,7 +259,7 @@ def check_request(
 def _checked_name(name: str) -> str:
     name = name.removesuffix(".tflite")
     if not name or Path(name).name != name or name.startswith("."):
-        raise UserError(f"{name!r} cannot be the name of files: give a plain name, without folders")
+        raise UserError(f"{name!r} is not a valid file name: use a plain name without folders")
     return name
 
 
@@ -270,11 +271,11 @@ def _not_for_gpus(violations: list[Violation]) -> str:
         for each in violations[:_NAMED]
     ]
     more = f"; and {len(violations) - _NAMED} more" if len(violations) > _NAMED else ""
-    return f"phone GPUs do not take it: {'; '.join(named)}{more}"
+    return f"phone GPUs do not support it: {'; '.join(named)}{more}"
 
 
 def _sizes(path: Path) -> tuple[int, int]:
-    """Bytes of a file or of a folder's files, as they are and deflated, as apps are downloaded."""
+    """The size in bytes of a file or folder, plain and deflated as in an app's download."""
     files = path.rglob("*") if path.is_dir() else [path]
     contents = [file.read_bytes() for file in files if file.is_file()]
     return sum(map(len, contents)), sum(len(zlib.compress(content)) for content in contents)

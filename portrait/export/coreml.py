@@ -1,14 +1,14 @@
-"""Core ML files from a Keras model: `.mlpackage` for iOS 15 or 16 and later, `.mlmodel` before.
+"""Converts a Keras model to Core ML: `.mlpackage` for iOS 15 and later, `.mlmodel` for older iOS.
 
-Every file takes an RGB image `image`, H x W, as a CVPixelBuffer of raw bytes. A segmenter gives
+The input is an RGB image `image`, H x W, a CVPixelBuffer of raw bytes. Normalisation is inside the
+model; Vision scales photographs to H x W. The outputs of a segmenter are
     `alpha`: a multi-array (1, 1, H, W) of float32, 0..1, and
-    `matte`: the same as a grayscale image, 0..255, which Vision hands over as a CVPixelBuffer;
-a network that paints gives
+    `matte`: the same as a grayscale image, 0..255, which Vision returns as a CVPixelBuffer.
+The output of a style network is
     `painted`: an RGB image, H x W.
-Scaling a photograph to H x W is Vision's part; normalisation is inside.
 
-Apple's runtime exists on Apple's systems only. Here `coreml_interpreter` and `mlmodel_interpreter`
-run the files: they show what a file says, not what a phone computes.
+Apple's runtime exists on Apple's systems only. Here the files are run by `coreml_interpreter` and
+`mlmodel_interpreter`, which compute what the file defines, not what a particular phone computes.
 """
 
 import contextlib
@@ -42,16 +42,17 @@ from portrait.export.formats import (
 )
 from portrait.io.files import replacing
 
-# Weights of fewer elements stay in float16 in the 8-bit and palettised files. coremltools' own
-# limit of 2048 would leave out most layers of networks as small as these.
+# In the 8-bit and palettised files, weights with fewer elements stay in float16. The default of
+# coremltools, 2048, would exclude most layers of these small networks.
 _SMALLEST_COMPRESSED = 512
 _PALETTE_BITS = 6
 _COMPRESSED = ("mlpackage_int8", "mlpackage_palettized")
-_KEPT_IN_FLOAT32 = 2048  # weights of a convolution
+_KEPT_IN_FLOAT32 = 2048  # convolutions with up to this many weights
 
 TOLERANCES = {
     "mlpackage_float32": Tolerance(largest=1e-5, iou=None, exact=True),
-    # It computes in float16, too, where TFLite's only stores: up to one step of an 8-bit matte.
+    # Core ML also computes in float16, whereas TFLite only stores float16: the limit is one level
+    # of an 8-bit matte.
     "mlpackage_float16": Tolerance(largest=1 / 256, iou=5e-4),
     "mlpackage_int8": EIGHT_BIT,
     "mlpackage_palettized": EIGHT_BIT,
@@ -63,24 +64,24 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
     """Converts a network.
 
     Args:
-        model: see `formats.Source`; it takes 3 channels.
+        model: a model with 3 input channels, see `formats.Source`.
         kind: "mlpackage_float32" or "mlpackage_float16", a program for iOS 15 that computes in that
-            type; "mlpackage_int8", the float16 one with weights in 8 bits, linear, a scale for
-            each channel; "mlpackage_palettized", with weights from 64 values a layer, found by
-            k-means, in 6 bits (both need iOS 16); "mlmodel", a neural network in float32 for
-            iOS 13 or, with bilinear enlargement, iOS 14.
+            type; "mlpackage_int8", the float16 program with linear 8-bit weights and a scale for
+            each channel (iOS 16); "mlpackage_palettized", the float16 program with 6-bit weights,
+            64 values per layer by k-means (iOS 16); or "mlmodel", a float32 neural network for
+            iOS 13, or for iOS 14 if it has bilinear enlargement.
 
     Raises:
         UserError: Keras does not run on TensorFlow.
-        ExportError: the converter gave something else than what is described above.
-        ValueError: no such kind, or the model does not take 3 channels.
+        ExportError: the result of the converter differs from the description above.
+        ValueError: there is no such kind, or the model does not have 3 input channels.
     """
     if kind not in TOLERANCES:
         raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(TOLERANCES)}")
     if keras.backend.backend() != "tensorflow":
         raise UserError("Core ML needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow")
     if model.input_shape[3] != 3:
-        raise ValueError("Core ML converts pictures to RGB itself: a model of 3 channels is needed")
+        raise ValueError("Core ML converts pictures to RGB: the model must have 3 input channels")
     with _progress_bars_off():
         try:
             converted = _compressed(_converted(model, kind), kind)
@@ -98,11 +99,11 @@ def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
         output = tf.transpose(model(image, training=False), (0, 3, 1, 2))
         return output if output.shape[1] == 3 else (output, output * 255.0)
 
-    # A Keras model given as such converts only as long as nothing in the process imported tf_keras.
+    # coremltools cannot convert a Keras 3 model if the process has imported tf_keras.
     infer = infer.get_concrete_function()
     names = [output.name.split(":")[0] for output in infer.outputs]
     outputs = [
-        # The type is stated because for iOS 16 it would follow the precision.
+        # For iOS 16, the type would depend on the precision if it were not set.
         ct.TensorType(names[0], dtype=np.float32),
         ct.ImageType(names[-1], color_layout=ct.colorlayout.GRAYSCALE),
     ]
@@ -136,12 +137,12 @@ def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
 
 
 def _from_first_large_convolution() -> Callable[[Operation], bool]:
-    """Tells the ops that are to be float16: all but those before the first large convolution.
+    """Selects the ops that compute in float16: all from the first large convolution on.
 
-    Every pixel goes through the few weights at the top, and most of float16's error is theirs: the
-    rounded biases of the normalisation alone shift all colours. With these ops in float32, a
-    trained Fast-SCNN's alphas are five times nearer to Keras's, and its file is hardly larger. The
-    price: the Neural Engine, which knows only float16, leaves them to the GPU or CPU.
+    Most of the error of float16 comes from the first layers: the rounded biases of the
+    normalisation alone shift all colours. With these ops in float32, the error of a trained
+    Fast-SCNN is five times smaller, and its file is hardly larger. The cost is that the Neural
+    Engine, which supports only float16, leaves these ops to the GPU or CPU.
     """
     reached = False
 
@@ -155,7 +156,7 @@ def _from_first_large_convolution() -> Callable[[Operation], bool]:
 
 
 def _compressed(converted: ct.models.MLModel, kind: str) -> ct.models.MLModel:
-    """With the weights of `mlpackage_int8` and `mlpackage_palettized`; others as they are."""
+    """Compresses the weights for `mlpackage_int8` and `mlpackage_palettized`."""
     limit = _SMALLEST_COMPRESSED
     if kind == "mlpackage_int8":
         settings = compression.OpLinearQuantizerConfig(weight_threshold=limit)
@@ -170,7 +171,7 @@ def _compressed(converted: ct.models.MLModel, kind: str) -> ct.models.MLModel:
 
 @contextlib.contextmanager
 def _progress_bars_off() -> Iterator[None]:
-    """coremltools draws its bars on stderr and has no switch for them."""
+    """Hides the progress bars that coremltools writes to stderr, for which it has no option."""
     with contextlib.redirect_stderr(io.StringIO()):
         yield
 
@@ -181,22 +182,22 @@ def save(converted: ct.models.MLModel, path: Path) -> None:
 
 
 def zip_package(package: Path, path: Path) -> None:
-    """Packs an `.mlpackage`, a folder, into one file; the same package gives the same bytes.
+    """Packs an `.mlpackage` folder into a zip file; equal packages give equal bytes.
 
     Args:
-        package: the folder. A double click on the file in macOS makes it again.
-        path: the `.mlpackage.zip`; it appears whole or not at all.
+        package: the folder, which macOS unpacks on a double click on the zip file.
+        path: the `.mlpackage.zip` to write.
     """
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in sorted(each for each in package.rglob("*") if each.is_file()):
-            # A ZipInfo of only a name has a fixed date, 1980.
+            # The default date of a ZipInfo is fixed, 1980.
             entry = zipfile.ZipInfo(str(Path(package.name) / file.relative_to(package)))
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def run(path: Path, picture: np.ndarray) -> np.ndarray:
-    """Runs a written file once; see `runtimes`.
+    """Runs a Core ML file once; see `runtimes`.
 
     Args:
         path: an `.mlpackage` or `.mlmodel`.
@@ -210,7 +211,7 @@ def run(path: Path, picture: np.ndarray) -> np.ndarray:
 
 
 def runtimes(path: Path) -> Mapping[str, Runtime]:
-    """The interpreter of the file's format: a stand-in for Apple's runtime."""
+    """The interpreter for the file's format, which stands in for Apple's runtime."""
     if Path(path).suffix == ".mlmodel":
         name, execute = "layer interpreter, not Apple's runtime", mlmodel_interpreter.run
         loaded = mlmodel_interpreter.load(path)
@@ -229,7 +230,7 @@ def runtimes(path: Path) -> Mapping[str, Runtime]:
 
 
 def inspect(path: Path, source: Source) -> Inspection:
-    """The file's ops; which of them a phone's GPU takes, only Apple's tools tell."""
+    """Lists the file's ops. Only Apple's tools can tell which ops a phone's GPU supports."""
     del source
     if path.suffix == ".mlmodel":
         return Inspection(mlmodel_interpreter.count_layers(mlmodel_interpreter.load(path)), None)

@@ -1,4 +1,4 @@
-"""Finishes a Core ML network that the converter gave: names, descriptions, the contract checked."""
+"""Sets names and descriptions of a converted Core ML network, and checks inputs and outputs."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ from portrait.export.formats import ALPHA, PICTURE, ExportError
 
 MATTE = "matte"
 
-_CONTRACT = "1"  # a change of names, shapes or ranges raises it
+_CONTRACT = "1"  # the version of the names, shapes and ranges of inputs and outputs
 _AUTHOR = "Trained and exported with Portrait segmentation, small Keras networks for phones."
-_LICENSE = "As its author grants; mind the terms of the pictures that it was trained on, too."
+_LICENSE = "The license of its author; the terms of the training pictures may also apply."
 
 
 def finish(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLModel:
-    """Gives a converted network its names and descriptions, and checks its inputs and outputs.
+    """Sets names and descriptions of a converted network, and checks its inputs and outputs.
 
     Args:
-        converted: the network as the converter gives it, with one input, and with the alpha and the
-            matte, or with the painted picture, as outputs in this order.
-        model: the same in Keras, see `formats.Source`.
+        converted: the converter's result with one input. Its outputs are the alpha and the matte,
+            in this order, or the painted picture.
+        model: the same network in Keras, see `formats.Source`.
 
     Raises:
-        ExportError: it has other inputs and outputs, or they are of another size or type.
+        ExportError: the number, sizes or types of inputs or outputs are wrong.
     """
     specification = converted.get_spec()
     described = specification.description
@@ -31,7 +31,7 @@ def finish(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLMode
     names = (PICTURE,) if paints else (ALPHA, MATTE)
     if (len(described.input), len(described.output)) != (1, len(names)):
         raise ExportError(f"{len(described.input)} inputs and {len(described.output)} outputs")
-    # TensorFlow names all outputs Identity.
+    # TensorFlow calls all outputs Identity.
     for output, name in zip(list(described.output), names, strict=True):
         ct.utils.rename_feature(specification, output.name, name)
     size = model.input_shape[1:3]
@@ -54,10 +54,10 @@ def finish(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLMode
 
 
 def _describe_image(feature: Any, size: tuple[int, int], colours: str, text: str) -> None:
-    """Gives an input or output its description.
+    """Sets the description of an input or output that is an image.
 
     Raises:
-        ExportError: it is not an image of this size and these colours.
+        ExportError: it is not an image of this size and colour type.
     """
     colour = ct.proto.FeatureTypes_pb2.ImageFeatureType.ColorSpace.Value(colours)
     found = feature.type.imageType
@@ -67,7 +67,7 @@ def _describe_image(feature: Any, size: tuple[int, int], colours: str, text: str
 
 
 def _describe_alpha(feature: Any, size: tuple[int, int]) -> None:
-    """Gives the alpha its description and shape.
+    """Sets the description and the shape of the alpha.
 
     Raises:
         ExportError: it is not a float32 array of this size.
@@ -76,5 +76,5 @@ def _describe_alpha(feature: Any, size: tuple[int, int]) -> None:
     floats = ct.proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT32
     if array.dataType != floats or tuple(array.shape) not in ((), shape):
         raise ExportError(f"{feature.name} is not an array of float32, {shape}: {array}")
-    array.shape[:] = shape  # which the older format leaves out
-    feature.shortDescription = f"Share of the person, 0 to 1, as {shape}."
+    array.shape[:] = shape  # missing in the older format
+    feature.shortDescription = f"Alpha of the person, 0 to 1, shape {shape}."

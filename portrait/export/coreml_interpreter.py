@@ -1,14 +1,13 @@
 """Runs a saved Core ML program (`.mlpackage`) on any machine, in NumPy.
 
-**This is not Apple's runtime**, which exists on Apple's systems only. It reads the file back and
-computes what the file says after the public definitions of MIL, Core ML's intermediate language:
-a wrong conversion shows, a fault of a phone's GPU or Neural Engine does not.
+**This is not Apple's runtime**, which exists on Apple's systems only. The interpreter reads the
+file and executes it according to the public definitions of MIL, Core ML's intermediate language. It
+reveals errors of the conversion, but not errors of a phone's GPU or Neural Engine.
 
-Weights have the precision that the file gives them; the arithmetic is float32. `run` can round
-every result to the type that the program declares for it, which is about what a phone does with a
-float16 program.
+Weights have the precision of the file, and the arithmetic is float32. `run` can round every result
+to the type that the program declares, which approximates a float16 program on a phone.
 
-Only the ops that this project's networks need are here; any other one is an error with its name.
+Only the ops that this project's networks use are implemented; other ops raise an error.
 """
 
 from collections import Counter
@@ -39,11 +38,11 @@ OPS: dict[str, Callable[..., np.ndarray]] = {
     "sub": lambda x, y: x - y,
     "tanh": lambda x: np.tanh(x),
 }
-"""MIL's ops by name, with the names of its parameters."""
+"""The implemented ops by MIL's names; their parameters have MIL's names, too."""
 
 
 def load(path: Path) -> Program:
-    """Reads the program and its weights back from an `.mlpackage`."""
+    """Reads the program and its weights from an `.mlpackage`."""
     package = ct.models.MLModel(str(path), skip_model_load=True)
     specification = package.get_spec()
     return load_proto(
@@ -56,20 +55,20 @@ def load(path: Path) -> Program:
 def run(
     program: Program, inputs: Mapping[str, np.ndarray], round_results: bool = False
 ) -> dict[str, np.ndarray]:
-    """Executes the program's one function.
+    """Executes the program's only function.
 
     Args:
-        program: as `load` gives it.
-        inputs: by name; an image is float32 (1, channels, H, W) in 0..255.
-        round_results: whether results that the program declares float16 are rounded to it.
+        program: the result of `load`.
+        inputs: the inputs by name; an image is float32 (1, channels, H, W) in 0..255.
+        round_results: whether to round results to float16 if the program declares float16.
 
     Returns:
         The outputs by name.
 
     Raises:
-        ExportError: an op that is not in `OPS`, or a parameter of one that is not supported; or a
-            result is beyond the 65504 of the float16 that the program declares for it.
-        ValueError: an input has another shape than the program says.
+        ExportError: an op is not in `OPS`, or a parameter is not supported; or a result that the
+            program declares as float16 exceeds 65504.
+        ValueError: an input does not have the shape that the program declares.
     """
     (function,) = program.functions.values()
     results = {}
@@ -90,7 +89,7 @@ def run(
 
 
 def count_ops(program: Program) -> Counter[str]:
-    """The program's ops with their counts, constants left out."""
+    """Counts the program's ops by name, without constants."""
     (function,) = program.functions.values()
     return Counter(op.op_type for op in function.operations if op.op_type != "const")
 
@@ -98,14 +97,14 @@ def count_ops(program: Program) -> Counter[str]:
 def _execute(op: Operation, results: Mapping[str, np.ndarray]) -> np.ndarray:
     if op.op_type not in OPS:
         raise ExportError(
-            f"the interpreter has no Core ML op {op.op_type!r} (which makes {op.outputs[0].name!r})"
-            f"; it has {', '.join(sorted(OPS))}"
+            f"the interpreter has no Core ML op {op.op_type!r} (for {op.outputs[0].name!r}); "
+            f"it has {', '.join(sorted(OPS))}"
         )
     return OPS[op.op_type](**{name: _value(given, results) for name, given in op.inputs.items()})
 
 
 def _value(given: Any, results: Mapping[str, np.ndarray]) -> Any:
-    """What an op gets for a parameter: a result, or a constant of the program."""
+    """The value of an op's parameter: an earlier result, or a constant of the program."""
     if isinstance(given, list | tuple):
         return [_value(each, results) for each in given]
     value = results.get(given.name, given.val)
@@ -115,9 +114,9 @@ def _value(given: Any, results: Mapping[str, np.ndarray]) -> Any:
 
 
 def _checked_half(result: np.ndarray, op: Operation, rounded: bool) -> np.ndarray:
-    """A result that a phone holds in float16; here it stays float32, rounded or not."""
+    """Checks the range of a float16 result, and rounds it if `rounded`; it stays float32."""
     if np.abs(result).max() > np.finfo(np.float16).max:
-        raise ExportError(f"{op.name!r} gives numbers beyond float16's 65504")
+        raise ExportError(f"{op.name!r} exceeds float16's largest number, 65504")
     return result.astype(np.float16).astype(np.float32) if rounded else result
 
 
@@ -149,13 +148,13 @@ def _pairs(pad: Sequence[int]) -> coreml_ops.Padding:
     return ((pad[0], pad[1]), (pad[2], pad[3]))
 
 
-# What follows has the names, parameters and defaults of MIL's reference.
+# The functions below have the names, parameters and defaults of MIL's reference.
 
 
 @_op
 def cast(x, dtype):
     _require(dtype in ("fp16", "fp32"), f"a cast to {dtype}")
-    return x  # `run` rounds what is declared float16, and all arithmetic is float32
+    return x  # `run` does the rounding to float16, and all arithmetic is float32
 
 
 @_op
@@ -223,7 +222,7 @@ def max_pool(x, kernel_sizes, pad_type, strides=(1, 1), pad=None, ceil_mode=Fals
 @_op
 def pad(x, pad, mode="constant", constant_val=0.0):
     _require(mode in ("constant", "reflect"), f"a pad of mode {mode!r}")
-    sides = np.reshape(pad, (-1, 2)).tolist()  # of the last dimensions
+    sides = np.reshape(pad, (-1, 2)).tolist()  # for the last dimensions
     sides = [(0, 0)] * (x.ndim - len(sides)) + [tuple(each) for each in sides]
     return np.pad(x, sides, mode, **({"constant_values": constant_val} if mode[0] == "c" else {}))
 
@@ -239,7 +238,7 @@ def upsample_bilinear(
         )
     ]
     _require(not (align_corners and half_pixel_centers), "align_corners with half_pixel_centers")
-    if half_pixel_centers is None:  # programs for iOS 15 have no such parameter
+    if half_pixel_centers is None:  # programs for iOS 15 do not have this parameter
         half_pixel_centers = not align_corners
     other = "align_corners" if align_corners else "corner"
     return coreml_ops.resize_bilinear(x, size, "half_pixel" if half_pixel_centers else other)
@@ -247,7 +246,7 @@ def upsample_bilinear(
 
 @_op
 def constexpr_affine_dequantize(quantized_data, zero_point, scale, axis):
-    """8-bit weights: (data - zero point) * scale, by channel along `axis`."""
+    """Decodes 8-bit weights: (data - zero point) * scale, per channel along `axis`."""
     shape = [1] * quantized_data.ndim
     shape[axis] = -1
     zero_point, scale = (np.reshape(each, shape) for each in (zero_point, scale))
@@ -256,7 +255,7 @@ def constexpr_affine_dequantize(quantized_data, zero_point, scale, axis):
 
 @_op
 def constexpr_lut_to_dense(indices, lut, shape):
-    """Palettised weights: places in a table of 2^n values, n bits each, lowest bit first."""
+    """Decodes palettised weights: n-bit indices, lowest bit first, into a table of 2^n values."""
     width = len(lut).bit_length() - 1
     bits = np.unpackbits(indices, bitorder="little")[: np.prod(shape) * width]
     places = bits.reshape(-1, width) @ (1 << np.arange(width))

@@ -1,8 +1,8 @@
 """The arithmetic of Core ML's layers in NumPy, on float32 arrays (N, C, H, W).
 
-What the interpreters of both Core ML formats share. It follows Apple's public definitions
-(NeuralNetwork.proto and the MIL operation reference in apple/coremltools) and uses no framework,
-so that it is a second opinion on what TensorFlow computed. Sums are kept in float32.
+The interpreters of both Core ML formats use it. It follows Apple's public definitions
+(NeuralNetwork.proto and the MIL operation reference in apple/coremltools) and uses no framework, so
+that its results are independent of TensorFlow. Sums are computed in float32.
 """
 
 import contextlib
@@ -21,17 +21,18 @@ Sampling = Literal["half_pixel", "align_corners", "corner"]
 
 
 def one_thread() -> contextlib.AbstractContextManager:
-    """Keeps NumPy's matrix products on one thread, inside a `with`.
+    """A context manager that limits NumPy's matrix products to one thread.
 
-    They are small, and threads that wait for each other on a busy machine take ten times longer.
+    The products are small. On a busy machine, synchronising several threads takes ten times longer.
     """
     return ThreadpoolController().limit(limits=1, user_api="blas")
 
 
 def same_padding(size: Pair, kernel: Pair, strides: Pair, dilations: Pair = (1, 1)) -> Padding:
-    """The zeros around a picture of `size` with which ceil(size / stride) results come out.
+    """The zero padding with which a convolution of `size` has ceil(size / stride) results.
 
-    An odd one goes to the bottom or right (Core ML's BOTTOM_RIGHT_HEAVY, TensorFlow's SAME).
+    If it is odd, the bottom or right gets one more (Core ML's BOTTOM_RIGHT_HEAVY, TensorFlow's
+    SAME).
     """
     pads = []
     for length, k, stride, dilation in zip(size, kernel, strides, dilations, strict=True):
@@ -63,7 +64,7 @@ def convolve(
     result = np.zeros((count, groups, outputs // groups, *size), np.float32)
     for place, shifted in _windows(x, kernel, size, strides, dilations):
         tap = weight[(..., *place)].reshape(groups, outputs // groups, share)
-        if share == 1:  # depthwise: there is nothing to sum over
+        if share == 1:  # depthwise: no sum over channels
             result += tap[..., None] * shifted[:, :, None]
         else:
             shifted = shifted.reshape(count, groups, share, size[0] * size[1])
@@ -79,12 +80,13 @@ def transposed_convolve(
     crop: Padding = ((0, 0), (0, 0)),
     groups: int = 1,
 ) -> np.ndarray:
-    """Transposed convolution: each pixel adds its multiple of the kernel to the result.
+    """Transposed convolution of (N, C, H, W): each pixel adds a multiple of the kernel.
 
     Args:
         weight: (C, outputs / groups, kernel height, kernel width).
         bias: (outputs,).
-        crop: taken off the full result, of (size - 1) * stride + kernel; negative adds zeros.
+        crop: rows and columns removed from the full result, which has (size - 1) * stride + kernel;
+            negative numbers add zeros.
     """
     count, channels, height, width = x.shape
     outputs, *kernel = weight.shape[1:]
@@ -102,15 +104,15 @@ def transposed_convolve(
 
 
 def transposed_size(size: Pair, kernel: Pair, strides: Pair) -> tuple[int, ...]:
-    """The full size of a transposed convolution's result."""
+    """The size of a transposed convolution's result before cropping."""
     return tuple((n - 1) * s + k for n, k, s in zip(size, kernel, strides, strict=True))
 
 
 def crop_to(full: Pair, size: Pair) -> Padding:
-    """The crop that leaves `size`: half at each side, an odd row or column at the end.
+    """The crop from `full` to `size`: half on each side, an odd row or column at the end.
 
-    It undoes `same_padding`: a transposed convolution is the gradient of a convolution, and what
-    that one read from its zeros has no place in the result. Zeros, if any, are added at the end.
+    It removes the padding of `same_padding`, because a transposed convolution is the gradient of a
+    convolution. If `size` is larger, zeros are added at the end.
     """
     totals = [f - s for f, s in zip(full, size, strict=True)]
     return [(max(total, 0) // 2, total - max(total, 0) // 2) for total in totals]
@@ -124,10 +126,10 @@ def pool(
     padding: Padding = ((0, 0), (0, 0)),
     average_padding: bool = False,
 ) -> np.ndarray:
-    """The largest or mean value of each window.
+    """The maximum or mean of each window.
 
     Args:
-        average_padding: whether the zeros of the padding count in a mean.
+        average_padding: whether a mean includes the zeros of the padding.
     """
     outside = -np.inf if mode == "max" else 0.0
     around = ((0, 0), (0, 0), *padding)
@@ -148,9 +150,9 @@ def resize_bilinear(x: np.ndarray, size: Pair, sampling: Sampling) -> np.ndarray
     """Linear interpolation to `size`, first down the columns, then along the rows.
 
     Args:
-        sampling: where the i-th of m results lies among n values: "half_pixel" at
-            (i + 1/2) n / m - 1/2, "align_corners" at i (n - 1) / (m - 1), "corner" at i n / m;
-            each held within 0 and n - 1.
+        sampling: the position of the i-th of m results among n values: (i + 1/2) n / m - 1/2 for
+            "half_pixel", i (n - 1) / (m - 1) for "align_corners", and i n / m for "corner", clipped
+            to 0..n - 1.
     """
     for axis, wanted in ((2, size[0]), (3, size[1])):
         values = x.shape[axis]
@@ -170,12 +172,12 @@ def resize_bilinear(x: np.ndarray, size: Pair, sampling: Sampling) -> np.ndarray
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    # This form does not overflow, whatever the sign.
+    # This form does not overflow for large values of either sign.
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 def prelu(x: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """x where positive, else x times the slope of its channel; `slopes` is (C,)."""
+    """PReLU: x if x > 0, otherwise x times the slope of its channel; `slopes` is (C,)."""
     return np.where(x > 0, x, slopes.reshape(-1, 1, 1) * x)
 
 
@@ -189,7 +191,7 @@ def _window_count(size: Pair, kernel: Pair, strides: Pair, dilations: Pair) -> t
 def _windows(
     x: np.ndarray, kernel: Pair, size: Pair, strides: Pair, dilations: Pair
 ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """Every place in a kernel with the pixels that it meets there, (..., *size)."""
+    """Yields every position in a kernel with the pixels that it is applied to, (..., *size)."""
     for place in np.ndindex(*kernel):
         starts = [i * dilation for i, dilation in zip(place, dilations, strict=True)]
         rows, columns = (

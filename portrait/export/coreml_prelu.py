@@ -1,7 +1,7 @@
-"""A coremltools pass that makes one `prelu` op of the five that a Keras PReLU becomes.
+"""A coremltools pass that fuses the five ops of a Keras PReLU into one `prelu` op.
 
-coremltools has such a pass, but only where nothing else reads the PReLU's input. In a residual
-block the skip does: of the big MattingNet's 48 PReLUs 23 would stay five ops each.
+coremltools has such a pass, but it does not apply if another op uses the PReLU's input, as the skip
+connection of a residual block does. 23 of the 48 PReLUs of the big MattingNet would stay five ops.
 """
 
 import numpy as np
@@ -16,9 +16,9 @@ NAME = "portrait::fuse_shared_prelu"
 
 @register_pass(namespace="portrait")
 class fuse_shared_prelu(AbstractGraphPass):
-    """relu(x) + a * relu(-1 * x), with a of (1, C, 1, 1), becomes prelu(x, alpha=-a).
+    """Replaces relu(x) + a * relu(-1 * x), with a of shape (1, C, 1, 1), by prelu(x, alpha=-a).
 
-    The parts are left behind without a reader; coremltools removes such ops afterwards.
+    The replaced ops are no longer used, and coremltools removes them later.
     """
 
     def apply(self, prog: Program) -> None:
@@ -40,7 +40,7 @@ def _fuse(block: Block) -> None:
 
 
 def _match(op: Operation) -> tuple[Var, np.ndarray] | None:
-    """The input and the slopes of the PReLU that ends in `op`, if one does."""
+    """The input and the slopes of the PReLU that ends in `op`, or None."""
     if op.op_type != "add":
         return None
     for positive, negative in ((op.x, op.y), (op.y, op.x)):
@@ -62,7 +62,7 @@ def _made_by(var: Var, op_type: str) -> bool:
 
 
 def _constant_times(var: Var) -> tuple[np.ndarray, Var] | None:
-    """The constant and the variable of a product."""
+    """The constant and the variable of a product of the two, or None."""
     if not _made_by(var, "mul"):
         return None
     for constant, other in ((var.op.x, var.op.y), (var.op.y, var.op.x)):

@@ -1,7 +1,7 @@
-"""What a file format for phones has to offer, and where each one lives.
+"""The interface of a file format for phones, and the list of formats.
 
-`FORMATS` names the module of every format without importing it: TensorFlow and coremltools take
-seconds to load. A module that holds formats has a dict `FORMATS` from name to `Format`, too.
+`FORMATS` maps each format to its module without importing it, because TensorFlow and coremltools
+take seconds to import. Such a module has its own dict `FORMATS` from name to `Format`.
 """
 
 import importlib
@@ -28,20 +28,20 @@ FORMATS: dict[str, str] = {
     "mlmodel": "portrait.export.coreml",
 }
 QAT_FORMATS = ("int8", "uint8")
-"""Those of a network that was trained with the rounding of 8 bits."""
+"""The formats for networks from quantisation-aware training."""
 RGBA_FORMATS = ("float32", "float16", "dynamic", "int8", "uint8")
-"""Those that have a variant of 4 channels for Android (`Format.rgba`)."""
+"""The formats with a 4-channel variant for Android (`Format.rgba`)."""
 
 INPUT, ALPHA, PICTURE = "image", "alpha", "painted"
-"""Names in a file: of its input, and of its output, which is an alpha or a picture."""
+"""The names of a file's input, and of its output, which is an alpha or a picture."""
 
 
 class ExportError(Exception):
-    """A converter gave a file that is not what it should be; it is not kept."""
+    """A converted file is not as it should be, and is not kept."""
 
 
 Runtime = Callable[[np.ndarray], np.ndarray]
-"""Runs a written file on a picture of the network's size, uint8 RGB (H, W, 3).
+"""Runs a file on a picture of the network's size, uint8 RGB (H, W, 3).
 
 Returns float32: the alpha (H, W) in 0..1, or the picture (H, W, 3) in 0..255.
 """
@@ -49,15 +49,14 @@ Returns float32: the alpha (H, W) in 0..1, or the picture (H, W, 3) in 0..255.
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: a network with one input and one output.
+    """The network to export, with one input and one output.
 
     Attributes:
         model: a `keras.Model` from raw 0..255 (N, H, W, channels) to the alpha (N, H, W, 1) in
-            0..1, as `models.build.for_inference` returns it, or to a picture (N, H, W, 3) in
-            0..255.
-        calibration: uint8 RGB (N, H, W, 3), real pictures of the network's size. They set the
-            ranges of quantised formats, and choose which weights of a float16 file stay in float32;
-            without them, none do.
+            0..1, as from `models.build.for_inference`, or to a picture (N, H, W, 3) in 0..255.
+        calibration: uint8 RGB (N, H, W, 3), real pictures of the network's size. They determine the
+            ranges of quantised formats, and which weights of a float16 file stay in float32 (none
+            without calibration pictures).
     """
 
     model: Any
@@ -80,18 +79,17 @@ class Source:
 
 
 class Tolerance(NamedTuple):
-    """How far a file may be from its Keras model; None: no limit.
+    """Limits on the difference between a file and its Keras model; None: no limit.
 
-    Differences are between the two outputs at a pixel: of alphas in 0..1, of pictures in levels of
-    0..255.
+    Differences of alphas are in 0..1, and differences of pictures in levels of 0..255.
 
     Attributes:
         largest: the largest difference at any pixel of any picture.
         iou: the largest change of the mean person IoU; for alphas only.
-        gains: whether a rise of the IoU counts as a change. It does for a file that shall equal its
-            model; a file with further training may be better.
-        exact: whether the file computes as Keras does, so that only the order of sums differs. Then
-            `largest` rises where Keras's own float32 is less exact (`verify.rounding_error`).
+        gains: whether a higher IoU counts as a change. It does not for a file with further
+            training.
+        exact: whether the file differs from Keras only in the order of sums. If Keras's own float32
+            error is larger than `largest`, the limit is raised (`verify.rounding_error`).
         mean: the largest mean difference.
     """
 
@@ -102,12 +100,12 @@ class Tolerance(NamedTuple):
     mean: float | None = None
 
 
-# Nothing bounds how far one pixel of an 8-bit file may be off: what counts is the person's mask.
+# There is no limit for single pixels of an 8-bit file: the person's mask is what matters.
 EIGHT_BIT = Tolerance(largest=None, iou=0.005, mean=0.02)
 
 
 class Violation(NamedTuple):
-    """Why a phone's GPU would not take an op: `op` makes `tensor`, for the Keras layer `layer`."""
+    """An op that phone GPUs do not support: `op` computes `tensor` for the Keras layer `layer`."""
 
     op: str
     tensor: str
@@ -116,9 +114,9 @@ class Violation(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """What is in a file: its ops with their counts, and what no GPU would take.
+    """The ops of a file with their counts, and the ops that phone GPUs do not support.
 
-    `violations` is None for formats whose GPU verdict cannot be had on this machine.
+    `violations` is None for formats for which this cannot be determined on this machine.
     """
 
     ops: Counter[str]
@@ -131,12 +129,12 @@ class Format:
 
     Attributes:
         suffix: of the file's name, as in "_float16.tflite".
-        write: writes a `Source` to a path: a file, or a folder such as a `.mlpackage`.
-        runtimes: opens a written file with every runtime that can run it here, by name.
-        tolerance: a file beyond it is not kept.
-        inspect: lists a written file's ops; the `Source` tells the names of its layers.
-        latency: (path, threads) to the median seconds of a run; None where the file runs through
-            a stand-in whose time says nothing.
+        write: writes a `Source` to a path: a file, or a folder such as an `.mlpackage`.
+        runtimes: opens a file with each runtime that can run it here; returns them by name.
+        tolerance: the limits for a file to be kept.
+        inspect: lists a file's ops; the `Source` is needed for the names of the layers.
+        latency: from (path, threads) to the median time of a run in seconds; None if the file runs
+            in an interpreter whose time is meaningless.
         rgba: whether there is a 4-channel variant for Android.
     """
 
@@ -150,16 +148,16 @@ class Format:
 
 
 def check_format(name: str) -> None:
-    """Raises UserError: there is no such format."""
+    """Raises UserError if there is no such format."""
     if name not in FORMATS:
         raise UserError(f"there is no export format {name!r}; the formats are {', '.join(FORMATS)}")
 
 
 def load_format(name: str) -> Format:
-    """The format `name`, importing what it needs.
+    """Imports and returns the format `name`.
 
     Raises:
-        UserError: no such format.
+        UserError: there is no such format.
     """
     check_format(name)
     return importlib.import_module(FORMATS[name]).FORMATS[name]

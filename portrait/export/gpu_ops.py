@@ -1,14 +1,14 @@
-"""Whether a phone's GPU takes a `.tflite` file, read from the file's own bytes.
+"""Checks whether phone GPUs support all ops of a `.tflite` file.
 
-LiteRT has two GPU delegates, the classic one (Interpreter, MediaPipe) and ML Drift (CompiledModel).
-An op that one of them refuses costs a copy to the CPU and back with the first, and the whole model
-with the second, which takes all of a graph or nothing. The rules below are what both take: the
-operator checks of the classic delegate (tflite/delegates/gpu/common/model_builder.cc and
-tflite/tools/versioning/gpu_compatibility.cc in google-ai-edge/LiteRT), less what ML Drift was seen
-to refuse or to compute wrongly (LiteRT issues 8598, 8980, 9272, 9664). TensorFlow's own
-`tf.lite.experimental.Analyzer` calls everything compatible.
+LiteRT has two GPU delegates, the classic delegate (Interpreter, MediaPipe) and ML Drift
+(CompiledModel). With the classic delegate, an unsupported op runs on the CPU, with copies to the
+CPU and back. ML Drift runs a whole graph or nothing. The rules below are fulfilled by ops that both
+support: the operator checks of the classic delegate (tflite/delegates/gpu/common/model_builder.cc
+and tflite/tools/versioning/gpu_compatibility.cc in google-ai-edge/LiteRT), without ops that ML
+Drift refuses or computes incorrectly (LiteRT issues 8598, 8980, 9272, 9664). TensorFlow's own
+`tf.lite.experimental.Analyzer` reports everything as compatible.
 
-No GPU runs here: a clean verdict says that the file keeps the rules.
+The file is not run on a GPU: the result only says that it fulfils the rules.
 """
 
 import re
@@ -23,12 +23,12 @@ from portrait.tflite.graph import Op
 
 
 def _each(ops: str, value: Any) -> dict[str, Any]:
-    """The same value for each of the ops, which have blanks between them."""
+    """A dict with the same value for each of the ops, a string of names with spaces between."""
     return dict.fromkeys(ops.split(), value)
 
 
-# An op's version rises with what it may hold: version 4 of TRANSPOSE_CONV, say, brought activations
-# that the classic delegate would not apply. None: no limit.
+# Later versions of an op have more features. Version 4 of TRANSPOSE_CONV, for example, may have an
+# activation, which the classic delegate would not apply. None: no limit.
 MAX_VERSION: dict[str, int | None] = {
     **_each("GATHER PRELU RESHAPE", 1),
     **_each("ABS ADD ADD_N AVERAGE_POOL_2D CONCATENATION DIV ELU EXP FLOOR GELU LEAKY_RELU", 2),
@@ -42,11 +42,12 @@ MAX_VERSION: dict[str, int | None] = {
     **_each("CAST DEPTH_TO_SPACE HARD_SWISH MEAN PACK REDUCE_MAX REDUCE_MIN SELECT", None),
     **_each("SELECT_V2 SPLIT SPLIT_V SUM TILE UNPACK", None),
 }
-"""Every op that both delegates take, with the latest version of it that they do."""
+"""The ops that both delegates support, with the latest supported version."""
 
 MAX_RANK = 4
 
-# The place of the one input that may be computed: weights, axes, shapes, paddings are in the file.
+# The index of the only input that may be computed: weights, axes, shapes and paddings must be
+# constants.
 _DATA_INPUT: dict[str, int] = {
     **_each("CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED GATHER MEAN MIRROR_PAD PAD PADV2 PRELU", 0),
     **_each("REDUCE_MAX REDUCE_MIN RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE", 0),
@@ -55,27 +56,27 @@ _DATA_INPUT: dict[str, int] = {
     "TRANSPOSE_CONV": 2,
 }
 
-# What may be computed with: quantised files as well as float ones.
+# Types of tensors in float and quantised files.
 _TYPES = frozenset(("FLOAT32", "FLOAT16", "INT8", "UINT8"))
 _MORE_TYPES = {"CAST": {"INT32", "BOOL"}, "SELECT": {"BOOL"}, "SELECT_V2": {"BOOL"}}
 
 
 def check(model: bytes, parameters: int = 0, layers: Collection[str] = ()) -> list[Violation]:
-    """Lists what a GPU would not take, in the order of the ops.
+    """Lists the violations of the rules, in the order of the ops.
 
     Args:
-        model: a `.tflite` file's bytes.
-        parameters: how many weights the Keras model has; the file must hold at least half as many
-            (normalisations are folded into convolutions).
-        layers: the names of the Keras model's layers, to name the one that an op comes from.
+        model: the bytes of a `.tflite` file.
+        parameters: the number of weights of the Keras model. The file must have at least half as
+            many, because normalisations are folded into convolutions.
+        layers: the names of the Keras model's layers, to name an op's layer.
 
     Returns:
-        Nothing where all rules are kept.
+        The violations; an empty list if there are none.
     """
     graph = tflite_graph.read(model)
     violations = []
     if graph.subgraphs != 1:
-        reason = f"{graph.subgraphs} graphs in the file: no GPU takes conditions and loops"
+        reason = f"{graph.subgraphs} graphs in the file: no GPU supports conditions and loops"
         violations.append(Violation("(graph)", "", "", reason))
     for op in graph.ops:
         rules = (_known, _shapes, _types, _fixed_inputs, *SPECIAL.get(op.name, ()))
@@ -83,13 +84,13 @@ def check(model: bytes, parameters: int = 0, layers: Collection[str] = ()) -> li
             tensor = op.outputs[0].name if op.outputs else ""
             violations.append(Violation(op.name, tensor, _layer_of(op, layers), reason))
     if graph.constants < parameters / 2:
-        reason = f"the file holds {graph.constants} of the model's {parameters} weights"
+        reason = f"the file contains {graph.constants} of the model's {parameters} weights"
         violations.append(Violation("(weights)", "", "", reason))
     return violations
 
 
 def _layer_of(op: Op, layers: Collection[str]) -> str:
-    """The Keras layer that `op` comes from, by the names of its outputs, else of its constants."""
+    """The Keras layer of `op`, found by the names of its outputs or else of its constants."""
     tensors = [*op.outputs, *(tensor for tensor in op.inputs if tensor.constant)]
     return next(filter(None, (_layer(tensor.name, layers) for tensor in tensors)), "")
 
@@ -97,8 +98,9 @@ def _layer_of(op: Op, layers: Collection[str]) -> str:
 def _layer(tensor: str, layers: Collection[str]) -> str:
     """The innermost layer in a name such as "net_1/conv2d_3_1/convolution;net_1/relu_1/Relu".
 
-    Keras opens a layer's scope twice, to build it and to call it, so that a scope is a layer's name
-    with a number more; last is the op. What is fused has several names; the first one counts.
+    The parts of a name are scopes and the op. A scope is a layer's name with an additional number,
+    because Keras opens the scope twice, for building and for calling the layer. A fused op has
+    several names, and the first one is used.
     """
     found = ""
     for scope in tensor.split(";")[0].split("/")[:-1]:
@@ -110,10 +112,10 @@ def _layer(tensor: str, layers: Collection[str]) -> str:
 
 def _known(op: Op) -> str | None:
     if op.name not in MAX_VERSION:
-        return "no GPU takes this op"
+        return "no GPU supports this op"
     limit = MAX_VERSION[op.name]
     if limit is not None and op.version > limit:
-        return f"version {op.version} of this op; GPUs take up to {limit}"
+        return f"version {op.version} of this op; GPUs support up to {limit}"
     if getattr(op.options, "fusedActivationFunction", 0) == schema.ActivationFunctionType.SIGN_BIT:
         return "the activation SIGN_BIT"
     return None
@@ -122,7 +124,7 @@ def _known(op: Op) -> str | None:
 def _shapes(op: Op) -> str | None:
     for tensor in (*op.inputs, *op.outputs):
         if len(tensor.shape) > MAX_RANK:
-            return f"a {len(tensor.shape)}-D tensor, {list(tensor.shape)}; GPUs take {MAX_RANK}-D"
+            return f"a {len(tensor.shape)}-D tensor {list(tensor.shape)}; GPUs support {MAX_RANK}-D"
         if not tensor.fixed:
             return "a shape that is not fixed: convert with a fixed batch and size"
     return None
@@ -138,7 +140,7 @@ def _fixed_inputs(op: Op) -> str | None:
     place = _DATA_INPUT.get(op.name)
     if place is None or all(t.constant for i, t in enumerate(op.inputs) if i != place):
         return None
-    return "computes what must be in the file: weights, axes, a shape or paddings"
+    return "weights, axes, a shape or paddings are computed, but must be constants"
 
 
 def _elementwise(op: Op) -> str | None:
@@ -146,7 +148,7 @@ def _elementwise(op: Op) -> str | None:
     if len(set(map(len, shapes))) > 1:
         return f"broadcasts {' and '.join(str(list(shape)) for shape in shapes)}"
     if any(t.constant and len(t.shape) == 1 and t.shape[0] > 1 for t in op.inputs):
-        return "a 1-D constant, which GPUs have broadcast wrongly: make it part of a convolution"
+        return "a 1-D constant, which GPUs broadcast incorrectly: make it part of a convolution"
     return None
 
 
@@ -154,7 +156,7 @@ def _prelu(op: Op) -> str | None:
     alpha, shape = op.inputs[1].shape, op.inputs[0].shape
     per_channel = alpha[-1:] == shape[-1:] and all(side == 1 for side in alpha[:-1])
     if not per_channel and alpha != shape[1:]:
-        return f"slopes of shape {list(alpha)}: neither one a channel (shared_axes=[1, 2]) nor all"
+        return f"slopes of shape {list(alpha)}: use one per channel (shared_axes=[1, 2])"
     return None
 
 
@@ -166,7 +168,7 @@ def _resize(op: Op) -> str | None:
 
 def _paddings(op: Op) -> str | None:
     if op.inputs[1].shape not in {(3, 2), (4, 2)}:
-        return f"paddings of shape {list(op.inputs[1].shape)}; GPUs take 3x2 or 4x2"
+        return f"paddings of shape {list(op.inputs[1].shape)}; GPUs support 3x2 or 4x2"
     return None
 
 
@@ -182,20 +184,20 @@ def _strided_slice(op: Op) -> str | None:
 
 def _sliced(op: Op) -> str | None:
     rank = len(op.inputs[0].shape)
-    return None if rank in (3, 4) else f"slices a {rank}-D tensor; GPUs take 3-D or 4-D"
+    return None if rank in (3, 4) else f"slices a {rank}-D tensor; GPUs support 3-D or 4-D"
 
 
 def _softmax(op: Op) -> str | None:
-    return None if op.options.beta == 1 else f"beta {op.options.beta}; GPUs take 1"
+    return None if op.options.beta == 1 else f"beta {op.options.beta}; GPUs support 1"
 
 
 def _gather(op: Op) -> str | None:
     rank = len(op.inputs[1].shape)
-    return None if rank == 1 else f"{rank}-D indices; GPUs take 1-D"
+    return None if rank == 1 else f"{rank}-D indices; GPUs support 1-D"
 
 
 def _two_inputs(op: Op) -> str | None:
-    return None if len(op.inputs) == 2 else f"adds {len(op.inputs)} tensors; GPUs take 2"
+    return None if len(op.inputs) == 2 else f"adds {len(op.inputs)} tensors; GPUs support 2"
 
 
 def _dense(op: Op) -> str | None:

@@ -1,7 +1,7 @@
-"""Which weights a float16 file keeps in float32, found by trying.
+"""Finds the weights that must stay in float32 in a float16 file.
 
-A few kernels, most of them near the input, cause most of the error of a rounded network; which ones
-they are differs from network to network.
+A few kernels, mostly near the input, cause most of the error of a rounded network. They differ
+between networks, so each kernel is tested.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,23 @@ from portrait.tflite.graph import pack
 from portrait.tflite.runtime import TfliteModel
 from portrait.util import evenly
 
-_PROBES = 8  # pictures on which each kernel is rounded alone
+_PROBES = 8  # pictures for testing each kernel
 
 
 def sensitive(model: schema.ModelT, pictures: np.ndarray, limit: float) -> set[int]:
-    """The large constants that are to stay in float32.
+    """Chooses the large constants that stay in float32.
 
-    Each is rounded alone, for what it does to the alphas. Those that do the most, for their size,
-    are kept until the rest moves no alpha by more than `limit`.
+    Each constant is rounded alone to measure the change of the alphas. The constants with the
+    largest change relative to their size are kept, until rounding all others changes no alpha by
+    more than `limit`.
 
     Args:
-        model: a float32 file, from `graph.parse`; it is left as it was.
+        model: a float32 file from `graph.parse`; it is not changed.
         pictures: uint8 RGB (N, H, W, 3).
-        limit: of |alpha - alpha|, 0..1.
+        limit: the largest change of an alpha, 0..1.
 
     Returns:
-        Their buffers' numbers; of all of `tflite_finish.large_floats` if nothing less will do.
+        The numbers of the constants' buffers, possibly all of `tflite_finish.large_floats`.
     """
     candidates = large_floats(model)
     few = evenly(pictures, _PROBES)
@@ -50,7 +51,7 @@ def sensitive(model: schema.ModelT, pictures: np.ndarray, limit: float) -> set[i
 
 
 def _rounded(model: schema.ModelT, buffers: set[int], run: Callable[[], np.ndarray]) -> np.ndarray:
-    """What `run` gives while the buffers' values are as float16 has them."""
+    """The result of `run` while the values of the buffers are rounded to float16."""
     given = {number: model.buffers[number].data for number in buffers}
     try:
         for number, data in given.items():
@@ -63,6 +64,6 @@ def _rounded(model: schema.ModelT, buffers: set[int], run: Callable[[], np.ndarr
 
 
 def _alphas(model: schema.ModelT, pictures: np.ndarray) -> np.ndarray:
-    """float32 (N, H, W)."""
+    """The alphas of the model, float32 (N, H, W)."""
     run = TfliteModel(pack(model), "the float32 file")
     return np.stack([run(picture)[..., 0] for picture in pictures])

@@ -1,10 +1,10 @@
 """Runs a saved Core ML neural network (`.mlmodel`, the format before programs) in NumPy.
 
-**This is not Apple's runtime**, which exists on Apple's systems only. It computes what the file
-says, in float32, after Apple's public definition of each layer (NeuralNetwork.proto in
-apple/coremltools): a wrong conversion shows, a fault of a phone's GPU does not.
+**This is not Apple's runtime**, which exists on Apple's systems only. The interpreter executes the
+file in float32 according to Apple's public definition of each layer (NeuralNetwork.proto in
+apple/coremltools). It reveals errors of the conversion, but not errors of a phone's GPU.
 
-Only the layers that this project's networks need are here; any other one is an error with its name.
+Only the layers that this project's networks use are implemented; other layers raise an error.
 """
 
 import math
@@ -20,10 +20,10 @@ from portrait.export import coreml_ops
 from portrait.export.formats import ExportError
 
 Message = Any
-"""A protobuf message of NeuralNetwork.proto, which has no types of Python's."""
+"""A protobuf message of NeuralNetwork.proto, which has no Python types."""
 
 LAYERS: dict[str, Callable[..., np.ndarray]] = {}
-"""The layers by name: functions of a layer's parameters and its inputs."""
+"""The implemented layers by name: functions of a layer's parameters and inputs."""
 
 ACTIVATIONS: dict[str, Callable[[Message, np.ndarray], np.ndarray]] = {
     "PReLU": lambda parameters, x: coreml_ops.prelu(x, _weights(parameters.alpha)),
@@ -36,23 +36,23 @@ ACTIVATIONS: dict[str, Callable[[Message, np.ndarray], np.ndarray]] = {
 
 
 def load(path: Path) -> Message:
-    """Reads the specification with its weights from an `.mlmodel`."""
+    """Reads the specification, including the weights, from an `.mlmodel`."""
     return ct.utils.load_spec(str(path))
 
 
 def run(specification: Message, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Executes the layers in their order.
+    """Executes the layers in order.
 
     Args:
-        specification: as `load` gives it.
-        inputs: by name; an image is float32 (1, channels, H, W) in 0..255.
+        specification: the result of `load`.
+        inputs: the inputs by name; an image is float32 (1, channels, H, W) in 0..255.
 
     Returns:
         The outputs by name.
 
     Raises:
-        ExportError: a layer that is not in `LAYERS`, or a setting of one that is not supported.
-        ValueError: an image has another size than the file says.
+        ExportError: a layer is not in `LAYERS`, or a parameter is not supported.
+        ValueError: an image does not have the size that the file declares.
     """
     network = specification.neuralNetwork
     _require(network.imageInputShapeMapping == 1, "images of other ranks than 4")
@@ -69,7 +69,7 @@ def run(specification: Message, inputs: Mapping[str, np.ndarray]) -> dict[str, n
             name = layer.WhichOneof("layer")
             if name not in LAYERS:
                 raise ExportError(
-                    f"the interpreter has no Core ML layer {name!r} (which is {layer.name!r}); "
+                    f"the interpreter has no Core ML layer {name!r} (for {layer.name!r}); "
                     f"it has {', '.join(sorted(LAYERS))}"
                 )
             values = (results[each] for each in layer.input)
@@ -78,7 +78,7 @@ def run(specification: Message, inputs: Mapping[str, np.ndarray]) -> dict[str, n
 
 
 def count_layers(specification: Message) -> Counter[str]:
-    """The layers with their counts; an activation by its own name."""
+    """Counts the layers by name; an activation is counted by its own name."""
     names = (
         layer.activation.WhichOneof("NonlinearityType") or layer.WhichOneof("layer")
         for layer in specification.neuralNetwork.layers
@@ -109,7 +109,7 @@ def _layer(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 
 def _pair(values: Message, default: int) -> tuple[int, int]:
-    """A repeated field of height and width; empty, it stands for its default."""
+    """Reads a repeated field of height and width; an empty field has the default value."""
     return tuple(values) or (default, default)
 
 
@@ -144,7 +144,7 @@ def convolution(layer: Message, x: np.ndarray) -> np.ndarray:
         return coreml_ops.convolve(x, weight, bias, strides, padding, dilations, groups)
     shape = (layer.kernelChannels, layer.outputChannels // groups, *kernel)
     weight = _weights(layer.weights).reshape(shape)
-    # The format ignores the padding of a deconvolution that has an output shape.
+    # The padding of a deconvolution is ignored if there is an output shape.
     _require(len(layer.outputShape) == 2, "a deconvolution without an output shape")
     full = coreml_ops.transposed_size(x.shape[2:], kernel, strides)
     crop = coreml_ops.crop_to(full, layer.outputShape)
@@ -164,7 +164,7 @@ def activation(layer: Message, x: np.ndarray) -> np.ndarray:
 
 @_layer
 def unary(layer: Message, x: np.ndarray) -> np.ndarray:
-    """The larger of a constant and each value; with two changes of sign it makes ReLU6."""
+    """The maximum of a constant and each value; converters combine two of them to ReLU6."""
     _require(layer.type == layer.THRESHOLD, "unary functions other than threshold")
     scaled = np.float32(layer.scale) * x + np.float32(layer.shift)
     return np.maximum(scaled, np.float32(layer.alpha))
@@ -172,13 +172,13 @@ def unary(layer: Message, x: np.ndarray) -> np.ndarray:
 
 @_layer
 def add(layer: Message, *values: np.ndarray) -> np.ndarray:
-    """The sum of the inputs; of a single one and a constant."""
+    """The sum of the inputs, or of a single input and a constant."""
     return values[0] + np.float32(layer.alpha) if len(values) == 1 else sum(values)
 
 
 @_layer
 def multiply(layer: Message, *values: np.ndarray) -> np.ndarray:
-    """The product of the inputs, (C, H, W) or (C, 1, 1); of a single one and a constant."""
+    """The product of the inputs, (C, H, W) or (C, 1, 1), or of a single input and a constant."""
     return values[0] * np.float32(layer.alpha) if len(values) == 1 else math.prod(values)
 
 
@@ -191,7 +191,7 @@ def concat(layer: Message, *values: np.ndarray) -> np.ndarray:
 @_layer
 def pooling(layer: Message, x: np.ndarray) -> np.ndarray:
     kernel, strides = _pair(layer.kernelSize, 3), _pair(layer.stride, 1)
-    if layer.globalPooling:  # the other two are zeros, then
+    if layer.globalPooling:  # then the kernel and the stride are zeros
         kernel, strides = x.shape[2:], (1, 1)
     padding = _padding(layer, "PoolingPaddingType", x, kernel, strides)
     modes = {0: "max", 1: "average"}

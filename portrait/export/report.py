@@ -1,4 +1,4 @@
-"""What an export came to: a table to read, a JSON to keep, a picture to look at."""
+"""The results of an export as a table, as JSON and as a picture."""
 
 import os
 import platform
@@ -17,24 +17,24 @@ from portrait.io.sheets import INK, PAPER, as_rgb
 from portrait.util import aligned
 
 _PANELS = ("photo", "Keras", "file", "difference")
-_HEIGHT = 192  # of a panel
+_HEIGHT = 192  # pixels of a panel
 _GAP, _HEAD, _CAPTION = 4, 26, 22
 
 
 @dataclass
 class Result:
-    """One file of an export.
+    """The results for one file of an export.
 
     Attributes:
-        format: its name in `formats.FORMATS`.
-        file: the file's name.
-        refused: why the file was not kept; None if it was.
-        bytes: its size.
-        zipped_bytes: the same when it is deflated, as in an app's download.
-        ops: each op with its count.
-        violations: what a phone's GPU would not take; None where this cannot be told.
-        parity: against the Keras model, by runtime.
-        latency: seconds by number of threads.
+        format: the name of the format in `formats.FORMATS`.
+        file: the name of the file.
+        refused: the reason why the file was refused; None if it was kept.
+        bytes: the size of the file in bytes.
+        zipped_bytes: the size of the deflated file in bytes, as in an app's download.
+        ops: the count of each op.
+        violations: ops that phone GPUs do not support; None if this is unknown.
+        parity: the comparison with the Keras model, by runtime.
+        latency: seconds by the number of threads.
     """
 
     format: str
@@ -49,7 +49,7 @@ class Result:
 
     @property
     def furthest(self) -> Parity | None:
-        """The parity of the runtime that is furthest from Keras."""
+        """The comparison for the runtime that differs most from Keras."""
         return max(
             self.parity.values(),
             key=lambda parity: np.nan_to_num(parity.max_error, nan=np.inf),
@@ -58,13 +58,13 @@ class Result:
 
     @property
     def gpu(self) -> str:
-        """The verdict in a word."""
+        """Whether phone GPUs support the file, as one word for the table."""
         if self.violations is None:
             return "-"
         return "no" if self.violations else "yes"
 
     def as_json(self) -> dict:
-        """Plain values; `iou_change` is the file's mean person IoU less the Keras model's."""
+        """Converts to plain values; `iou_change` is the file's mean person IoU minus Keras's."""
         return {
             "format": self.format,
             "file": self.file,
@@ -83,7 +83,7 @@ class Result:
 
 
 def _figures(parity: Parity) -> dict[str, float | None]:
-    """Of alphas in 0..1; of pictures the errors alone, in levels of 0..255."""
+    """The figures of a comparison; for pictures only the errors, in levels of 0..255."""
     largest, mean = _number(parity.max_error), _number(parity.mean_error)
     if parity.agreement is None:
         return {"max_error": largest, "mean_error": mean}
@@ -98,18 +98,19 @@ def _figures(parity: Parity) -> dict[str, float | None]:
 
 
 def _number(value: float | None) -> float | None:
-    """None for NaN, which JSON does not have."""
+    """Replaces NaN, which JSON does not have, by None."""
     return value if value is not None and np.isfinite(value) else None
 
 
 def table(results: Sequence[Result], pictures: bool = False) -> str:
-    """Aligned lines, one a file, with the figures of the runtime that is furthest from Keras.
+    """Formats a table with one line per file.
+
+    Errors are those of the runtime that differs most from Keras. Latencies are milliseconds on this
+    machine's CPU.
 
     Args:
-        results: of the files.
-        pictures: the files give pictures, with errors in levels of 0..255, not alphas in 0..1.
-
-    Latencies are milliseconds on this machine's CPU.
+        results: the results of the files.
+        pictures: whether the outputs are pictures, with errors in levels of 0..255, and not alphas.
     """
     iou_heads = () if pictures else (("person", "IoU"), ("", "change"))
     columns = (
@@ -144,7 +145,7 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
 
 
 def machine() -> dict[str, str | int]:
-    """Where latencies were measured, and with what the files were made."""
+    """The machine on which latencies were measured, and the versions of the packages."""
     packages = ("tensorflow", "keras", "ai-edge-litert")
     return {
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
@@ -154,13 +155,13 @@ def machine() -> dict[str, str | int]:
 
 
 class Case(NamedTuple):
-    """A row of the sheet: a format, a picture, and the alphas of Keras and of the file.
+    """A row of the sheet: a format, a picture, and the outputs of Keras and of the file.
 
     Attributes:
-        format: its name.
+        format: the name of the format.
         picture: uint8 RGB (H, W, 3).
         expected: Keras's output, float32: an alpha (H, W) in 0..1 or a picture (H, W, 3) in 0..255.
-        found: the file's output, the same.
+        found: the file's output, like `expected`.
     """
 
     format: str
@@ -170,9 +171,9 @@ class Case(NamedTuple):
 
 
 def sheet(cases: Sequence[Case]) -> np.ndarray:
-    """Photo, Keras's output, the file's and their difference, a row a file.
+    """Draws a row for each file: the photo, Keras's output, the file's output, their difference.
 
-    White in the difference is the row's largest, which its caption tells.
+    White in the difference is the largest difference of the row, which the caption states.
 
     Returns:
         uint8 RGB (h, w, 3).
@@ -194,7 +195,7 @@ def sheet(cases: Sequence[Case]) -> np.ndarray:
         panels = (case.picture, _shown(case.expected), _shown(case.found))
         panels += (as_rgb(difference / max(largest, 1e-12)),)
         top = _HEAD + row * row_height
-        caption = f"{case.format}: white in the difference is {largest:.1e}"
+        caption = f"{case.format}: white is a difference of {largest:.1e}"
         draw.text((_GAP, top + 3), caption, INK, font)
         for place, panel in enumerate(panels):
             corner = (_GAP + place * (size[0] + _GAP), top + _CAPTION)
@@ -203,5 +204,5 @@ def sheet(cases: Sequence[Case]) -> np.ndarray:
 
 
 def _shown(output: np.ndarray) -> np.ndarray:
-    """An alpha or a picture as uint8 RGB."""
+    """Converts an alpha or a picture to uint8 RGB."""
     return as_rgb(output if output.ndim == 2 else output / np.float32(255))

@@ -1,4 +1,4 @@
-"""The pictures that an export is calibrated and checked with."""
+"""Loads the pictures for calibrating and checking exported files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ class Samples:
     """Pictures of a network's size.
 
     Attributes:
-        calibration: uint8 RGB (N, H, W, 3); quantised formats take their ranges from these.
-        pictures: uint8 RGB (M, H, W, 3); files are compared with Keras on these.
-        mattes: uint8 (M, H, W), 255 = person, of `pictures`; None for a network that paints.
-        source: where they come from, in words.
+        calibration: uint8 RGB (N, H, W, 3), for the ranges of quantised formats.
+        pictures: uint8 RGB (M, H, W, 3), on which files are compared with Keras.
+        mattes: uint8 (M, H, W), 255 = person, of `pictures`; None for a style network.
+        source: a description of the pictures' origin.
     """
 
     calibration: np.ndarray
@@ -31,19 +31,19 @@ def load_samples(
     count: int = 100,
     person_label: Sequence[str] = (),
 ) -> Samples:
-    """Reads up to `count` pairs to calibrate with and as many others to check with.
+    """Reads up to `count` pairs for calibration and up to `count` other pairs for checks.
 
-    They are spread evenly over the folders' `training` and `testing` sub-folders; of a folder
-    without `testing`, over the two halves of a split by name.
+    They are taken at equal intervals from the `training` and `testing` sub-folders, or, if there is
+    no `testing` sub-folder, from two halves that are split by name.
 
     Args:
-        folders: as `pairs.find_pairs` takes them; none: the built-in sample.
+        folders: see `pairs.find_pairs`; empty: the built-in sample.
         size: (height, width) of the network.
-        count: how many of each at most.
-        person_label: as in `labels.examine`.
+        count: the largest number of pairs of each kind.
+        person_label: see `labels.examine`.
 
     Raises:
-        UserError: a folder holds no pairs, or label masks that do not tell which is the person.
+        UserError: a folder contains no pairs, or label masks whose label of the person is unknown.
     """
     from data_generator import find_pairs, split
     from portrait.data.labels import examine
@@ -55,8 +55,8 @@ def load_samples(
     if not folders:
         folders = [str(ensure_sample())]
         source = (
-            "the built-in sample, one person only: it shows that the files equal the Keras model, "
-            "not how good that is; calibrate with your own pictures (--data)"
+            "the built-in sample, which shows one person: it is enough to compare the files with "
+            "the Keras model, but calibrate with your own pictures (--data)"
         )
     training, testing = [], []
     for folder in folders:

@@ -1,12 +1,12 @@
-"""TFLite files from a Keras model: float32, float16, dynamic-range int8, full int8 and uint8.
+"""Converts a Keras model to TFLite: float32, float16, dynamic-range int8, full int8 and uint8.
 
-Every file has a fixed batch of 1, one input `image` of raw 0..255 (1, H, W, 3 or 4), one output,
-and the signature `serving_default` with their names. The output is `alpha`, (1, H, W, 1) in 0..1,
-or, of a network that paints, `painted`, (1, H, W, 3) in 0..255.
+Every file has a batch size of 1, one input `image`, raw 0..255, (1, H, W, 3 or 4), one output, and
+the signature `serving_default`. The output is `alpha`, (1, H, W, 1) in 0..1, or, for a style
+network, `painted`, (1, H, W, 3) in 0..255.
 
-The Keras model goes through a concrete function with its weights frozen into constants: from an
-unfrozen one the converter writes a file without weights, and says nothing. `tflite_finish` then
-sets names, signature and metadata.
+The converter gets a concrete function whose weights are frozen to constants. From a function that
+is not frozen it would silently write a file without weights. `tflite_finish` then sets names,
+signature and metadata.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ TOLERANCES = {
     "uint8": EIGHT_BIT,
 }
 _FULLY_QUANTISED = ("int8", "uint8")
-# Other pictures than those for calibration fare worse, of one U-Net by twice this.
+# The error on other pictures than the calibration pictures is larger, for one U-Net twice as large.
 HALF_LIMIT = 0.25 * TOLERANCES["float16"].largest
 
 
@@ -64,19 +64,19 @@ def convert(
 
     Args:
         model: see `formats.Source`.
-        kind: "float32"; "float16", which stores the large weights in half; "dynamic", int8 weights
-            and float activations; "int8", integers throughout but float32 at both ends; "uint8",
-            integers there, too: a picture's bytes in, alpha in steps of 1/256 out.
-        calibration: uint8 RGB (N, H, W, 3), pictures that show a fully quantised model its ranges,
-            and which weights of a float16 one must stay in float32.
-        quantisation_aware: the model is from `quantise.with_channels`, and has its ranges itself.
+        kind: "float32"; "float16", with large weights stored in float16; "dynamic", with int8
+            weights and float activations; "int8", with integers except for a float32 input and
+            output; or "uint8", with a uint8 input (a picture's bytes) and output (1/256 per step).
+        calibration: uint8 RGB (N, H, W, 3), pictures to find the ranges of "int8" and "uint8", and
+            the weights that stay in float32 for "float16".
+        quantisation_aware: whether the model is from `quantise.with_channels` and contains ranges.
 
     Returns:
         The bytes of the file.
 
     Raises:
         UserError: Keras does not run on TensorFlow.
-        ExportError: the converter gave something else than what is described above.
+        ExportError: the result of the converter differs from the description above.
     """
     converted = run_converter(model, kind, calibration, quantisation_aware)
     written = graph.parse(converted)
@@ -97,13 +97,13 @@ def run_converter(
     calibration: np.ndarray | None = None,
     quantisation_aware: bool = False,
 ) -> bytes:
-    """The file as TensorFlow's converter gives it, in float32 where `kind` is "float16".
+    """Runs TensorFlow's converter; for "float16", the result is float32.
 
-    Takes and raises the same as `convert`.
+    The arguments and exceptions are those of `convert`.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("TFLite needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow")
-    # The converter wants an owner of variables even where there are none left.
+    # The converter requires an object that owns variables, although all are frozen.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], tf.Module())
     if kind not in ("float32", "float16"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -123,7 +123,7 @@ def run_converter(
 
 
 def _frozen(model: keras.Model):
-    """The inference of `model` at batch 1, with constants for weights."""
+    """The inference function of `model` for batch size 1, with frozen weights."""
     specification = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name=INPUT)
 
     @tf.function(input_signature=[specification])
@@ -134,7 +134,7 @@ def _frozen(model: keras.Model):
 
 
 def _refuse_floats(converted: bytes) -> None:
-    """Nothing but the two ends of a fully quantised file may be in float."""
+    """Raises ExportError if a tensor other than input and output of a quantised file is float."""
     for op in graph.read(converted).ops:
         floats = [each for each in (*op.inputs, *op.outputs) if each.type == "FLOAT32"]
         if floats and op.name not in ("QUANTIZE", "DEQUANTIZE"):
@@ -143,7 +143,7 @@ def _refuse_floats(converted: bytes) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps back the converter's news of its temporary files and settings."""
+    """Hides the converter's messages about temporary files and settings."""
     log, verbosity = logging.getLogger("tensorflow"), absl_logging.get_verbosity()
     level = log.level
     log.setLevel(logging.WARNING)
@@ -158,10 +158,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _batches(pictures: np.ndarray, channels: int) -> Iterator[list[np.ndarray]]:
-    """Batches of one float picture, which span 0..255.
+    """Yields batches of one float picture; together they span exactly 0..255.
 
-    The bytes of a picture are the input of a uint8 model as they are only if a step is exactly 1.
-    The first one gets a black and a white pixel in its corners, in case that none has them.
+    A uint8 model takes a picture's bytes unchanged only if its input scale is exactly 1. The first
+    picture therefore gets a black and a white pixel in its corners.
     """
     for index, picture in enumerate(pictures):
         batch = as_input(picture, channels)
@@ -171,7 +171,7 @@ def _batches(pictures: np.ndarray, channels: int) -> Iterator[list[np.ndarray]]:
 
 
 def runtimes(path: Path) -> Mapping[str, Runtime]:
-    """The file with the XNNPACK kernels that phones' CPUs use, and with LiteRT's own."""
+    """The file with XNNPACK, the default on phones' CPUs, and with LiteRT's own kernels."""
     return {
         "XNNPACK": _runtime(path, xnnpack=True),
         "LiteRT kernels": _runtime(path, xnnpack=False),
@@ -187,12 +187,12 @@ def _runtime(path: Path, xnnpack: bool) -> Runtime:
 
 
 def latency(path: Path, threads: int) -> float:
-    """Median seconds of a run with XNNPACK on this machine's CPU."""
+    """The median time in seconds of a run with XNNPACK on this machine's CPU."""
     return TfliteModel(path, "the file", threads).latency()
 
 
 def inspect(path: Path, source: Source) -> Inspection:
-    """The file's ops, and those that a phone's GPU would not take."""
+    """Lists the file's ops, and the ops that phone GPUs do not support."""
     model = path.read_bytes()
     parameters = source.model.count_params()
     violations = gpu_ops.check(model, parameters, _layer_names(source.model))

@@ -1,6 +1,6 @@
-"""Finishes a file that the converter wrote: names, signature, metadata, half precision.
+"""Finishes a converted `.tflite` file: names, signature, metadata, half precision.
 
-All of it is set in the file itself, which depends on no converter's habits.
+Everything is set in the file itself, so it does not depend on the version of the converter.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from portrait.tflite import metadata
 
 SIGNATURE = "serving_default"
 
-_KEPT_IN_FLOAT32 = 2048  # constants of up to so many elements, in a float16 file
+_KEPT_IN_FLOAT32 = 2048  # constants with up to this many elements, in a float16 file
 
 
 def finish(
@@ -25,20 +25,19 @@ def finish(
     name: str,
     kept: Collection[int] = (),
 ) -> bytes:
-    """Gives a converted file what `tflite.convert` promises.
+    """Finishes a converted file as `tflite.convert` describes it.
 
     Args:
-        converted: the converter's bytes; float32 where `kind` is "float16".
-        image: shape of the input, (1, H, W, 3 or 4).
-        answer: shape of the output: (1, H, W, 1), which is named `alpha`, or (1, H, W, 3), which
-            is named `painted`. A file that gives a picture has no metadata, since MediaPipe has no
-            use for it.
+        converted: the converter's result; float32 if `kind` is "float16".
+        image: the shape of the input, (1, H, W, 3 or 4).
+        answer: the shape of the output: (1, H, W, 1) for `alpha`, or (1, H, W, 3) for `painted`.
+            A style network gets no metadata, because MediaPipe has no task for it.
         kind: see `tflite.convert`.
-        name: of the network, for people.
+        name: the name of the network in the metadata.
         kept: the buffers of large constants that stay in float32 in a float16 file.
 
     Raises:
-        ExportError: other inputs and outputs than these, or a constant that float16 cannot hold.
+        ExportError: inputs or outputs differ from these, or a constant exceeds float16.
     """
     model = tflite_graph.parse(converted)
     graph = model.subgraphs[0]
@@ -58,7 +57,7 @@ def finish(
 
 
 def _describe(model: schema.ModelT, image: tuple[int, ...], name: str) -> None:
-    """Adds the metadata of a segmenter that takes a picture of the shape `image`."""
+    """Adds the metadata of a segmenter whose input has the shape `image`."""
     pixels = "RGBA pixels, their alpha ignored," if image[3] == 4 else "RGB pixels"
     description = f"Alpha of the person, 0 to 1, from raw {pixels} of 0 to 255."
     entry, buffer = schema.MetadataT(), schema.BufferT()
@@ -83,30 +82,29 @@ def large_floats(model: schema.ModelT) -> list[int]:
 
 
 def to_half(data: bytes) -> np.ndarray:
-    """A float32 buffer's values as float16.
+    """Converts the values of a float32 buffer to float16.
 
     Raises:
-        ExportError: one is beyond float16.
+        ExportError: a value exceeds float16's largest number.
     """
     with np.errstate(over="ignore"):
         half = np.frombuffer(bytes(data), "<f4").astype("<f2")
     if not np.isfinite(half).all():
-        raise ExportError("a constant is beyond float16's 65504")
+        raise ExportError("a constant exceeds float16's largest number, 65504")
     return half
 
 
 def _halve(model: schema.ModelT, kept: Collection[int]) -> None:
-    """Stores large float32 constants, but `kept`, as float16, each with a DEQUANTIZE op.
+    """Stores large float32 constants, except `kept`, as float16, each with a DEQUANTIZE op.
 
-    The converter's own float16 does so with all constants. But most of its error comes from small
-    ones: the normalisation and the first kernels, which every pixel goes through, and biases.
-    Leaving these alone makes the largest error of a trained Fast-SCNN ten times smaller (0.0016
-    for 0.016), and the file 2 % larger.
+    The converter's own float16 mode does this with all constants. Most of its error comes from
+    small constants: the normalisation, the first kernels and the biases. In float32, they reduce
+    the largest error of a trained Fast-SCNN from 0.016 to 0.0016; the file grows by 2 %.
     """
     graph = model.subgraphs[0]
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
-    code.version = 3  # the first that takes float16
+    code.version = 3  # the first version that supports float16
     model.operatorCodes.append(code)
     operators = []
     for number in large_floats(model):
@@ -118,7 +116,7 @@ def _halve(model: schema.ModelT, kept: Collection[int]) -> None:
             tensor, stored, operator = graph.tensors[index], schema.TensorT(), schema.OperatorT()
             stored.name, stored.shape = tensor.name + b"/float16", tensor.shape
             stored.type, stored.buffer = schema.TensorType.FLOAT16, number
-            tensor.buffer = 0  # the empty one: the values are computed now
+            tensor.buffer = 0  # the empty buffer, because DEQUANTIZE computes the values
             operator.opcodeIndex = len(model.operatorCodes) - 1
             operator.inputs, operator.outputs = [len(graph.tensors)], [index]
             graph.tensors.append(stored)
@@ -129,16 +127,16 @@ def _halve(model: schema.ModelT, kept: Collection[int]) -> None:
 def _named(
     graph: schema.SubGraphT, index: int, name: str, shape: tuple[int, ...], kind: str
 ) -> schema.TensorMapT:
-    """Renames the input or output, whose shape and type must be right, for the signature."""
+    """Checks the shape and type of an input or output, and renames it for the signature."""
     tensor, types = graph.tensors[index], schema.TensorType
     if tuple(tensor.shape) != shape:
         raise ExportError(f"{name} is {tuple(tensor.shape)}, not {shape}")
     if tensor.type != (types.UINT8 if kind == "uint8" else types.FLOAT32):
-        raise ExportError(f"{name} is of another type than {kind} has")
+        raise ExportError(f"{name} does not have the type of {kind}")
     if name == INPUT and kind == "uint8":
         step = (tensor.quantization.scale[0], tensor.quantization.zeroPoint[0])
         if step != (1, 0):
-            raise ExportError(f"pixels are not taken as they are: scale and zero are {step}")
+            raise ExportError(f"pixels would be rescaled: scale and zero point are {step}")
     tensor.name = name
     mapped = schema.TensorMapT()
     mapped.name, mapped.tensorIndex = name, int(index)

@@ -1,4 +1,4 @@
-"""How far a written file's outputs are from those of its Keras model, on real pictures."""
+"""Compares the outputs of an exported file with its Keras model on real pictures."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ _BATCH = 8
 
 
 class Difference(NamedTuple):
-    """One picture: errors are |output - Keras's output|; IoUs are against the matte."""
+    """The errors |output - Keras's output| of one picture, and the IoUs with its matte."""
 
     max_error: float
     mean_error: float
@@ -20,17 +20,17 @@ class Difference(NamedTuple):
 
 
 class Parity(NamedTuple):
-    """A file against its Keras model.
+    """The comparison of a file with its Keras model.
 
     Attributes:
         max_error: the largest |output - Keras's output| at any pixel: 0..1 for alphas, levels of
-            0..255 for pictures; NaN if an output is.
-        mean_error: the mean of the same.
-        agreement: mean over pictures of the IoU of the file's and Keras's person masks; None if the
-            output is a picture.
-        iou: the mean person IoU with the mattes; None where there are none with a person.
-        keras_iou: the same of the Keras model.
-        worst: which picture has the largest mean error.
+            0..255 for pictures; NaN if an output is NaN.
+        mean_error: the mean |output - Keras's output|.
+        agreement: the mean IoU of the file's and Keras's person masks; None if the outputs are
+            pictures.
+        iou: the mean person IoU of the file with the mattes; None if no matte has a person.
+        keras_iou: the mean person IoU of the Keras model with the mattes.
+        worst: the index of the picture with the largest mean error.
         pictures: the figures of each picture.
     """
 
@@ -44,21 +44,22 @@ class Parity(NamedTuple):
 
     @property
     def iou_change(self) -> float | None:
-        """The file's mean person IoU less that of the Keras model."""
+        """The file's mean person IoU minus the Keras model's."""
         return None if self.iou is None else self.iou - self.keras_iou
 
 
 def as_input(picture: np.ndarray, channels: int, opacity: int = 255) -> np.ndarray:
-    """A uint8 RGB picture (H, W, 3) as float32 (1, H, W, channels), the fourth being `opacity`."""
+    """Converts uint8 RGB (H, W, 3) to float32 (1, H, W, channels), with `opacity` as the fourth."""
     batch = np.full((1, *picture.shape[:2], channels), opacity, np.float32)
     batch[0, ..., :3] = picture
     return batch
 
 
 def keras_outputs(model: Any, pictures: np.ndarray) -> np.ndarray:
-    """The outputs that a file must give.
+    """The outputs that a file is compared with.
 
-    A model of RGBA sees transparent pictures, where files see opaque ones: it must not matter.
+    A model with 4 channels gets transparent pictures, although files get opaque ones, because the
+    alpha of the input must not matter.
 
     Args:
         model: a `keras.Model`, see `formats.Source`.
@@ -77,18 +78,18 @@ def keras_outputs(model: Any, pictures: np.ndarray) -> np.ndarray:
 
 
 def without_single_channel(outputs: np.ndarray) -> np.ndarray:
-    """Alphas (..., 1) as (...); pictures (..., 3) as they are."""
+    """Removes the last axis of alphas (..., 1); leaves pictures (..., 3) unchanged."""
     return outputs[..., 0] if outputs.shape[-1] == 1 else outputs
 
 
 def rounding_error(model: Any, pictures: np.ndarray) -> float:
     """The largest difference between the model's outputs in float32 and in float64.
 
-    Deep networks with steep outlines amplify the last bit of float32 to more than 1e-5, and two
-    correct programs then differ by as much.
+    Deep networks with steep outlines amplify the rounding of float32 to more than 1e-5. Two correct
+    programs can therefore differ by as much.
 
     Args:
-        model: as for `keras_outputs`.
+        model: see `keras_outputs`.
         pictures: uint8 RGB (N, H, W, 3).
     """
     import keras
@@ -96,7 +97,7 @@ def rounding_error(model: Any, pictures: np.ndarray) -> float:
     def precise(layer):
         return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
 
-    # Recursive: the network that takes RGBA has the one that takes RGB as a layer.
+    # Recursive, because the network for RGBA contains the network for RGB as a layer.
     exact = keras.models.clone_model(model, clone_function=precise, recursive=True)
     exact.set_weights(model.get_weights())
     return float(np.abs(keras_outputs(exact, pictures) - keras_outputs(model, pictures)).max())
@@ -108,17 +109,16 @@ def compare(
     expected: np.ndarray,
     mattes: np.ndarray | None = None,
 ) -> tuple[Parity, np.ndarray]:
-    """Runs a file on pictures.
+    """Runs a file on pictures, and compares its outputs with Keras's.
 
     Args:
         runtime: runs the file.
         pictures: uint8 RGB (N, H, W, 3).
-        expected: `keras_outputs` of them.
-        mattes: uint8 (N, H, W), 255 = person; those without a person have no IoU. None: there are
-            none.
+        expected: the result of `keras_outputs`.
+        mattes: uint8 (N, H, W), 255 = person, or None. Mattes without a person have no IoU.
 
     Returns:
-        The figures, and the file's outputs, float32 of the shape of `expected`.
+        The comparison, and the file's outputs, float32 of the shape of `expected`.
     """
     outputs = np.stack([runtime(picture) for picture in pictures])
     errors = np.abs(outputs - expected)
@@ -144,11 +144,11 @@ def compare(
 
 
 def person_ious(alphas: np.ndarray, mattes: np.ndarray | None) -> list[float | None]:
-    """The person IoU of each picture; None where the matte shows no person.
+    """The person IoU of each picture; None if its matte has no person.
 
     Args:
         alphas: float32 (N, H, W), 0..1.
-        mattes: uint8 (N, H, W), 255 = person; None: there are none.
+        mattes: uint8 (N, H, W), 255 = person, or None.
     """
     if mattes is None:
         return [None] * len(alphas)
@@ -157,18 +157,19 @@ def person_ious(alphas: np.ndarray, mattes: np.ndarray | None) -> list[float | N
 
 
 def mean_iou(ious: list[float | None]) -> float | None:
-    """The mean over the pictures with a person; None where there are none."""
+    """The mean over the pictures with a person; None if there are none."""
     present = [iou for iou in ious if iou is not None]
     return float(np.mean(present)) if present else None
 
 
 def problem(parity: Parity, tolerance: Tolerance) -> str | None:
-    """What is beyond the tolerance; None where nothing is.
+    """The first violation of the tolerance as text, or None.
 
-    Where no matte shows a person, the IoU's tolerance holds for the masks' disagreement.
+    If no matte has a person, the tolerance of the IoU is applied to the IoU of the file's masks
+    with Keras's masks.
     """
     if not np.isfinite(parity.max_error):
-        return "the output is not a number (NaN)"
+        return "the output contains NaN"
     if tolerance.largest is not None and parity.max_error > tolerance.largest:
         largest, limit = f"{parity.max_error:.2g}", f"{tolerance.largest:.2g}"
         return f"the output differs from Keras's by up to {largest}, over {limit}"

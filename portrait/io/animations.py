@@ -1,4 +1,4 @@
-"""Animated pictures (GIF, PNG, WebP, AVIF) as videos without sound, which browsers show them as."""
+"""Reads animated pictures (GIF, PNG, WebP, AVIF) as videos without sound."""
 
 import os
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from portrait.io.video_streams import MOST_PIXELS, VideoError
 
 _FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 _STARTS = (b"GIF8", b"\x89PNG", b"RIFF")
-_SHORTEST = 20  # milliseconds; browsers show a frame of less for `_INSTEAD`
+_SHORTEST = 20  # milliseconds; browsers show shorter frames for `_INSTEAD`
 _INSTEAD = 100
 
 
 def is_animation(path: str | os.PathLike) -> bool:
-    """Whether a file is a picture of several frames, whatever its name; False if it is missing."""
+    """Whether a file contains an animated picture, whatever its name; False if it is missing."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(12)
@@ -29,23 +29,23 @@ def is_animation(path: str | os.PathLike) -> bool:
             file.seek(0)
             with Image.open(file, formats=_FORMATS) as picture:
                 return picture.is_animated
-    except Exception:  # Pillow raises whatever it stumbles over; whoever reads the file will say so
+    except Exception:  # Pillow raises many types; reading the file later reports the error
         return False
 
 
 class AnimationReader:
-    """What `VideoReader` is of a video: the frames of an animated picture, shown once.
+    """The frames of an animated picture, once, with the interface of `VideoReader`.
 
     Attributes:
-        path: of the file, for messages.
-        time_base: seconds of a unit of `Frame.pts`: a millisecond.
-        rate: frames per second, by the first frame.
-        frames: how many there are.
+        path: the path of the file, for messages.
+        time_base: the unit of `Frame.pts` in seconds, a millisecond.
+        rate: frames per second, from the duration of the first frame.
+        frames: the number of frames.
         audio: None.
-        broken: how many frames could not be decoded so far.
+        broken: the number of frames so far that could not be decoded.
 
     Raises:
-        VideoError: no such file, or not an animated picture.
+        VideoError: the file does not exist or is not an animated picture.
     """
 
     time_base, audio = Fraction(1, 1000), None
@@ -72,7 +72,7 @@ class AnimationReader:
                 self._picture.seek(number)
                 image = oriented(to_rgb(self._picture, self.path), orientation(self._picture))
                 duration = self._duration()
-            except Exception:  # Pillow's decoders raise whatever they stumble over
+            except Exception:  # Pillow's decoders raise many types of exceptions
                 self.broken += self.frames - number
                 return
             shape = shape or image.shape[:2]
@@ -83,6 +83,6 @@ class AnimationReader:
         self._picture.close()
 
     def _duration(self) -> int:
-        """Milliseconds for which the present frame is shown."""
+        """The duration of the current frame in milliseconds."""
         duration = round(self._picture.info.get("duration", 0))
         return duration if duration >= _SHORTEST else _INSTEAD

@@ -1,4 +1,4 @@
-"""Sound of a video on its way from one file into another: copied, or encoded anew."""
+"""Copies the audio of a video into another file, or encodes it again."""
 
 import io
 
@@ -7,27 +7,27 @@ import av
 from portrait.io.video_streams import Audio
 
 _RATE = 48_000
-_FRAME = {"aac": 1024, "libopus": 960}  # samples of a frame
+_FRAME = {"aac": 1024, "libopus": 960}  # samples per frame
 
 
 def audio_track(
     container: av.container.OutputContainer, audio: Audio
 ) -> "CopiedAudio | EncodedAudio":
-    """A track for the packets of another file's stream.
+    """Adds a track for the audio packets of another file.
 
-    They are copied where the container takes their codec and its parameters, and encoded anew, as
-    AAC or in WebM Opus, where it does not.
+    Packets are copied if the container supports their codec and its parameters. Otherwise the audio
+    is encoded again, as Opus in WebM and as AAC in other containers.
 
     Args:
-        container: the file to write, in which nothing is written yet.
-        audio: of the other file.
+        container: the file to write, before anything is written to it.
+        audio: the audio of the other file.
     """
     kind = CopiedAudio if _is_taken(container.format.name, audio) else EncodedAudio
     return kind(container, audio.stream)
 
 
 def _is_taken(form: str, audio: Audio) -> bool:
-    """Whether a container takes a stream as it is; some say so only when a file is finished."""
+    """Whether a container accepts a stream unchanged; some check it only when they are closed."""
     try:
         with av.open(io.BytesIO(), "w", format=form) as trial:
             track = trial.add_stream_from_template(audio.stream)
@@ -41,17 +41,17 @@ def _is_taken(form: str, audio: Audio) -> bool:
 
 
 def _mux(container: av.container.OutputContainer, packets: av.Packet | list[av.Packet]) -> None:
-    """Writes packets; damaged ones, which the container refuses, leave a gap."""
+    """Writes packets; damaged packets, which the container refuses, leave a gap."""
     try:
         container.mux(packets)
-    except OSError:  # of the disk
+    except OSError:  # a disk error
         raise
     except (av.error.FFmpegError, ValueError):
         pass
 
 
 class CopiedAudio:
-    """Packets as they lie in the other file."""
+    """A track of packets that are copied unchanged."""
 
     def __init__(self, container: av.container.OutputContainer, audio: av.AudioStream):
         self._container = container
@@ -66,7 +66,7 @@ class CopiedAudio:
 
 
 class EncodedAudio:
-    """Sound that is decoded and encoded anew, mono or stereo."""
+    """A track of audio that is decoded and encoded again, in mono or stereo."""
 
     def __init__(self, container: av.container.OutputContainer, audio: av.AudioStream):
         codec = "libopus" if container.format.name == "webm" else "aac"
@@ -85,14 +85,14 @@ class EncodedAudio:
             self._encode(sound)
 
     def close(self) -> None:
-        """Writes what is still held."""
+        """Writes the remaining samples."""
         self._flush()
         _mux(self._container, self._track.encode())
 
     def _encode(self, sound: av.AudioFrame) -> None:
         try:
             parts = self._resampler.resample(sound)
-        except ValueError:  # its rate or its channels are others from here on
+        except ValueError:  # the sample rate or the channels change here
             self._flush()
             self._resampler = self._new_resampler()
             parts = self._resampler.resample(sound)

@@ -1,4 +1,4 @@
-"""Colours of another space (phones' Display P3, Adobe RGB, a printer's) to sRGB by ICC profiles."""
+"""Converts colours of other spaces (Display P3, Adobe RGB, printers') to sRGB by ICC profiles."""
 
 import functools
 import io
@@ -6,11 +6,11 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-_SAME = 2  # levels of 255 by which a profile that is sRGB's may differ: its curve is rounded
+_SAME = 2  # levels of 255 by which sRGB profiles may differ, because their curves are rounded
 
 
 def in_srgb(picture: Image.Image) -> Image.Image:
-    """The picture in sRGB, if it has a profile that says that it is in something else."""
+    """Converts a picture to sRGB if it has an ICC profile of another colour space."""
     profile = picture.info.get("icc_profile")
     if not profile:
         return picture
@@ -23,10 +23,10 @@ def in_srgb(picture: Image.Image) -> Image.Image:
 
 @functools.lru_cache(16)
 def _to_srgb(profile: bytes, mode: str, target: str) -> ImageCms.ImageCmsTransform | None:
-    """None if the profile changes nothing, is damaged, or is another colour mode's.
+    """The conversion to sRGB; None if the profile is sRGB, damaged, or of another colour mode.
 
-    Profiles are told by what they do to a chart of colours: one of linear light may be called
-    sRGB.
+    The profile's effect on a chart of colours is compared with sRGB, because names are unreliable:
+    profiles of linear light may be called sRGB, too.
     """
     try:
         transform = ImageCms.buildTransform(
@@ -48,7 +48,7 @@ def _to_srgb(profile: bytes, mode: str, target: str) -> ImageCms.ImageCmsTransfo
 
 
 def _chart() -> Image.Image:
-    """Nine levels of each of R, G and B, and all greys."""
+    """A chart with nine levels of each of R, G and B, and all greys."""
     levels = np.linspace(0, 255, 9).round()
     colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
     greys = np.arange(256)[:, None].repeat(3, axis=1)

@@ -1,8 +1,8 @@
-"""Picture files to decoded pictures: only formats that are known, and none that fills the memory.
+"""Decodes picture files of known formats, within limits of size and memory.
 
-Everything comes in as bytes and is decoded from memory, because OpenCV's own file reading fails on
-some names, and by Pillow rather than OpenCV, because OpenCV fills the missing part of a truncated
-JPEG with grey and reports nothing.
+Files are read as bytes and decoded from memory, because OpenCV's own file reading fails on some
+names. Pillow decodes them, because OpenCV fills the missing part of a truncated JPEG with grey
+without an error.
 """
 
 import io
@@ -17,17 +17,17 @@ from PIL import Image, ImageChops, TiffImagePlugin, UnidentifiedImageError
 from portrait.backend import stderr_kept_back
 from portrait.errors import UserError, first_line
 
-# What a small file unpacks to may be larger than the memory. Phones' largest pictures have 200
-# megapixels. Pillow refuses twice its limit.
+# A small file may decode to more than the memory. The largest pictures of phones have 200
+# megapixels. Pillow raises an error at twice its limit.
 MOST_PIXELS = 250_000_000
 _MOST_BYTES = 2_000_000_000
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
-# Where Pillow warns, an error follows or nothing is wrong.
+# Pillow's warnings are either followed by an error or harmless.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Others of Pillow's run programs (EPS) or hold no pictures.
+# Pillow's other formats run programs (EPS) or are not used for photographs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "TGA")
-# Bytes a pixel that decoders need besides the picture.
+# Bytes per pixel that decoders need in addition to the picture.
 _DECODERS = {"WEBP": 4, "AVIF": 8, "HEIF": 8, "JPEG2000": 24, "GIF": 4}
 _PROGRESSIVE = 6  # a JPEG's coefficients are kept until the last pass
 
@@ -35,8 +35,7 @@ _TIFF = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _STRIP_ROWS, _PLANAR = 256, 257, 258, 277, 278, 284
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # the EXIF tag
-# EXIF's orientations: whether rows become columns, and then whether top and bottom, and left and
-# right, change places.
+# For each EXIF orientation: whether to transpose, then whether to flip vertically and horizontally.
 _TURNS = {
     2: (False, False, True),
     3: (False, True, True),
@@ -53,10 +52,10 @@ class PictureError(UserError):
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """The contents of a file.
+    """Reads a file.
 
     Raises:
-        PictureError: the file is missing, empty, or may not be read.
+        PictureError: the file is missing, empty or unreadable.
     """
     try:
         data = Path(path).read_bytes()
@@ -71,8 +70,8 @@ def decode(path: str | os.PathLike) -> tuple[Image.Image | np.ndarray, int]:
     """Decodes a picture file.
 
     Returns:
-        The picture as it lies in the file (an RGB or grey array where only OpenCV reads it), and
-        EXIF's orientation, which `oriented` applies.
+        The picture before its EXIF orientation is applied (a Pillow image, or an RGB or grey array
+        if only OpenCV can read the file), and the orientation for `oriented`.
 
     Raises:
         PictureError: the file is missing, truncated, not a picture, or too large.
@@ -80,7 +79,7 @@ def decode(path: str | os.PathLike) -> tuple[Image.Image | np.ndarray, int]:
     data = read_bytes(path)
     if not data.startswith(_TIFF):
         return _loaded(open_picture(data, path), data, path)
-    with stderr_kept_back(shown_on_error=False):  # libtiff and OpenCV tell their part
+    with stderr_kept_back(shown_on_error=False):  # libtiff and OpenCV print errors, too
         tags = _tiff_tags(data, path)
         try:
             picture = _open(data, path)
@@ -90,14 +89,14 @@ def decode(path: str | os.PathLike) -> tuple[Image.Image | np.ndarray, int]:
 
 
 def open_picture(data: bytes, path: str | os.PathLike) -> Image.Image:
-    """Reads the head of a picture, and checks that the rest will fit into the memory.
+    """Reads the header of a picture, and checks its size.
 
     Args:
         data: the contents of the file.
-        path: its name, for messages.
+        path: the name of the file, for messages.
 
     Raises:
-        PictureError: not a picture, or too large.
+        PictureError: the file is not a picture, or the picture is too large.
     """
     try:
         return _open(data, path)
@@ -106,15 +105,15 @@ def open_picture(data: bytes, path: str | os.PathLike) -> Image.Image:
 
 
 def orientation(picture: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; 1 where nothing is said."""
+    """The EXIF orientation, 1 to 8; 1 if there is none."""
     try:
         return picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF that cannot be parsed says nothing about the rotation
+    except Exception:  # damaged EXIF data
         return 1
 
 
 def oriented(array: np.ndarray, orientation: int) -> np.ndarray:
-    """(H, W) or (H, W, C) turned and mirrored upright by EXIF's orientation."""
+    """Applies an EXIF orientation to an array (H, W) or (H, W, C)."""
     if orientation not in _TURNS:
         return array
     transposed, upside_down, mirrored = _TURNS[orientation]
@@ -125,28 +124,28 @@ def oriented(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def check_size(path: str | os.PathLike, width: int, height: int, pixel_bytes: float) -> None:
-    """Looks whether what a file holds may be decoded.
+    """Checks that a picture is not too large to be decoded.
 
     Args:
-        path: its name, for the message.
-        width, height: of the picture.
-        pixel_bytes: memory that decoding takes at most, bytes a pixel.
+        path: the name of the file, for the message.
+        width, height: the size of the picture in pixels.
+        pixel_bytes: the memory for decoding in bytes per pixel.
 
     Raises:
-        PictureError: more pixels than are read, or more memory than is taken for a picture.
+        PictureError: the picture has more than `MOST_PIXELS` or needs too much memory.
     """
     size = f"{path}: {width} x {height} pixels"
     if width * height > MOST_PIXELS:
-        raise PictureError(f"{size}: {MOST_PIXELS // 10**6} megapixels are the most that is read")
+        raise PictureError(f"{size}: the largest are {MOST_PIXELS // 10**6} megapixels")
     if width * height * pixel_bytes > _MOST_BYTES:
         most = f"{_MOST_BYTES / 1e9:.0f} GB of memory"
-        raise PictureError(f"{size} of this kind need more than {most}: make it smaller")
+        raise PictureError(f"{size} in this format need more than {most}: make it smaller")
 
 
 def _open(data: bytes, path: str | os.PathLike) -> Image.Image:
     formats = _FORMATS
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
-        import pillow_heif  # a quarter of a second that only HEIC needs
+        import pillow_heif  # takes 0.25 s, and only HEIC needs it
 
         pillow_heif.register_heif_opener()
         formats = (*_FORMATS, "HEIF")
@@ -156,7 +155,7 @@ def _open(data: bytes, path: str | os.PathLike) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         most = f"{MOST_PIXELS // 10**6} megapixels"
-        raise PictureError(f"{path}: more than {most}, the most that is read") from error
+        raise PictureError(f"{path}: the picture has more than {most}") from error
     except Exception as error:
         raise _damaged(path, error) from error
     check_size(path, *picture.size, _pixel_bytes(picture))
@@ -164,12 +163,12 @@ def _open(data: bytes, path: str | os.PathLike) -> Image.Image:
 
 
 def _pixel_bytes(picture: Image.Image) -> float:
-    """Memory for the picture, for what decodes it, and for what is made of it: bytes a pixel."""
+    """Memory in bytes per pixel: the picture, the decoder, and the result."""
     stored = {"1": 1, "L": 1, "P": 1}.get(picture.mode, 2 if picture.mode.startswith("I;") else 4)
     decoder = _DECODERS.get(picture.format, 0)
     if picture.info.get("progressive"):
         decoder = _PROGRESSIVE
-    if picture.format == "TIFF":  # a strip, or a row of tiles, is decoded at once
+    if picture.format == "TIFF":  # a strip or a row of tiles is decoded in one piece
         tags = picture.tag_v2
         share = min(tags.get(_STRIP_ROWS, picture.height) / max(picture.height, 1), 1)
         decoder = share * len(tags.get(_BITS, (8,))) * max(tags.get(_BITS, (8,))) / 8
@@ -177,8 +176,8 @@ def _pixel_bytes(picture: Image.Image) -> float:
 
 
 def _loaded(picture: Image.Image, data: bytes, path: str | os.PathLike) -> tuple[Image.Image, int]:
-    # Pillow's decoders raise whatever they stumble over (OSError, SyntaxError, struct.error,
-    # zlib.error, ...); each of them means the same to the user.
+    # Pillow's decoders raise many types of exceptions (OSError, SyntaxError, struct.error,
+    # zlib.error, ...) for damaged files.
     try:
         picture.load()
     except MemoryError as error:
@@ -192,10 +191,10 @@ def _loaded(picture: Image.Image, data: bytes, path: str | os.PathLike) -> tuple
 
 
 def _with_end_marker(data: bytes) -> Image.Image | None:
-    """A JPEG in which nothing but the end marker is missing; None if there is more.
+    """Opens a JPEG if only its end marker is missing; returns None if pixels are missing, too.
 
-    Any bits may follow a picture that is complete. Where pixels are missing, they are made of these
-    bits, and differ.
+    The JPEG is decoded twice, with different bits appended. If pixels are missing, they are decoded
+    from the appended bits, and the two results differ.
     """
     data = data.rstrip(b"\xff")
     pictures = []
@@ -215,7 +214,8 @@ def _tiff_tags(data: bytes, path: str | os.PathLike) -> TiffImagePlugin.ImageFil
     """The tags of a TIFF's first picture.
 
     Raises:
-        PictureError: they cannot be read, or say what neither Pillow nor OpenCV decodes rightly.
+        PictureError: the tags cannot be read, or neither Pillow nor OpenCV decodes such pictures
+            correctly.
     """
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
@@ -228,8 +228,8 @@ def _tiff_tags(data: bytes, path: str | os.PathLike) -> TiffImagePlugin.ImageFil
         raise _damaged(path, error) from error
     if separate:
         raise PictureError(
-            f"{path}: a TIFF of {max(bits)} bits whose colours lie in separate planes is not "
-            "supported, save it as PNG"
+            f"{path}: TIFFs of {max(bits)} bits with separate colour planes are not supported: "
+            "save it as PNG"
         )
     return tags
 
@@ -240,7 +240,7 @@ def _decode_tiff(
     path: str | os.PathLike,
     error: UnidentifiedImageError,
 ) -> np.ndarray:
-    """A TIFF that Pillow does not know, such as one of floats, by OpenCV."""
+    """Decodes a TIFF that Pillow does not support, such as one of floats, with OpenCV."""
     width, height, bits = (tags.get(tag, 0) for tag in (_WIDTH, _HEIGHT, _BITS))
     try:
         sample = tags.get(_SAMPLES, 1) * max(bits or (8,)) / 8

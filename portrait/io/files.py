@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files atomically: a file appears complete or not at all."""
 
 import contextlib
 import glob
@@ -12,34 +12,33 @@ from pathlib import Path
 
 from portrait.errors import UserError
 
-# Temporary names tell whose they are, because several hosts may share a drive.
+# Temporary names contain the host, because several hosts may share a drive.
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -> None:
-    """Raises UserError: `target` is one of the files that it is to be made of."""
+    """Raises UserError if `target` is one of the files that it is made from."""
     if Path(target).resolve() in [Path(source).resolve() for source in sources]:
-        raise UserError(f"{target} would overwrite what it is made of")
+        raise UserError(f"{target} would overwrite the file that it is made from")
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is synced and renamed over `path`.
 
-    The temporary name keeps the suffixes of `path` (libraries choose the format by them) and is
-    hidden, so that a killed run leaves nothing that is taken for a result. What it leaves is
-    removed when the file is next written. On any error the temporary file is removed and an
-    earlier file at `path` stays as it was.
+    The temporary name is hidden and has the suffixes of `path`, by which libraries choose the
+    format. On any error the temporary file is removed, and an earlier file at `path` stays
+    unchanged. A temporary file of a killed run is removed when the same file is written next.
 
-    What is written may be a folder, too, such as an `.mlpackage`. An earlier folder is out of place
-    for the moment between two renamings.
+    A folder, such as an `.mlpackage`, can be written in the same way. An earlier folder is missing
+    for the moment between two renames.
 
     Raises:
-        UserError: the folder cannot be written (read-only, disk full, no such drive).
+        UserError: the file cannot be written (read-only folder, full disk, no such drive).
     """
     path = Path(path)
     suffixes = "".join(path.suffixes[-2:])
-    # Names end at 255 bytes: one that just fits would not, with what is added.
+    # File names have at most 255 bytes, and the temporary name is longer.
     stem = path.name.split(".")[0][:40]
     owner = f"{_HOST}-{os.getpid()}"
     temporary = path.with_name(f".{stem}-{owner}-{secrets.token_hex(4)}.part{suffixes}")
@@ -65,7 +64,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _remove_abandoned(folder: Path, stem: str) -> None:
-    """Removes the temporary files of this name whose process, on this host, has been killed."""
+    """Removes temporary files of this name if their process on this host no longer runs."""
     for path in folder.glob(f".{glob.escape(stem)}-{_HOST}-*.part*"):
         process = path.name.removeprefix(f".{stem}-{_HOST}-").partition("-")[0]
         if process.isdecimal() and not _lives(int(process)):
@@ -81,7 +80,7 @@ def _lives(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # the process belongs to another user
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""Reads whatever picture files real folders hold, and writes PNGs."""
+"""Reads picture files of all common formats as RGB arrays, and writes PNGs."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,32 +17,32 @@ from portrait.io.files import replacing
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 SUFFIXES |= {".ppm", ".pgm", ".avif", ".heic", ".heif"}
 
-_BAND = 4_000_000  # pixels that are worked on at once: large pictures are not in memory twice
+_BAND = 4_000_000  # pixels per step, so that large pictures are not in memory twice
 
 
 class TooSmallError(UserError):
-    """A picture, whichever its file, with fewer pixels than what is done to it needs.
+    """A picture with fewer pixels than an operation needs.
 
     Args:
         picture: (H, W) or (H, W, C).
-        least: pixels that a side must have.
+        least: the smallest allowed height and width in pixels.
     """
 
     def __init__(self, picture: np.ndarray, least: int):
         height, width = picture.shape[:2]
         super().__init__(
-            f"a picture of {width} x {height} is too small: {least} pixels a side are the least"
+            f"a picture of {width} x {height} is too small: it needs at least {least} x {least}"
         )
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
     """Lists the picture files directly in `folder`, sorted by name.
 
-    Files are chosen by suffix, in any case (`.JPG`); hidden files, which include macOS's `._name`
-    twins, are skipped.
+    Files are chosen by suffix, in upper or lower case. Hidden files, such as the `._NAME` files of
+    macOS, are skipped.
 
     Raises:
-        UserError: the folder is missing or may not be read.
+        UserError: the folder is missing or unreadable.
     """
     try:
         names = [
@@ -58,7 +58,7 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
 
 
 def without_made(pictures: Sequence[Path], kinds: Sequence[str] = ("matte",)) -> list[Path]:
-    """The pictures of one folder without what was made of others in it: `NAME_KIND` of a NAME."""
+    """The pictures of a folder without earlier results: `NAME_KIND` if there is a NAME."""
     endings = tuple(f"_{kind}" for kind in kinds)
     bases = {name for each in pictures for name in (each.stem, each.name)}
     made = {base + ending for base in bases for ending in endings}
@@ -68,10 +68,10 @@ def without_made(pictures: Sequence[Path], kinds: Sequence[str] = ("matte",)) ->
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Reads a photograph as uint8 RGB of shape (H, W, 3), upright by its EXIF orientation.
 
-    Grey, palette, 1-bit and CMYK pictures become RGB; 16 bits per channel are scaled to 8. A
-    transparent picture is laid on white, as a browser's page would show it: what lies under alpha 0
-    is undefined and often garbage. Colours of another space (phones' Display P3, Adobe RGB, a
-    printer's) become sRGB by the picture's profile. Of an animation, the first frame is taken.
+    Grey, palette, 1-bit and CMYK pictures are converted to RGB, and 16 bits per channel to 8. A
+    transparent picture is composited on white, because its colours under alpha 0 are undefined.
+    Colours of other spaces (Display P3, Adobe RGB, printers') are converted to sRGB by the
+    picture's ICC profile. Of an animation, the first frame is read.
 
     Raises:
         PictureError: the file is missing, truncated, not a picture, or too large: more than 250
@@ -79,12 +79,12 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     picture, orientation = decode(path)
     array = to_rgb(picture, path)
-    del picture  # of 1 GB, perhaps
+    del picture  # it may be as large as 1 GB
     return oriented(array, orientation)
 
 
 def to_rgb(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """A decoded picture as `read_image` gives it, but for its orientation."""
+    """Converts a decoded picture to the result of `read_image`, without the orientation."""
     if isinstance(picture, np.ndarray) or is_deep(picture):
         array = to_8_bits(by_bands(np.asarray, picture), path)
         return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
@@ -99,7 +99,7 @@ def _band_to_rgb(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
 
 
 def on_white(rgba: Image.Image | np.ndarray) -> np.ndarray:
-    """A transparent picture, uint8 (H, W, 4) or of that mode, on white: uint8 RGB (H, W, 3)."""
+    """Composites an RGBA picture, uint8 (H, W, 4) or a Pillow image, on white: uint8 (H, W, 3)."""
     rgba = rgba if isinstance(rgba, Image.Image) else Image.fromarray(rgba)
     picture = Image.new("RGBA", rgba.size, "white")
     picture.alpha_composite(rgba)
@@ -109,14 +109,14 @@ def on_white(rgba: Image.Image | np.ndarray) -> np.ndarray:
 def by_bands(
     function: Callable[[Image.Image | np.ndarray], np.ndarray], picture: Image.Image | np.ndarray
 ) -> np.ndarray:
-    """`function` of a picture, done to some rows after the others.
+    """Applies `function` to bands of rows of a picture, to save memory.
 
     Args:
-        function: from rows of the picture to an array with as many.
-        picture: of any mode, or (H, W) or (H, W, C).
+        function: from some rows of the picture to an array with as many rows.
+        picture: a Pillow image, or an array (H, W) or (H, W, C).
 
     Returns:
-        An array of its own, whatever `function` gives a view of.
+        A new array of all rows.
     """
     image = isinstance(picture, Image.Image)
     width, height = picture.size if image else picture.shape[1::-1]
@@ -138,10 +138,11 @@ def _bands(height: int, width: int) -> Iterator[slice]:
 
 
 def write_png(path: str | os.PathLike, array: np.ndarray) -> None:
-    """Writes uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA as a PNG, whole or not at all.
+    """Writes uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA as a PNG, see `files.replacing`.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the file cannot be written.
+        TypeError: the array is not uint8.
     """
     if array.dtype != np.uint8:
         raise TypeError(f"write_png takes uint8, not {array.dtype}")
@@ -157,26 +158,23 @@ def convert_mode(picture: Image.Image, mode: str, path: str | os.PathLike) -> Im
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-    """ITU-R 601 luma, in the depth of `rgb`."""
+    """ITU-R BT.601 luma, with the type of `rgb`."""
     luma = rgb @ np.array([0.299, 0.587, 0.114])
     return (luma if rgb.dtype.kind == "f" else luma.round()).astype(rgb.dtype)
 
 
 def is_deep(picture: Image.Image) -> bool:
-    """Whether the values are of 16 or 32 bits or floating-point: modes I;16, I;16B, I, F."""
+    """Whether the values have 16 or 32 bits or are floats: modes I;16, I;16B, I, F."""
     return picture.mode[0] in "IF"
 
 
 def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes (H, W) or (H, W, C) to `size` = (height, width), without aliasing when both shrink.
+    """Resizes (H, W) or (H, W, C) to `size` = (height, width), which may change the aspect.
 
-    Where one side grows and the other shrinks, OpenCV interpolates linearly, which our networks
-    know from their training. Shrinking by areas first was measured: on no test set does it change a
-    mean IoU of SelfieNet's or MediaPipe's by more than 0.0003; the big U-Net loses 0.003 on mixed
-    pictures.
-
-    The picture is squeezed to the new aspect: networks see every portrait in one shape, and the
-    matte is stretched back in the same way.
+    If both sides shrink, pixels are averaged over areas, without aliasing. Otherwise OpenCV
+    interpolates linearly. If one side shrinks and the other grows, averaging the first side was
+    measured to bring nothing: the mean IoU of SelfieNet and of MediaPipe's network changed by at
+    most 0.0003 on all test sets, and the big U-Net lost 0.003 on mixed pictures.
     """
     height, width = size
     if picture.shape[:2] == (height, width):
@@ -189,18 +187,18 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def shrink(picture: np.ndarray, side: int) -> np.ndarray:
-    """Reduces (H, W) or (H, W, C) to a longer side of at most `side` pixels; 0 leaves it alone."""
+    """Shrinks (H, W) or (H, W, C) to a longer side of at most `side` pixels; 0: no limit."""
     return resize(picture, shrunk(picture.shape, side or max(picture.shape[:2])))
 
 
 def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:
-    """(height, width) of a picture of `shape` once its longer side is at most `side` pixels."""
+    """(height, width) of a picture of `shape` after `shrink`."""
     scale = min(1.0, side / max(shape[:2]))
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 class Window(NamedTuple):
-    """Part of a picture, in pixels; `right` and `bottom` lie outside."""
+    """A rectangle of a picture in pixels; `right` and `bottom` are exclusive."""
 
     left: int
     top: int
@@ -223,7 +221,7 @@ def to_8_bits(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
         return array
     if array.dtype.kind in "iu":
         return by_bands(lambda band: np.round(band.clip(0, 65535) / 257).astype(np.uint8), array)
-    least, most = array.min(), array.max()  # not a number, if one of them is not
+    least, most = array.min(), array.max()  # NaN if the array contains NaN
     if not np.isfinite([least, most]).all() or most > 255:
         raise PictureError(f"{path}: floating-point values outside 0..1 and 0..255")
     scale = 255 if most <= 1 else 1

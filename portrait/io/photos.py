@@ -1,4 +1,4 @@
-"""Work on photographs, one by one: which they are, and under which names the results go."""
+"""Processes photographs one by one: finds them, and chooses the names of the results."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ VIDEO_SUFFIXES = {
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file is a video, by its name, or an animated picture."""
+    """Whether a file is a video (by its suffix) or an animated picture (by its contents)."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES or is_animation(path)
 
 
@@ -28,23 +28,22 @@ def work_through(
     kinds: Sequence[str],
     title: str,
 ) -> list[Path]:
-    """Does `work(photo, *paths)` for each photograph; those that cannot be used are left out.
+    """Calls `work(photo, *paths)` for each photograph, with a progress bar.
 
-    These are named and counted in one warning.
+    Unusable photographs are skipped, and one warning counts and names them.
 
     Args:
         work: reads the file `photo` and writes to `paths`, one for each of `kinds`.
         inputs: picture files, and folders, see `find_photographs`.
-        output: the folder to write into, which may be one of these; made if missing.
-        kinds: what is made of a photograph: the files are called `NAME_KIND.png`, see
-            `result_paths`.
-        title: of the progress bar.
+        output: the folder to write into; it may be an input folder, and is made if missing.
+        kinds: the kinds of results: files are called `NAME_KIND.png`, see `result_paths`.
+        title: the title of the progress bar.
 
     Returns:
         The files written, photograph by photograph.
 
     Raises:
-        UserError: no photograph could be found or used, or whatever else `work` raises.
+        UserError: no photograph could be found or used; other exceptions of `work`.
     """
     photos = find_photographs(inputs, kinds)
     written: list[Path] = []
@@ -66,41 +65,41 @@ def work_through(
 
 
 def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) -> list[Path]:
-    """The files to work on, each once, in the order given, folders sorted by name.
+    """Lists photographs without duplicates, in the order of the inputs; folders sorted by name.
 
     Args:
         inputs: picture files, and folders, see `photographs_in`.
         kinds: see `result_paths`.
 
     Raises:
-        UserError: there are none, or none in one of the folders.
+        UserError: there are no photographs, or none in one of the folders.
     """
     photos: dict[Path, Path] = {}
     for source in map(Path, inputs):
         found = [source]
         if source.is_dir():
-            found = photographs_in(source, kinds)  # first: it tells of a folder it may not read
+            found = photographs_in(source, kinds)  # first, because it reports unreadable folders
             clips = sorted(each for each in source.iterdir() if is_video(each))
-            warn_skipped(clips, "videos in a folder are left out ({count}): {names}")
+            warn_skipped(clips, "videos in a folder are skipped ({count}): {names}")
             found = [photo for photo in found if photo not in clips]
         for photo in found:
             photos.setdefault(photo.resolve(), photo)
     if not photos:
-        raise UserError("no photograph or folder is given")
+        raise UserError("name a photograph or a folder")
     return list(photos.values())
 
 
 def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
-    """The pictures directly in a folder, sorted by name, without mattes and earlier results.
+    """Lists the photographs directly in a folder, sorted by name.
 
-    These are `NAME_matte`, and `NAME_KIND` of these kinds, of a NAME beside them.
+    Mattes and earlier results are left out: `NAME_matte` and `NAME_KIND` if there is a NAME.
 
     Raises:
-        UserError: there are none, or the folder is missing.
+        UserError: there are no photographs, or the folder is missing.
     """
     photos = without_made(list_images(folder), ("matte", *kinds))
     if not photos:
-        raise UserError(f"{folder} holds no photographs (.jpg, .png, .webp, ...)")
+        raise UserError(f"{folder} contains no photographs (.jpg, .png, .webp, ...)")
     return photos
 
 
@@ -110,25 +109,25 @@ def result_paths(
     kinds: Sequence[str],
     suffix_of: Callable[[Path], str] = lambda source: ".png",
 ) -> list[tuple[Path, ...]]:
-    """Where what is made of each file goes: no path twice, and none that is one of the files.
+    """Chooses distinct paths for results that overwrite none of the sources.
 
     Args:
         sources: photographs or videos.
-        output: the folder.
-        kinds: of results: each is called `NAME_KIND`, where NAME is the source's name without its
-            suffix; with it where that path is another's.
+        output: the folder of the results.
+        kinds: the kinds of results. A result is called `NAME_KIND`, where NAME is the source's name
+            without its suffix, or with the suffix if that path is already taken.
         suffix_of: from a source to the suffix of its results.
 
     Returns:
-        For each source a path for each kind.
+        For each source, one path for each kind.
 
     Raises:
-        UserError: `output` is called like a picture or a video.
+        UserError: `output` has the name of a picture or a video.
     """
     folder = Path(output)
     if folder.suffix.lower() in VIDEO_SUFFIXES | SUFFIXES and not folder.is_dir():
-        raise UserError(f"{output}: give the name of a folder, into which the results go")
-    # Disks of Windows and macOS take A.png for a.png.
+        raise UserError(f"{output}: name a folder for the results, not a file")
+    # On Windows and macOS, A.png and a.png are the same file.
     taken = {str(source.resolve()).casefold() for source in sources}
     results = []
     for source in sources:

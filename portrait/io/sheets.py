@@ -1,4 +1,4 @@
-"""Sheets of pictures to look at: cells, titles, and cut-outs before green."""
+"""Draws contact sheets of pictures: cells, titles, and cut-outs on green."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from portrait.io.images import resize
 
-PAPER = (238, 238, 238)  # not white: mattes are
+PAPER = (238, 238, 238)  # grey, to be distinguishable from white mattes
 INK = (40, 40, 40)
-GREEN = (0, 177, 64)  # what is cut out is easiest to judge before the green of a film studio
+GREEN = (0, 177, 64)  # the green of film studios, on which errors of a matte are easy to see
 _GAP = 4
 _HEAD = 24
 
@@ -18,12 +18,12 @@ _HEAD = 24
 def grid(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], repeat: int = 1
 ) -> np.ndarray:
-    """A sheet of pictures of one size, with a title over each column.
+    """Draws a sheet of pictures of one size, with a title above each column.
 
     Args:
-        rows: pictures uint8 (H, W, 3), or float (H, W) 0..1, each row as long as `titles`.
-        titles: a word a column.
-        repeat: how many rows stand side by side, to make a sheet of many rows wide, not long.
+        rows: rows of pictures, uint8 (H, W, 3) or float (H, W) 0..1, one for each title.
+        titles: a word for each column.
+        repeat: the number of rows that are put side by side, for wider sheets.
 
     Returns:
         uint8 (h, w, 3) RGB.
@@ -49,18 +49,18 @@ def grid(
 
 
 def before_green(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The person of a uint8 picture (H, W, 3) before green, by alpha (H, W) 0..1."""
+    """Composites a uint8 picture (H, W, 3) on green, with alpha (H, W) in 0..1."""
     alpha = alpha[..., None].astype(np.float32)
     return np.rint(image * alpha + np.float32(GREEN) * (1 - alpha)).astype(np.uint8)
 
 
 def drawable(name: str) -> str:
-    """A file name, which may hold bytes that are no text: Pillow refuses to draw those."""
+    """A file name without undecodable bytes, which Pillow cannot draw."""
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
-    """A text that is drawn on at most `width` pixels, its end cut off where it would not fit."""
+    """Shortens a text so that it is drawn on at most `width` pixels."""
     text = shown = drawable(text)
     while font.getlength(shown) > width and text:
         text = text[:-1]
@@ -69,11 +69,11 @@ def shortened(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
 
 
 def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture, or a matte, scaled to fit into a cell and never stretched, at the cell's top.
+    """Scales a picture or matte to fit into a cell, at the cell's top and without distortion.
 
     Args:
-        picture: as those of `grid`.
-        size: height and width of the cell.
+        picture: uint8 (H, W, 3), or float (H, W) 0..1.
+        size: (height, width) of the cell.
 
     Returns:
         uint8 (height, width, 3) RGB.
@@ -88,7 +88,7 @@ def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def as_rgb(picture: np.ndarray) -> np.ndarray:
-    """A picture, or a matte, as those of `grid`, as uint8 (H, W, 3) RGB."""
+    """Converts a picture uint8 (H, W, 3) or a matte float (H, W) 0..1 to uint8 (H, W, 3) RGB."""
     if picture.dtype != np.uint8:
         picture = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) if picture.ndim == 2 else picture

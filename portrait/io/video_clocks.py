@@ -1,19 +1,19 @@
-"""Times of a file's streams that begin at 0, and go on where they jump.
+"""Repairs the timestamps of a file's streams: they start at 0 and continue after jumps.
 
-Recordings joined by `cat` begin anew in the middle, and television's clocks leap with the
-programme.
+The clock restarts in the middle of recordings that are joined by `cat`, and it may jump between two
+programmes of a television recording.
 """
 
 from fractions import Fraction
 
 import av
 
-_BACK = 0.1  # seconds by which times may go back without a jump
-_REORDERED = 1.0  # the same of a pts, which B-frames put out of order
-_INTERLEAVED = 0.5  # seconds by which streams of a recording may lie apart in the file
-# Formats of recordings whose clocks may begin anew; a gap in any other is more likely meant.
+_BACK = 0.1  # seconds by which a dts may decrease without a jump
+_REORDERED = 1.0  # the same for a pts, which B-frames put out of order
+_INTERLEAVED = 0.5  # seconds between the streams of a recording at one place of the file
+# Formats of recordings whose clock may restart. In other formats, a gap is probably intended.
 _JOINABLE = ("mpegts", "mpeg", "ogg", "asf", "flv")
-_FAR = 10.0  # seconds ahead that are a jump in these
+_FAR = 10.0  # seconds forward that count as a jump in these formats
 _FAR_ELSEWHERE = 300.0
 
 
@@ -27,17 +27,17 @@ def _fraction(seconds: float) -> Fraction:
 
 
 class Clocks:
-    """Moves the times of packets, which come in the order of the file.
+    """Shifts the timestamps of packets, in the order of the file.
 
-    A jump is repaired for each stream by itself. Streams that jump together stay in sync: one that
-    follows takes the shift of the stream that jumped first.
+    Jumps are repaired for each stream. Streams that jump together stay in sync: all of them get the
+    shift of the stream that jumped first.
 
     Args:
-        container: whose packets these are. Times count from its start: recordings of television
-            begin hours after 0.
+        container: the file of the packets. Times are relative to its start time, which is often not
+            0 for television recordings.
 
     Attributes:
-        start: seconds that are taken off all times.
+        start: the start time in seconds, which is subtracted from all times.
         jumped: whether a clock has jumped so far.
     """
 
@@ -52,7 +52,7 @@ class Clocks:
         self.jumped = False
 
     def repair(self, packet: av.Packet) -> None:
-        """Moves the packet's `pts` and `dts`; one without times stays as it is."""
+        """Shifts the packet's `pts` and `dts`, if it has any."""
         stream, base = packet.stream_index, packet.time_base
         seconds = self._seconds(packet)
         if seconds is None:
@@ -77,23 +77,23 @@ class Clocks:
             back = _BACK if packet.is_keyframe else _REORDERED
         if seconds < before - back:
             return True
-        # Where another stream has gone on through the gap, it is meant.
+        # If another stream continues during the gap, the gap is intended.
         together = [
             end for each, end in self._ends.items() if self._shifts[each] == self._shifts[stream]
         ]
         return seconds - max(together, default=0.0) > self._far
 
     def _shift_after_jump(self, packet: av.Packet, seconds: Fraction) -> Fraction:
-        """What makes a packet, which comes at `seconds`, go on where its stream was."""
+        """The shift with which a packet at `seconds` continues its stream without a jump."""
         stream = packet.stream_index
         before, end = self._shifts[stream], self._ends.get(stream, 0.0)
         others = {each: shift for each, shift in self._shifts.items() if each != stream}
         for shift in others.values():
             if shift != before and -_REORDERED < float(seconds + shift) - end < self._far:
                 return shift
-        if stream in self._last and not packet.is_keyframe:  # in the middle of a recording
+        if stream in self._last and not packet.is_keyframe:  # not the start of a recording
             return _fraction(self._last[stream] + self._steps.get(stream, 0.0)) - seconds
-        # The last packet of another stream may still be waiting for its end.
+        # The end of the last packet of another stream may be later.
         ends = [
             self._ends[each] + self._steps.get(each, 0.0)
             for each, shift in others.items()
@@ -109,7 +109,7 @@ class Clocks:
         if self._is_ordered(packet):
             step = step or max(seconds - self._last.get(stream, seconds), 0.0)
             self._last[stream] = seconds
-        if step < 1.0:  # the last one before a leap may say that it lasts till then
+        if step < 1.0:  # the last packet before a jump may have a wrong duration
             self._steps[stream] = step
         shown = seconds if packet.pts is None else float(packet.pts * packet.time_base)
         self._ends[stream] = max(self._ends.get(stream, 0.0), shown + self._steps.get(stream, 0.0))
@@ -119,5 +119,5 @@ class Clocks:
         return None if time is None else time * packet.time_base
 
     def _is_ordered(self, packet: av.Packet) -> bool:
-        """Whether the packet has a dts of its own, not one that FFmpeg makes of several pts."""
+        """Whether the file states the packet's dts; FFmpeg derives missing ones from the pts."""
         return packet.dts is not None and (packet.pts is None or not self._only_pts)

@@ -1,4 +1,4 @@
-"""Decoded frames as they are to be seen: whole pictures, colours, transparency, rotation."""
+"""Converts decoded frames for display: deinterlacing, colours, transparency, rotation."""
 
 import itertools
 import struct
@@ -13,19 +13,19 @@ from av.video.reformatter import Colorspace
 
 from portrait.io.images import on_white, resize
 
-HD_ROWS = 720  # rows from which untagged videos are in the colours of BT.709, as players assume
-_MOST_ASPECT = 4  # of a pixel; what says more is damaged
-_SMPTE_170M = 6  # the matrix of BT.601 by another number, which PyAV has no name for
+HD_ROWS = 720  # rows from which players assume BT.709 in videos without colour tags
+_MOST_ASPECT = 4  # of a pixel; larger values are damaged
+_SMPTE_170M = 6  # another number of the BT.601 matrix, for which PyAV has no name
 
 
 @dataclass
 class Frame:
-    """A picture of a video.
+    """A frame of a video.
 
     Attributes:
         image: uint8 RGB (H, W, 3), upright.
-        pts: time in units of the video's time base.
-        duration: in the same units; 0 where it is not known.
+        pts: the time in units of the video's time base.
+        duration: the duration in the same units; 0 if unknown.
     """
 
     image: np.ndarray
@@ -34,9 +34,9 @@ class Frame:
 
 
 def rgb(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as uint8 RGB (H, W, 3), by the matrix of its colour space.
+    """Converts a decoded frame to uint8 RGB (H, W, 3) with the matrix of its colour space.
 
-    A transparent frame is laid on white, as `images.read_image` lays pictures.
+    A transparent frame is composited on white, like the pictures of `images.read_image`.
     """
     space = Colorspace.ITU601 if frame.colorspace == _SMPTE_170M else frame.colorspace
     if space not in list(Colorspace):
@@ -47,13 +47,13 @@ def rgb(frame: av.VideoFrame) -> np.ndarray:
 
 
 def has_alpha(frame: av.VideoFrame) -> bool:
-    """Whether the pixels have transparency; those of a palette may."""
+    """Whether the pixel format has transparency; palettes count, because they may have it."""
     form = frame.format
     return form.has_palette or any(component.is_alpha for component in form.components)
 
 
 def square_pixels(image: np.ndarray, aspect: Fraction | None) -> np.ndarray:
-    """Stretches (H, W, 3) whose pixels are `aspect` times as wide as high; no pixel is given up."""
+    """Enlarges (H, W, 3) along one side, if its pixels are `aspect` times as wide as high."""
     if not aspect or aspect == 1 or not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
         return image
     height, width = image.shape[:2]
@@ -62,9 +62,9 @@ def square_pixels(image: np.ndarray, aspect: Fraction | None) -> np.ndarray:
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
-    """a, b, c, d of the frame's display matrix, or None without one.
+    """The elements a, b, c, d of the frame's display matrix, or None without one.
 
-    A pixel at (x, y) is shown at (a x + c y, b x + d y), moved back into the picture.
+    A pixel at (x, y) is displayed at (a x + c y, b x + d y), up to a shift.
     """
     for data in frame.side_data:
         if data.type == Type.DISPLAYMATRIX and data.buffer_size >= 36:
@@ -74,7 +74,7 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int] | None:
 
 
 def upright(image: np.ndarray, matrix: tuple[int, int, int, int] | None) -> np.ndarray:
-    """Turns and mirrors (H, W, 3) as a display matrix says, to the nearest quarter of a turn."""
+    """Applies a display matrix to (H, W, 3), rounded to multiples of 90 degrees."""
     if matrix is None:
         return image
     a, b, c, d = matrix
@@ -86,10 +86,10 @@ def upright(image: np.ndarray, matrix: tuple[int, int, int, int] | None) -> np.n
 
 
 class Deinterlacer:
-    """Makes whole frames of interlaced ones, as many as there were; others pass as they are.
+    """Deinterlaces frames with FFmpeg's bwdif; progressive frames pass through unchanged.
 
-    By FFmpeg's bwdif, which looks at the frames before and after: from the first interlaced frame
-    on, each comes out when the next is put in.
+    The number of frames stays the same. bwdif needs the next frame, so from the first interlaced
+    frame on, the output is one frame late.
     """
 
     def __init__(self):
@@ -97,7 +97,7 @@ class Deinterlacer:
         self._layout: tuple | None = None
 
     def __call__(self, frame: av.VideoFrame | None) -> Iterator[av.VideoFrame]:
-        """Takes the next frame, or None at the end, and gives those that are ready."""
+        """Takes the next frame, or None at the end, and returns the frames that are ready."""
         layout = frame and (frame.width, frame.height, frame.format.name)
         if self._graph is not None and layout != self._layout:
             self._graph.push(None)
@@ -120,7 +120,7 @@ class Deinterlacer:
                 frame = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            scale = frame.time_base / self._base  # the filter counts in halves
+            scale = frame.time_base / self._base  # the filter halves the time base
             frame.pts, frame.duration = round(frame.pts * scale), round(frame.duration * scale)
             frame.time_base = self._base
             yield frame

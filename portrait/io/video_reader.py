@@ -1,4 +1,4 @@
-"""Reads videos as streams of frames: times, whole pictures, colours, audio."""
+"""Reads videos as streams of frames with times, and packets of audio."""
 
 import os
 from collections.abc import Iterator
@@ -26,37 +26,37 @@ from portrait.io.video_streams import (
     open_container,
 )
 
-_RATES = Fraction(1, 100), Fraction(1000)  # frames per second that are believed
+_RATES = Fraction(1, 100), Fraction(1000)  # plausible numbers of frames per second
 
 
 def open_video(path: str | os.PathLike) -> "VideoReader | AnimationReader":
-    """Opens a video file, or an animated picture (GIF, PNG, WebP, AVIF), to iterate over.
+    """Opens a video file or an animated picture (GIF, PNG, WebP, AVIF) to iterate over.
 
     Raises:
-        VideoError: no such file, or not a video.
+        VideoError: the file does not exist or is not a video.
     """
     return AnimationReader(path) if is_animation(path) else VideoReader(path)
 
 
 class VideoReader:
-    """A video file, decoded as it is iterated over.
+    """A video file that is decoded while it is iterated over.
 
-    Iterating gives a `Frame` for each picture, and each packet of audio as it lies in the file.
-    Damaged frames are passed over. Times count from the start of the file and go on where its
-    clocks jump, see `video_clocks`. All frames get the size of the first; pixels are square.
-    Interlaced frames become whole, transparent ones lie on white, HDR (HLG, HDR10) becomes BT.709,
-    see `hdr`.
+    Iterating yields a `Frame` for each picture, and the packets of audio unchanged. Damaged frames
+    are skipped. Times are relative to the start of the file, and jumps of its clocks are repaired,
+    see `video_clocks`. All frames have the size of the first frame and square pixels. Interlaced
+    frames are deinterlaced, transparent frames are composited on white, and HDR (HLG, HDR10) is
+    converted to BT.709, see `hdr`.
 
     Attributes:
-        path: of the file, for messages.
-        time_base: seconds of a unit of `Frame.pts`.
-        rate: frames per second on average.
-        frames: how many there are, or an estimate, or None.
-        audio: the sound, or None.
-        broken: how many frames could not be decoded so far.
+        path: the path of the file, for messages.
+        time_base: the unit of `Frame.pts` in seconds.
+        rate: the mean number of frames per second.
+        frames: the number of frames, possibly an estimate, or None.
+        audio: the audio, or None.
+        broken: the number of frames so far that could not be decoded.
 
     Raises:
-        VideoError: no such file, or not a video.
+        VideoError: the file does not exist or is not a video.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -87,25 +87,25 @@ class VideoReader:
                 continue
             count += 1
             if waiting is not None:
-                # Files say how long a frame takes to the next in the order of decoding.
+                # In files, durations refer to the next frame in the order of decoding.
                 waiting.duration = item.pts - waiting.pts
                 yield waiting
             waiting = item
         if waiting is not None:
             waiting.duration = self._left_after(waiting.pts) or waiting.duration
             yield waiting
-        if self.broken:  # of a file that ends early, all the rest is missing
+        if self.broken:  # if a file ends early, all remaining frames are missing
             self.broken = max(self.broken, self._video.frames - count)
 
     def close(self) -> None:
         self._container.close()
 
     def _items(self) -> Iterator[Frame | av.Packet]:
-        """The same, but for the durations."""
+        """Frames with unfinished durations, and packets of audio."""
         whole, last_heard, shape = Deinterlacer(), None, None
         for decoded in self._decoded():
             if isinstance(decoded, av.Packet):
-                # Where two recordings are joined, the sound of the second may begin too early.
+                # In joined recordings, the audio of the second may start too early.
                 if decoded.dts is not None and (last_heard is None or decoded.dts > last_heard):
                     last_heard = decoded.dts
                     yield decoded
@@ -116,17 +116,18 @@ class VideoReader:
                     yield Frame(resize(image, shape), frame.pts, frame.duration or 0)
 
     def _decoded(self) -> Iterator[av.VideoFrame | av.Packet | None]:
-        """Frames whose times grow, None at their end, and packets of audio between them."""
+        """Frames with increasing times, packets of audio in between, and None at the end."""
         streams = [self._video] + ([self.audio.stream] if self.audio else [])
         growing = _Growing(max(round(1 / self.rate / self.time_base), 1))
-        # There, what lies before a gap is called corrupt, although it may be whole.
+        # In joinable formats, FFmpeg marks packets before a gap as corrupt although they may be
+        # complete.
         joined = is_joinable(self._container)
         for packet in self._guarded(self._packets, streams):
             self._clocks.repair(packet)
             if packet.stream is not self._video:
                 yield packet
                 continue
-            if packet.is_corrupt and not joined:  # only part of it is in the file
+            if packet.is_corrupt and not joined:  # the packet is truncated
                 self.broken += 1
                 continue
             for frame in self._guarded(self._decoder.decode, packet):
@@ -144,16 +145,16 @@ class VideoReader:
             try:
                 yield from self._container.demux(streams)
                 return
-            except IndexError:  # a packet of a stream that begins later, as those of FLV may
+            except IndexError:  # a stream that starts later, which FLV files may have
                 continue
 
     def _seen(self, frame: av.VideoFrame) -> list:
-        """The frame as uint8 RGB (H, W, 3), alone in a list."""
+        """A list with the frame as uint8 RGB (H, W, 3)."""
         image = square_pixels(self._rgb(frame), self._video.sample_aspect_ratio)
         return [upright(image, self._matrix)]
 
     def _guarded(self, function, *arguments) -> Iterator:
-        """What `function` gives one by one, up to where the file is damaged."""
+        """Yields the results of `function` until the file is damaged."""
         try:
             yield from function(*arguments)
         except (av.error.FFmpegError, ValueError):
@@ -165,7 +166,7 @@ class VideoReader:
         return next(believed, Fraction(30))
 
     def _left_after(self, pts: int) -> int:
-        """The time from `pts` to the end that the file states; 0 if it says nothing of use."""
+        """The time from `pts` to the end of the file; 0 if the duration is not plausible."""
         if self._clocks.jumped or not self._video.duration:
             return 0
         start = round(self._clocks.start / self.time_base)
@@ -173,10 +174,10 @@ class VideoReader:
 
 
 class _Growing:
-    """Times of frames, each after the last, in units of the video's time base.
+    """Makes the times of frames strictly increasing, in units of the video's time base.
 
     Args:
-        step: from frame to frame, on average.
+        step: the mean time between two frames.
     """
 
     def __init__(self, step: int):
@@ -185,12 +186,12 @@ class _Growing:
         self._given: int | None = None
 
     def __call__(self, given: int | None) -> int:
-        """The time of the next frame, from what its file gives."""
+        """The time of the next frame, from the time in the file."""
         before, self._given = self._given, given
         if self._last is None:
             self._last = given or 0
         elif given is None or given == before:
-            self._last += self._step  # there is no clock, or it stands still
+            self._last += self._step  # the time is missing or does not increase
         else:
             self._last = max(given, self._last + 1)
         return self._last

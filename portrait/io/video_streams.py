@@ -1,4 +1,4 @@
-"""Opens video files, and finds the streams that players choose."""
+"""Opens video files, and finds the streams that players show."""
 
 import errno
 import io
@@ -13,8 +13,8 @@ from portrait.errors import UserError
 
 log = logging.getLogger(__name__)
 
-MOST_PIXELS = 70_000_000  # of a frame: twice 8K; decoders keep several frames in memory
-_BUFFER = 1 << 17  # bytes that are read at once
+MOST_PIXELS = 70_000_000  # per frame, twice 8K; decoders keep several frames in memory
+_BUFFER = 1 << 17  # bytes per read
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders drop alpha
 
 
@@ -24,12 +24,12 @@ class VideoError(UserError):
 
 @dataclass(frozen=True)
 class Audio:
-    """The sound of a video.
+    """The audio of a video.
 
     Attributes:
-        stream: whose packets a reader gives.
-        sample: the first of them, read by itself, or None: containers are asked whether they take
-            such packets before there are any.
+        stream: the stream of the packets that a reader yields.
+        sample: the first packet of the stream, or None. It is read in advance to find out whether a
+            container accepts such packets.
     """
 
     stream: av.AudioStream
@@ -39,11 +39,11 @@ class Audio:
 def open_container(path: str | os.PathLike) -> av.container.InputContainer:
     """Opens a video file with FFmpeg.
 
-    FFmpeg gets the bytes, not the name, which it would take for the address of a server where a
-    colon is in it. No protocol is allowed: a playlist opens no other file and no connection.
+    FFmpeg gets the bytes instead of the name, because it would interpret a name with a colon as an
+    address. Protocols are disabled, so that a playlist cannot open other files or connections.
 
     Raises:
-        VideoError: no such file, or not a video.
+        VideoError: the file does not exist or is not a video.
     """
     try:
         file = _Bytes(path)
@@ -64,10 +64,10 @@ def open_container(path: str | os.PathLike) -> av.container.InputContainer:
 
 
 def find_video(container: av.container.InputContainer, path: str | os.PathLike) -> av.VideoStream:
-    """The stream that players show: never the cover of a recording.
+    """Finds the video stream that players show, which is never a cover picture.
 
     Raises:
-        VideoError: there is no video, or only of codecs that FFmpeg does not know.
+        VideoError: there is no video, or FFmpeg does not support its codec.
     """
     streams = [
         stream
@@ -75,24 +75,24 @@ def find_video(container: av.container.InputContainer, path: str | os.PathLike) 
         if not stream.disposition & av.stream.Disposition.attached_pic
     ]
     if not streams:
-        raise VideoError(f"{path}: there is no video in it")
+        raise VideoError(f"{path}: the file contains no video")
     known = [stream for stream in streams if stream.codec_context is not None]
     if not known:
-        raise VideoError(f"{path}: the codec of its video is not known")
+        raise VideoError(f"{path}: the video's codec is not supported")
     return known[0]
 
 
 def find_audio(container: av.container.InputContainer, path: str | os.PathLike) -> Audio | None:
-    """The first stream, in the order of players, whose codec is known; None without sound."""
+    """Finds the first audio stream, in the order of players, with a supported codec, or None."""
     streams = _best_first(container, "audio")
     known = [stream for stream in streams if stream.codec_context is not None]
     if streams and not known:
-        log.warning("%s: the codec of its sound is not known, the result is silent", path)
+        log.warning("%s: the audio's codec is not supported, the result has no audio", path)
     return Audio(known[0], _first_packet(path, known[0].index)) if known else None
 
 
 def find_decoder(video: av.VideoStream) -> av.CodecContext:
-    """What decodes the packets of a stream, with its alpha where it has one."""
+    """Finds the decoder of a stream, one that supports alpha if the stream has alpha."""
     context = video.codec_context
     name = _WITH_ALPHA.get(context.name)
     if name and video.metadata.get("alpha_mode", video.metadata.get("ALPHA_MODE")) == "1":
@@ -104,7 +104,7 @@ def find_decoder(video: av.VideoStream) -> av.CodecContext:
 
 
 def _best_first(container: av.container.InputContainer, kind: str) -> list[av.stream.Stream]:
-    """The streams of one kind; the one that FFmpeg's players take comes first."""
+    """The streams of one kind, with the stream that FFmpeg considers best first."""
     streams = list(getattr(container.streams, kind))
     best = container.streams.best(kind)
     return sorted(streams, key=lambda stream: stream is not best)
@@ -119,7 +119,7 @@ def _first_packet(path: str | os.PathLike, index: int) -> av.Packet | None:
 
 
 class _Bytes(io.FileIO):
-    """A file as FFmpeg reads it; of its name, which is a hint at the format, only the suffix."""
+    """A file for FFmpeg; its name is only the suffix, which is a hint at the format."""
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
@@ -129,4 +129,4 @@ class _Bytes(io.FileIO):
         try:
             return super().seek(offset, whence)
         except (OSError, OverflowError):
-            return -errno.EINVAL  # a place that is not, in a damaged file
+            return -errno.EINVAL  # an invalid offset in a damaged file

@@ -27,19 +27,19 @@ def write_video(
     items: Iterable[Frame | av.Packet],
     progress: Callable[[], object] = lambda: None,
 ) -> tuple[int, bool]:
-    """Writes frames and packets of audio as they come, whole or not at all.
+    """Writes a video from an iterable of frames and packets of audio.
 
-    After Ctrl-C, what is written so far becomes a playable file; it is then for the caller to pass
-    the interruption on.
+    The file appears when it is complete. After Ctrl-C, the frames so far become a playable file,
+    and the caller has to raise KeyboardInterrupt again.
 
     Args:
-        target: the file to write; its suffix decides on the format, see `VideoWriter`.
-        source: a reader, or what has its `path`, `time_base`, `rate` and `audio`.
-        items: what to write.
+        target: the file to write; its suffix determines the format, see `VideoWriter`.
+        source: a reader, or an object with its `path`, `time_base`, `rate` and `audio`.
+        items: the frames and packets.
         progress: called after each frame.
 
     Returns:
-        The number of frames, and whether these are all: False after Ctrl-C.
+        The number of frames, and whether the video is complete (False after Ctrl-C).
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before the first frame; no file is left.
@@ -49,7 +49,7 @@ def write_video(
     frames, complete = 0, True
     with _one_line(target), replacing(target) as temporary:
         writer: VideoWriter | None = None
-        audio: list[av.Packet] = []  # that came before the first frame
+        audio: list[av.Packet] = []  # packets before the first frame
         try:
             for item in items:
                 if not isinstance(item, Frame):
@@ -75,7 +75,7 @@ def write_video(
 
 @contextlib.contextmanager
 def _one_line(target: str | os.PathLike) -> Iterator[None]:
-    """What FFmpeg refuses when it encodes or writes becomes a UserError."""
+    """Converts FFmpeg's errors to a UserError."""
     try:
         yield
     except av.error.FFmpegError as error:
@@ -85,19 +85,19 @@ def _one_line(target: str | os.PathLike) -> Iterator[None]:
 class VideoWriter:
     """A video file that is written frame by frame.
 
-    The codec follows from the name: H.264 (`.mp4 .m4v .mov .mkv`) or VP9 (`.webm`); with
+    The suffix determines the codec: H.264 (`.mp4 .m4v .mov .mkv`) or VP9 (`.webm`), and with
     transparency ProRes 4444 (`.mov`) or VP9 (`.webm`). For the audio, see `audio_writer`.
 
     Args:
-        path: of the file.
-        shape: of the frames: (H, W), (H, W, 3) or (H, W, 4), the last with transparency. Odd sizes
-            lose a row or column, for H.264 and VP9 halve the colours.
-        time_base: seconds of a unit of `Frame.pts`.
-        rate: frames per second on average.
-        audio: the sound whose packets will be written, or None.
+        path: the path of the file.
+        shape: the shape of the frames: (H, W), (H, W, 3), or (H, W, 4) with transparency. If a side
+            is odd, the last row or column is dropped, because chroma is subsampled by 2.
+        time_base: the unit of `Frame.pts` in seconds.
+        rate: the mean number of frames per second.
+        audio: the audio whose packets will be written, or None.
 
     Raises:
-        UserError: the container cannot hold it.
+        UserError: the container does not support such a video.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class VideoWriter:
         if min(self._size) < 2:
             raise UserError(f"{path}: a video needs at least 2 x 2 pixels")
         flags = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
-        # With the protocol, so that a colon in the name is not taken for one.
+        # With an explicit protocol, because a name may contain a colon.
         self._container = av.open(f"file:{path}", "w", container_options=flags)
         self._video = self._container.add_stream(codec, rate=rate, options=options)
         self._video.height, self._video.width = self._size
@@ -129,7 +129,7 @@ class VideoWriter:
         self._audio = None if audio is None else audio_track(self._container, audio)
 
     def write(self, frame: Frame) -> None:
-        """Encodes a frame: uint8 of the shape that was promised."""
+        """Encodes a frame, a uint8 array of the writer's `shape`."""
         image = np.ascontiguousarray(frame.image[: self._size[0], : self._size[1]])
         layout = "gray" if image.ndim == 2 else "rgb24" if image.shape[2] == 3 else "rgba"
         picture = av.VideoFrame.from_ndarray(image, format=layout).reformat(
@@ -147,7 +147,7 @@ class VideoWriter:
         self._audio.write(packet)
 
     def close(self) -> None:
-        """Writes what the encoders still hold, and finishes the file."""
+        """Flushes the encoders and finishes the file."""
         self._mux(self._video.encode())
         if self._audio is not None:
             self._audio.close()
@@ -155,31 +155,31 @@ class VideoWriter:
 
     def _mux(self, packets: list[av.Packet]) -> None:
         for packet in packets:
-            # Encoders take all frames to be of average length, which shows in the last one's.
+            # Encoders give every frame the mean duration, which is wrong for the last frame.
             if duration := self._durations.pop(packet.pts, 0):
                 packet.duration = duration
             self._container.mux(packet)
 
 
 def check_target(path: str | os.PathLike, transparent: bool) -> None:
-    """Looks whether a video can be written under this name.
+    """Checks that the suffix is a supported video format.
 
     Raises:
-        UserError: an unknown container, or one without transparency where that is wanted.
+        UserError: the format is unknown, or `transparent` and the format has no transparency.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITABLE:
-        raise UserError(f"{path}: a video is written as one of {', '.join(WRITABLE)}")
+        raise UserError(f"{path}: videos can be written as {', '.join(WRITABLE)}")
     if transparent and suffix not in TRANSPARENT:
         raise UserError(f"{path}: transparent video needs {' or '.join(TRANSPARENT)}")
 
 
 def _encoding(suffix: str, transparent: bool) -> tuple[str, str, dict[str, str]]:
-    """Codec, pixel format and the codec's options."""
+    """The codec, the pixel format, and the codec's options."""
     if suffix == ".webm":
         options = {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "24", "b": "0"}
         if transparent:
-            options["auto-alt-ref"] = "0"  # VP9 with alpha cannot have such frames
+            options["auto-alt-ref"] = "0"  # not supported by VP9 with alpha
         return "libvpx-vp9", "yuva420p" if transparent else "yuv420p", options
     if transparent:
         return "prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}

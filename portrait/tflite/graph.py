@@ -14,11 +14,11 @@ class Tensor:
     """A tensor of the main graph.
 
     Attributes:
-        name: as the converter gives it, with the scopes of the Keras layers.
-        shape: -1 and 1 stand for sides that are not fixed.
+        name: the converter's name, with the scopes of the Keras layers.
+        shape: the shape; sides that are not fixed are -1 or 1.
         type: "FLOAT32", "INT8", ...
-        constant: whether its values are in the file, if need be as float16 before a DEQUANTIZE.
-        fixed: whether the shape is known before the file is run.
+        constant: whether the file contains its values, possibly as float16 before a DEQUANTIZE.
+        fixed: whether the shape is known before the model runs.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Op:
-    """An op of the main graph; optional inputs that are left out are not among `inputs`."""
+    """An op of the main graph; `inputs` does not contain optional inputs that are absent."""
 
     name: str
     version: int
@@ -44,9 +44,9 @@ class Graph:
     """The main graph.
 
     Attributes:
-        ops: in the order in which they run.
-        constants: the number of values that the file holds.
-        subgraphs: how many graphs the file has; more than one with conditions and loops.
+        ops: the ops in the order of execution.
+        constants: the number of constant values in the file.
+        subgraphs: the number of graphs in the file, above one if there are conditions or loops.
     """
 
     ops: list[Op]
@@ -54,17 +54,17 @@ class Graph:
     subgraphs: int
 
     def counts(self) -> Counter[str]:
-        """How often each op occurs."""
+        """The number of occurrences of each op."""
         return Counter(op.name for op in self.ops)
 
 
 def parse(model: bytes) -> schema.ModelT:
-    """A file as a tree of objects that can be changed."""
+    """Parses the bytes of a `.tflite` file to a tree of mutable objects."""
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
 
 
 def read(model: bytes) -> Graph:
-    """Reads the bytes of a `.tflite` file."""
+    """Reads the main graph from the bytes of a `.tflite` file."""
     parsed = parse(model)
     main = parsed.subgraphs[0]
     names = [op_name(code) for code in parsed.operatorCodes]
@@ -91,8 +91,8 @@ def read(model: bytes) -> Graph:
 
 
 def op_name(code: schema.OperatorCodeT) -> str:
-    """TFLite's name of an op, "CUSTOM NAME" for one that is not its own."""
-    # Numbers up to 127 are in a byte of their own, from before there were more.
+    """TFLite's name of an op, or "CUSTOM NAME" for a custom op."""
+    # Codes up to 127 are stored in a deprecated one-byte field.
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema.BuiltinOperator.CUSTOM:
         return f"CUSTOM {code.customCode.decode()}"
@@ -114,11 +114,14 @@ _OP_NAMES = _by_number(schema.BuiltinOperator)
 _TYPE_NAMES = _by_number(schema.TensorType)
 
 
-_ALIGNMENT = 16  # of constants in the file, as the schema wants it
+_ALIGNMENT = 16  # bytes, for constants in the file, as the schema requires
 
 
 def pack(model: schema.ModelT) -> bytes:
-    """A file's bytes, with constants on 16-byte boundaries, which Python's packer neglects."""
+    """Packs a model into bytes, with constants aligned to 16 bytes.
+
+    The packer that is generated for Python does not align them.
+    """
     model.buffers = [_Buffer(each) for each in model.buffers]
     builder = _Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -126,7 +129,7 @@ def pack(model: schema.ModelT) -> bytes:
 
 
 class _Builder(flatbuffers.Builder):
-    """Writes equal vectors once: an eighth of an int8 Fast-SCNN would be zero points, all 0."""
+    """Writes equal vectors once; vectors of zero points are an eighth of an int8 Fast-SCNN."""
 
     def __init__(self, size: int):
         super().__init__(size)
@@ -140,7 +143,7 @@ class _Builder(flatbuffers.Builder):
 
 
 class _Buffer:
-    """Stands in for a `BufferT` and packs itself as the schema's `force_align` asks."""
+    """Replaces a `BufferT` and is packed with the alignment of the schema's `force_align`."""
 
     def __init__(self, buffer: schema.BufferT):
         self.data = b"" if buffer.data is None else bytes(buffer.data)

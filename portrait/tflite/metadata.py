@@ -1,8 +1,8 @@
-"""What MediaPipe Tasks needs to know of a `.tflite` file: the metadata of an `ImageSegmenter`.
+"""The metadata that MediaPipe Tasks needs to load a `.tflite` file as an `ImageSegmenter`.
 
-Two flatbuffers after public schemas of MediaPipe (metadata_schema.fbs, file id M001, and
-image_segmenter_metadata_schema.fbs, V001). The second lies in the first, and the first in a buffer
-of the model that its own metadata calls `BUFFER_NAME`.
+It consists of two flatbuffers with public schemas of MediaPipe: metadata_schema.fbs (file id M001)
+and image_segmenter_metadata_schema.fbs (V001). The first contains the second, and is stored in the
+buffer of the model that is called `BUFFER_NAME`.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from portrait.tflite import graph as tflite_graph
 
 BUFFER_NAME = "TFLITE_METADATA"
 
-# Of the schemas' enums and unions.
+# Values of the schemas' enums and unions.
 _NORMALIZATION_OPTIONS = 1
 _IMAGE_PROPERTIES = 2
 _RGB = 1
@@ -23,22 +23,22 @@ _NO_ACTIVATION = 0
 
 
 def image_segmenter(name: str, description: str) -> bytes:
-    """Metadata for one image input, `image`, and one output of one channel, `alpha`, in 0..1.
+    """Makes the metadata of a model with the image input `image` and the output `alpha`, 0..1.
 
-    MediaPipe gives a float model (pixel - mean) / std of pixels 0..255, with one mean and std for
-    all channels. The networks normalise each channel inside and take raw pixels, so mean is 0 and
-    std 1. A uint8 model gets the picture's bytes as they are; but given one of 4 channels without
-    these numbers, MediaPipe 1.2 crashes, while with them it says that it takes only float ones.
-    It would apply an activation to the output, but the sigmoid is inside, too.
+    For a float model, MediaPipe computes (pixel - mean) / std from pixels in 0..255, with one mean
+    and std for all channels. The networks take raw pixels and normalise each channel inside, so the
+    mean is 0 and the std 1. A uint8 model takes raw bytes. Without mean and std, MediaPipe 1.2
+    crashes on a uint8 model with 4 channels; with them it raises an error. No activation of the
+    output is set, because the network contains the sigmoid.
 
     Args:
-        name: of the model.
-        description: a sentence for people.
+        name: the name of the model.
+        description: a description in one sentence.
 
     Returns:
         The bytes of the model's buffer `BUFFER_NAME`.
     """
-    # Tables are dicts from a field's place in the schema; a union takes two places, kind and value.
+    # A table is a dict from field numbers to values; a union has two fields, its type and value.
     normalization = {0: [0.0], 1: [1.0]}
     image = {
         0: "image",
@@ -57,7 +57,7 @@ def _finished(table: dict[int, Any], file_id: bytes) -> bytes:
 
 
 def _offset(builder: flatbuffers.Builder, value: Any) -> int:
-    """Writes a string, bytes, a list of floats or of tables, or a table; where it is."""
+    """Writes a string, bytes, a list of floats or of tables, or a table; returns its offset."""
     match value:
         case str():
             return builder.CreateString(value)
@@ -75,7 +75,7 @@ def _offset(builder: flatbuffers.Builder, value: Any) -> int:
 
 
 def _table(builder: flatbuffers.Builder, fields: dict[int, Any]) -> int:
-    """Writes a table; integers are the schemas' enums, of one byte, and stand in the table."""
+    """Writes a table and returns its offset; integers are one-byte enums, stored inline."""
     placed = {
         place: value if isinstance(value, int) else _offset(builder, value)
         for place, value in fields.items()
@@ -90,9 +90,9 @@ def _table(builder: flatbuffers.Builder, fields: dict[int, Any]) -> int:
 
 
 def stated_normalization(file: bytes) -> tuple[float, float] | None:
-    """The (mean, std) of NormalizationOptions in a `.tflite` file's metadata; None without.
+    """Reads (mean, std) from the NormalizationOptions in the metadata of a `.tflite` file.
 
-    Field numbers are those of MediaPipe's metadata_schema.fbs.
+    Returns None without them. Field numbers are from MediaPipe's metadata_schema.fbs.
     """
     model = tflite_graph.parse(file)
     places = [e.buffer for e in model.metadata or () if e.name == BUFFER_NAME.encode()]
@@ -114,7 +114,7 @@ def _place(table: Table, field: int) -> int:
 
 
 def _tables(table: Table, field: int) -> list[Table]:
-    """The tables of a field that is a vector of tables; none where it is absent."""
+    """The tables of a field that is a vector of tables; empty if the field is absent."""
     offset = table.Offset(4 + 2 * field)
     if not offset:
         return []
@@ -123,5 +123,5 @@ def _tables(table: Table, field: int) -> list[Table]:
 
 
 def _float(table: Table, field: int) -> float:
-    """The first of a vector of floats."""
+    """The first element of a field that is a vector of floats."""
     return float(table.Get(number_types.Float32Flags, table.Vector(table.Offset(4 + 2 * field))))

@@ -1,4 +1,4 @@
-"""A `.tflite` file that takes one picture, run by LiteRT, without TensorFlow."""
+"""Runs a `.tflite` file with one picture as its input on LiteRT, without TensorFlow."""
 
 import os
 import statistics
@@ -17,26 +17,25 @@ _WARM_UP, _RUNS = 3, 20  # of `TfliteModel.latency`
 class TfliteModel:
     """A model from a picture to an alpha or another picture.
 
-    The input is (1, H, W, 3), or (1, H, W, 4) with a fourth channel that is opaque unless the
-    caller gives it. The answer is the last output, (1, h, w, C). Both are float32 or quantised to
-    8 bits.
+    The input is (1, H, W, 3), or (1, H, W, 4), whose fourth channel is opaque by default. The
+    result is the last output, (1, h, w, C). Both are float32 or quantised to 8 bits.
 
     Args:
         file: a path, or the bytes of a file.
-        name: for messages.
+        name: the name of the model in messages.
         threads: number of CPU threads.
         xnnpack: whether to use XNNPACK's kernels, the default on phones' CPUs, or LiteRT's own.
 
     Attributes:
         file: the bytes of the file.
         input_shape: (height, width).
-        channels: of the input, 3 or 4.
+        channels: the number of input channels, 3 or 4.
         output_shape: (height, width, channels).
         takes_floats: whether the input is float32, not quantised.
-        interpreter: holds the model.
+        interpreter: the LiteRT interpreter.
 
     Raises:
-        UserError: no such file, not a model that can be run, or not of this form.
+        UserError: the file does not exist, cannot be run, or has other inputs or outputs.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class TfliteModel:
         if not xnnpack:
             kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            with stderr_kept_back():  # LiteRT reports that it creates a delegate
+            with stderr_kept_back():  # LiteRT prints that it creates a delegate
                 self.interpreter = Interpreter(
                     model_content=self.file,
                     num_threads=threads,
@@ -56,32 +55,32 @@ class TfliteModel:
                 self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = (str(error).splitlines() or ["unknown"])[0]
-            raise UserError(f"{name}: LiteRT does not load it: {reason}") from error
+            raise UserError(f"{name}: LiteRT cannot load it: {reason}") from error
         self._taken = self.interpreter.get_input_details()[0]
         self._given = self.interpreter.get_output_details()[-1]
         shape, answer = (tuple(each["shape"].tolist()) for each in (self._taken, self._given))
         if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4):
-            raise UserError(f"{name} takes {_by(shape)}, not one picture (1xHxWx3 or 4)")
+            raise UserError(f"{name}: the input is {_by(shape)}, not a picture (1xHxWx3 or 4)")
         if len(answer) != 4 or answer[0] != 1:
-            raise UserError(f"{name} gives {_by(answer)}, not one picture (1xHxWxC)")
+            raise UserError(f"{name}: the output is {_by(answer)}, not a picture (1xHxWxC)")
         self.input_shape, self.channels, self.output_shape = shape[1:3], shape[3], answer[1:]
         self.takes_floats = self._taken["dtype"] == np.float32
         self.normalise(0.0, 1.0)
 
     def normalise(self, mean: float, std: float) -> None:
-        """Has a model of floats take (pixel - mean) / std of the pixels that it is called with."""
+        """Sets the normalisation (pixel - mean) / std of the input of a float model."""
         self._mean, self._std = mean, std
         self._batch = self._to_input(np.full(self._taken["shape"], 255, np.float32))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Runs it.
+        """Runs the model.
 
         Args:
             pixels: (H, W, 3) or (H, W, `channels`), uint8 or float32, in the range that the model
-                wants, see `normalise`; 0..255 if it is quantised.
+                expects after `normalise`; 0..255 if the model is quantised.
 
         Returns:
-            float32 of `output_shape`.
+            float32 of shape `output_shape`.
         """
         self._batch[0, :, :, : pixels.shape[2]] = self._to_input(pixels)
         self.interpreter.set_tensor(self._taken["index"], self._batch)
@@ -93,7 +92,7 @@ class TfliteModel:
         return (values.astype(np.float32) - zero) * np.float32(step)
 
     def latency(self) -> float:
-        """Median time of 20 runs on this CPU in seconds, after 3 runs to warm up."""
+        """The median time of 20 runs on this CPU in seconds, after 3 warm-up runs."""
         grey = np.full(self._taken["shape"], 128, self._taken["dtype"])
         self.interpreter.set_tensor(self._taken["index"], grey)
         times = []
@@ -104,7 +103,7 @@ class TfliteModel:
         return statistics.median(times[_WARM_UP:])
 
     def _to_input(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels as the input takes them: normalised, or bytes, whatever numbers they stand for."""
+        """Converts pixels to the input: normalised floats, or bytes for a quantised model."""
         if self.takes_floats:
             plain = (self._mean, self._std) == (0, 1)
             return pixels if plain else (pixels - np.float32(self._mean)) / np.float32(self._std)

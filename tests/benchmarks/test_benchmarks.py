@@ -9,16 +9,17 @@ from project import ROOT
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "arguments", "message"),
+    ("name", "arguments", "named"),
     [
-        ("video", ["--clip=gone.mp4"], "gone.mp4: not a video"),
-        ("training_step", ["--networks=foo"], "there is no model 'foo'"),
-        ("input_pipeline", ["--data=gone"], "no such data folder: gone"),
-        ("style", ["--photo=gone.jpg", "--painting=gone.jpg"], "gone.jpg: No such file"),
+        ("video", ["--clip=gone.mp4"], "gone.mp4"),
+        ("training_step", ["--networks=foo"], "'foo'"),
+        ("input_pipeline", ["--data=gone"], "gone"),
+        ("style", ["--photo=gone.jpg", "--painting=gone.jpg"], "gone.jpg"),
     ],
 )
-def test_errors_are_one_line(name, arguments, message, tmp_path):
+def test_errors_are_one_line(name, arguments, named, tmp_path):
     command = [sys.executable, ROOT / "benchmarks" / f"{name}.py", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"error: {message}") and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("error: ") and named in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -132,7 +132,7 @@ def test_what_users_get_wrong(sequence, samples, tmp_path):
         with pytest.raises(UserError, match=next(iter(wrong))):
             Plan("prune", **wrong)
     model = tiny_network.build()
-    with pytest.raises(UserError, match="qat makes int8 and uint8, not float16"):
+    with pytest.raises(UserError, match=r"int8.*uint8.*float16"):
         compress.compress(
             model,
             sequence,

@@ -200,12 +200,12 @@ def test_float16_programs():
 
 
 def test_what_it_does_not_know_is_an_error_with_the_name():
-    with pytest.raises(ExportError, match=r"no Core ML op 'erf'.*'strange'.*conv_transpose"):
+    with pytest.raises(ExportError, match=r"'erf'.*'strange'.*conv_transpose"):
         _run(lambda x: mb.erf(x=x, name="strange"), X)
     with pytest.raises(ExportError, match="dilated"):
         weight = _floats(2, 2, 3, 3)
         _run(lambda x: mb.conv_transpose(x=x, weight=weight, dilations=[2, 2]), X)
-    with pytest.raises(ExportError, match="cast to int32"):
+    with pytest.raises(ExportError, match="int32"):
         _run(lambda x: mb.cast(x=x, dtype="int32"), X)
     window = dict(kernel_sizes=[1, 2], pad_type="valid", ceil_mode=True)
     with pytest.raises(ExportError, match="ceil_mode"):
@@ -217,7 +217,7 @@ def test_inputs_of_another_shape():
     def program(x):
         return mb.relu(x=x)
 
-    with pytest.raises(ValueError, match=r"x is \(2, 2, 1, 2\), not \(1, 2, 1, 2\)"):
+    with pytest.raises(ValueError, match=r"x .*\(2, 2, 1, 2\).*\(1, 2, 1, 2\)"):
         coreml_interpreter.run(program, {"x": np.concatenate([X, X])})
 
 

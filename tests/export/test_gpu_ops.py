@@ -102,7 +102,8 @@ def _raise_version(parsed):
 
 
 def test_newer_op():
-    assert _patched(_raise_version) == ["version 4 of this op; GPUs take up to 3"]
+    (reason,) = _patched(_raise_version)
+    assert "version 4" in reason and "3" in reason
 
 
 def _slope_a_row(parsed):

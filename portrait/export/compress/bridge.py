@@ -1,7 +1,7 @@
-"""Copies a trained Keras 3 network into tf_keras, the older Keras that tfmot knows, and back.
+"""Copies a trained Keras 3 network to tf_keras, the Keras 2 that tfmot supports, and back.
 
-`twin` walks the graph of the network and rebuilds it layer by layer. Layers keep their names, by
-which the weights go over.
+`twin` walks the graph of the network and rebuilds it layer by layer. Layers keep their names, and
+weights are copied by name.
 """
 
 import inspect
@@ -15,7 +15,7 @@ import tf_keras
 
 from portrait.errors import UserError
 
-# The layers that both have under the same name, with the same options.
+# Layers with the same name and options in Keras 3 and tf_keras.
 _SHARED = (
     *("Conv2D", "Conv2DTranspose", "DepthwiseConv2D", "BatchNormalization", "Dropout", "Rescaling"),
     *("Activation", "PReLU", "ReLU", "Add", "Concatenate", "Multiply", "UpSampling2D"),
@@ -25,23 +25,23 @@ _SHARED = (
 
 @tf_keras.utils.register_keras_serializable("portrait_segmentation")
 def hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
-    """relu6(x + 3) / 6, as in Keras 3; tf_keras has another function of this name."""
+    """relu6(x + 3) / 6, as in Keras 3; the function of this name in tf_keras differs."""
     return tf.nn.relu6(x + 3.0) / 6.0
 
 
 @tf_keras.utils.register_keras_serializable("portrait_segmentation")
 def hard_silu(x: tf.Tensor) -> tf.Tensor:
-    """x relu6(x + 3) / 6, which is also called hard swish (Howard et al., 1905.02244)."""
+    """x relu6(x + 3) / 6, also called hard swish (Howard et al., 1905.02244)."""
     return x * hard_sigmoid(x)
 
 
 OWN_ACTIVATIONS = {"hard_sigmoid": hard_sigmoid, "hard_silu": hard_silu}
-"""Activations that tf_keras lacks, by their names in Keras 3."""
+"""Activations that tf_keras does not have, by their names in Keras 3."""
 
 
 @tf_keras.utils.register_keras_serializable("portrait_segmentation")
 class Channels(tf_keras.layers.Layer):
-    """The channels from `start` up to, but not including, `stop`."""
+    """Selects the channels from `start` up to, but not including, `stop`."""
 
     def __init__(self, start: int, stop: int, **kwargs):
         super().__init__(**kwargs)
@@ -55,13 +55,13 @@ class Channels(tf_keras.layers.Layer):
 
 
 def twin(model: keras.Model) -> tf_keras.Model:
-    """Rebuilds a network in tf_keras, with the same weights and the same names of layers.
+    """Rebuilds a network in tf_keras, with the same weights and layer names.
 
-    A separable convolution becomes two layers, NAME.depthwise and NAME.pointwise, which tfmot
-    treats (and phones run) one by one. The copy computes in float32.
+    A separable convolution becomes two layers, NAME.depthwise and NAME.pointwise, so that tfmot can
+    treat each of them. The copy computes in float32.
 
     Args:
-        model: a network as `models.build` makes it.
+        model: a network from `models.build`.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to the list of `output` and
@@ -102,16 +102,16 @@ def twin(model: keras.Model) -> tf_keras.Model:
 
 
 def take_weights(model: keras.Model, network: tf_keras.Model) -> None:
-    """Gives `model` the weights of its twin `network`."""
+    """Copies the weights of the twin `network` back to `model`."""
     for layer, copies in _pairs(model, network):
         layer.set_weights([weight for copy in copies for weight in copy.get_weights()])
 
 
 def absorb_batch_norms(network: tf_keras.Model) -> None:
-    """Moves the scale of each batch normalisation into the convolution before it, if there is one.
+    """Folds the scale of each batch normalisation into the convolution before it, if there is one.
 
-    Converters do so, too; but what was one value in many places of a kernel is a different one in
-    each channel then. After this the normalisation only adds.
+    Converters do the same. If it happened after clustering, equal weights of a kernel would become
+    different values in each channel. The remaining normalisation only adds a constant.
     """
     for norm in network.layers:
         if not isinstance(norm, tf_keras.layers.BatchNormalization):
@@ -134,16 +134,16 @@ def absorb_batch_norms(network: tf_keras.Model) -> None:
 
 
 def _absorbs(layer: tf_keras.layers.Layer) -> bool:
-    """Whether a scale after `layer` may go into its kernel."""
+    """Whether a scale after `layer` can be folded into its kernel."""
     return (
-        isinstance(layer, tf_keras.layers.Conv2D)  # the others are subclasses
+        isinstance(layer, tf_keras.layers.Conv2D)  # including its subclasses
         and layer.activation is tf_keras.activations.linear
         and len(layer.outbound_nodes) == 1
     )
 
 
 def _counterparts(operation: Any, entry: Mapping[str, Any]) -> list[tf_keras.layers.Layer]:
-    """The layers of tf_keras that do, one after the other, what `operation` does."""
+    """The layers of tf_keras that, in sequence, compute the same as `operation`."""
     kind, config = entry["class_name"], entry["config"]
     name = config["name"]
     if isinstance(operation, keras.layers.SeparableConv2D):
@@ -155,11 +155,11 @@ def _counterparts(operation: Any, entry: Mapping[str, Any]) -> list[tf_keras.lay
         ]
     if kind in _SHARED and isinstance(operation, getattr(keras.layers, kind)):
         return _made(kind, config)
-    raise _unknown(entry, "tf_keras has none like it")
+    raise _unknown(entry, "tf_keras has no such layer")
 
 
 def _splits(operation: Any, entry: Mapping[str, Any]) -> bool:
-    """Whether it is `keras.ops.split` of the channels into equal parts."""
+    """Whether `operation` is `keras.ops.split` of the channels into equal parts."""
     return (
         entry["class_name"] == "Split"
         and not isinstance(operation, keras.layers.Layer)
@@ -179,9 +179,9 @@ def _parts(x: Any, config: Mapping[str, Any]) -> list:
 
 
 def _made(kind: str, config: Mapping[str, Any]) -> list[tf_keras.layers.Layer]:
-    """The layer of this kind, with its activation as another one where it must be."""
+    """The layer of this kind, followed by its activation if that must be a separate layer."""
     layer = getattr(tf_keras.layers, kind)
-    # Trained weights replace initial values, and the network's own training is over.
+    # Initializers and regularizers are not needed, because the weights are replaced.
     options = {
         key: config[key]
         for key in ("name", "trainable", *inspect.signature(layer).parameters)
@@ -197,7 +197,7 @@ def _made(kind: str, config: Mapping[str, Any]) -> list[tf_keras.layers.Layer]:
 
 
 def _arguments(entry: Mapping[str, Any], outputs: Mapping[str, list]) -> Any:
-    """The tensor that a layer is called with, or the list of them."""
+    """The input tensor of a layer, or a list of tensors."""
     if len(entry["inbound_nodes"]) > 1:
         raise _unknown(entry, "it is called more than once")
     (arguments,) = entry["inbound_nodes"][0]["args"]
@@ -207,7 +207,7 @@ def _arguments(entry: Mapping[str, Any], outputs: Mapping[str, list]) -> Any:
 
 
 def _tensor(history: tuple[str, int, int], outputs: Mapping[str, list]) -> Any:
-    """The tensor that a configuration calls (layer, number of the call, output)."""
+    """The tensor for (layer, number of the call, number of the output) in a configuration."""
     name, _, index = history
     return outputs[name][index]
 
@@ -222,7 +222,7 @@ def _unknown(entry: Mapping[str, Any], reason: str) -> UserError:
 def _pairs(
     model: keras.Model, network: tf_keras.Model
 ) -> Iterator[tuple[keras.layers.Layer, list[tf_keras.layers.Layer]]]:
-    """Each layer of `model` that has weights, with those of its twin that hold them, in order."""
+    """Yields each layer of `model` with weights, and the layers of the twin with its weights."""
     for layer in model.layers:
         if not layer.weights:
             continue

@@ -1,13 +1,13 @@
-"""Smaller networks by tfmot, fine-tuned from trained weights: pruned, clustered, or in 8 bits.
+"""Compresses trained networks with tfmot: pruning, clustering, quantisation-aware training.
 
-All are trained to give what the trained network gives.
+In all three, the network is fine-tuned to reproduce the outputs of the trained network.
 
-- prune: a share of the weights of every large layer, the smallest, becomes 0 (Zhu and Gupta, "To
-  prune, or not to prune", 1710.01878). The files are as large as before, but pack better.
-- cluster: every large layer has only so many different weights. They pack better, and Core ML's
-  palettised file holds them as they are.
-- qat: the network is trained with the rounding of its int8 file. For where plain int8 loses more
-  than it may.
+- prune: the smallest weights of every large layer become 0 (Zhu and Gupta, "To prune, or not to
+  prune", 1710.01878). The files have the same size, but a higher compression ratio.
+- cluster: every large layer has a limited number of distinct weights. The files have a higher
+  compression ratio, and Core ML's palettised file stores the weights exactly.
+- qat: the network is trained with the rounding of its int8 file, for networks that lose too much
+  in a plain int8 file.
 """
 
 import functools
@@ -38,20 +38,20 @@ from portrait.training.run import weights_bytes
 
 SUFFIXES = {"prune": "pruned", "cluster": "clustered", "qat": "qat"}
 
-_SMALLEST = 512  # weights of a layer; smaller ones are left alone
+_SMALLEST = 512  # layers with fewer weights are not changed
 _KERNELS = (tf_keras.layers.Conv2D, tf_keras.layers.Conv2DTranspose)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to compress.
+    """The settings of a compression.
 
     Attributes:
         method: "prune", "cluster" or "qat".
-        epochs: of fine-tuning.
-        lr: the learning rate that fine-tuning starts from; it falls to a hundredth.
-        sparsity: the share of weights that pruning makes 0.
-        clusters: how many different weights clustering leaves a layer.
+        epochs: the number of epochs of fine-tuning.
+        lr: the initial learning rate, which falls to a hundredth.
+        sparsity: the share of weights that become 0 by pruning.
+        clusters: the number of distinct weights of a layer after clustering.
     """
 
     method: str
@@ -62,7 +62,7 @@ class Plan:
 
     def __post_init__(self):
         if self.method not in SUFFIXES:
-            raise UserError(f"there is no {self.method!r}: the ways are {', '.join(SUFFIXES)}")
+            raise UserError(f"there is no method {self.method!r}: use {', '.join(SUFFIXES)}")
         if not 0 < self.sparsity < 1:
             raise UserError(f"--sparsity={self.sparsity}: must be between 0 and 1, such as 0.5")
         if not 2 <= self.clusters <= 256:
@@ -81,30 +81,31 @@ def compress(
     formats: Sequence[str] | None = None,
     allow_cpu_ops: bool = False,
 ) -> dict:
-    """Compresses a trained network, and exports it with its report.
+    """Compresses a trained network, and exports it with a report.
 
-    Pruned and clustered networks stay Keras's: `model` gets their weights, which are written beside
-    the files, and each file is compared with it. The files of "qat" are compared with `model` as it
-    was given, and may be better but hardly worse.
+    Pruning and clustering change the weights of `model`, which are also written to a file, and the
+    exported files are compared with the changed model. The files of "qat" are compared with the
+    original `model`; a higher IoU is not an error.
 
     Args:
-        model: a trained network, as `models.build` makes it.
-        training: what to fine-tune on; its targets are not used.
-        validation: what to show the mean error of alpha on, after each epoch.
-        plan: how to compress.
-        output: see `convert_all`, as for what follows.
-        name: what file names begin with, before "_pruned", "_clustered" or "_qat".
+        model: a trained network from `models.build`.
+        training: the pictures for fine-tuning; the targets are not used.
+        validation: the pictures for the mean error of alpha, which is printed after each epoch.
+        plan: the settings.
+        output: the folder to write into.
+        name: the start of file names, before "_pruned", "_clustered" or "_qat".
         samples: see `convert_all`.
         android: see `convert_all`.
         formats: see `convert_all`; "qat" makes int8 and uint8 only.
         allow_cpu_ops: see `convert_all`.
 
     Returns:
-        The report of `convert_all`. Its `compression` tells the plan and the mean person IoU that
-        the network had on the samples when it was given.
+        The report of `convert_all`, with `compression`: the plan, and the mean person IoU of the
+        original network on the samples.
 
     Raises:
-        UserError: as `convert_all`; the network cannot be compressed; the loss is not a number.
+        UserError: the network cannot be compressed; the loss is not a number; see also
+            `convert_all`.
     """
     output = Path(output)
     name = f"{name.removesuffix('.tflite')}_{SUFFIXES[plan.method]}"
@@ -123,7 +124,7 @@ def compress(
             path.write_bytes(weights_bytes(model, path))
     details = {"compression": {**asdict(plan), "given_person_iou": had}}
     if had is not None:
-        print(f"person IoU as given: {had:.4f}")
+        print(f"person IoU before compression: {had:.4f}")
     return convert_all(
         model, output, name, samples, android, formats, allow_cpu_ops, details=details
     )
@@ -132,12 +133,12 @@ def compress(
 def prune(
     network: tf_keras.Model, training: PortraitSequence, validation: PortraitSequence, plan: Plan
 ) -> tf_keras.Model:
-    """A copy of `network` in which a share of `plan.sparsity` of each large kernel is 0.
+    """Returns a copy of `network` in which a share `plan.sparsity` of each large kernel is 0.
 
     The share rises during the first 60 % of the steps, fast at first.
     """
     steps = plan.epochs * len(training)
-    # The last of the steps at which weights are chosen must be one of a multiple of `every`.
+    # The last step at which weights are chosen must be a multiple of `every`.
     every = max(1, steps // 50)
     schedule = tfmot.sparsity.keras.PolynomialDecay(
         0.0, plan.sparsity, 0, every * max(1, steps * 3 // 5 // every), frequency=every
@@ -150,16 +151,17 @@ def prune(
     callback.set_model(pruning)
     callback.on_train_begin()
     fine_tune(pruning, network, training, validation, plan)
-    callback.on_epoch_end(plan.epochs)  # zeros what the last step moved
+    callback.on_epoch_end(plan.epochs)  # sets pruned weights that the last step changed to 0
     return tfmot.sparsity.keras.strip_pruning(pruning)
 
 
 def cluster(
     network: tf_keras.Model, training: PortraitSequence, validation: PortraitSequence, plan: Plan
 ) -> tf_keras.Model:
-    """A copy of `network` in which each large kernel has at most `plan.clusters` values.
+    """Returns a copy of `network` in which each large kernel has at most `plan.clusters` values.
 
-    Batch normalisation is frozen, lest a file have these values times its scales.
+    Batch normalisation is folded and frozen. Otherwise its scales would multiply the values in the
+    files.
     """
     merged = _copy(network)
     bridge.absorb_batch_norms(merged)
@@ -185,9 +187,9 @@ def _copy(network: tf_keras.Model) -> tf_keras.Model:
 
 
 def _wrapped(network: tf_keras.Model, wrap: Callable[[Any], Any]) -> tf_keras.Model:
-    """`network` with its large convolutions in wrappers.
+    """Returns `network` with its large convolutions in wrappers.
 
-    tfmot would wrap a whole network, but not one with layers that it does not know, such as PReLU.
+    tfmot can wrap a whole network, but not if it has unsupported layers, such as PReLU.
     """
 
     def wrapped(layer):
@@ -204,10 +206,10 @@ def fine_tune(
     validation: PortraitSequence,
     plan: Plan,
 ) -> None:
-    """Trains what is not frozen to give what `given` gives (Hinton et al., 1503.02531).
+    """Trains `network` to reproduce the outputs of `given` (Hinton et al., 1503.02531).
 
-    With the mattes for targets, a short training with some of the pictures, or another loss, would
-    lead away from what a long one has reached. Here all that is to be learned is the new form.
+    With mattes as targets, a short training on few pictures would change what the long training of
+    `given` has achieved.
     """
     height, width = network.input_shape[1:3]
     batch = [tf.TensorSpec((None, height, width, 3))]
@@ -215,7 +217,7 @@ def fine_tune(
     optimizer = tf_keras.optimizers.Adam(
         tf_keras.optimizers.schedules.CosineDecay(plan.lr, steps, alpha=0.01), clipnorm=1.0
     )
-    # Not `network.trainable_weights`: tfmot's wrappers list what is frozen, too.
+    # Not `network.trainable_weights`: with tfmot's wrappers it contains frozen weights, too.
     variables = [
         weight for layer in network.layers if layer.trainable for weight in layer.trainable_weights
     ]
@@ -247,13 +249,13 @@ def fine_tune(
 
 
 def _qat_format(rounding: tf_keras.Model, kind: str) -> Format:
-    """The int8 or uint8 file of a network from `quantise.quantisation_aware`."""
+    """The int8 or uint8 format for a network from `quantise.quantisation_aware`."""
 
     def write(source: Source, path: Path) -> None:
         network = quantise.with_channels(rounding, source.channels)
         path.write_bytes(tflite.convert(network, kind, quantisation_aware=True))
 
     plain = tflite.FORMATS[kind]
-    # It was trained on: it may be better, and so further from what was given.
+    # Fine-tuning may improve the network, so its outputs may differ more from the original ones.
     tolerance = plain.tolerance._replace(gains=False, mean=0.1)
     return replace(plain, write=write, tolerance=tolerance)

@@ -1,6 +1,6 @@
-"""Quantisation-aware training with tfmot: a network that learns to live with 8 bits.
+"""Quantisation-aware training with tfmot.
 
-Each activation and weight is rounded to 256 levels in training, as the file will have it.
+During training, activations and weights are rounded to 256 levels as in the int8 file.
 """
 
 import numpy as np
@@ -12,16 +12,16 @@ from portrait.export.compress.bridge import Channels, hard_sigmoid, hard_silu
 
 _quantisation = tfmot.quantization.keras
 _BATCH = 8
-# The range of the input of a squashing activation. Beyond it the output changes by less than a
-# 256th of its range for the sigmoid, and less than a 127th for tanh.
+# The input range, -x..x, of saturating activations. Beyond it the output of the sigmoid changes by
+# less than 1/256 of its range, and the output of tanh by less than 1/127.
 _SATURATED = {"sigmoid": 8.0, "tanh": 4.0}
 
 
 class _OutputOnly(_quantisation.QuantizeConfig):
-    """Rounds the output of a layer that tfmot does not know, or leaves the layer as it is.
+    """Rounds only the output of a layer that tfmot does not support, or nothing.
 
     Args:
-        rounds: False for layers whose output has the steps of their input.
+        rounds: whether to round the output; False if it has the same levels as the input.
     """
 
     def __init__(self, rounds: bool):
@@ -53,18 +53,18 @@ class _OutputOnly(_quantisation.QuantizeConfig):
 
 
 def quantisation_aware(network: tf_keras.Model, pictures: np.ndarray) -> tf_keras.Model:
-    """The network with rounding in it, ready for fine-tuning.
+    """Adds rounding to a network, ready for fine-tuning.
 
-    tfmot starts all ranges at -6..6 and moves them by a thousandth of the way a step, which a short
-    fine-tuning never makes up for: here they start where the trained network has them.
+    tfmot initialises all ranges to -6..6 and updates them by a factor of 0.001 per step, which is
+    too slow for a short fine-tuning. Here they are initialised with the trained network's ranges.
 
     Args:
-        network: from `bridge.twin`; it is left as it was.
-        pictures: uint8 RGB (N, H, W, 3), of the network's size.
+        network: from `bridge.twin`; it is not changed.
+        pictures: uint8 RGB (N, H, W, 3), of the network's size, to measure the ranges.
 
     Returns:
-        A model with the inputs and outputs of `network`. Batch normalisation is frozen: with
-        statistics that change from batch to batch the ranges would, too.
+        A model with the inputs and outputs of `network`. Batch normalisation is frozen, because
+        ranges would vary with the statistics of the batches.
 
     Raises:
         UserError: tfmot cannot quantise a layer; the message names it.
@@ -88,9 +88,9 @@ def quantisation_aware(network: tf_keras.Model, pictures: np.ndarray) -> tf_kera
 def _annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
     kinds = tf_keras.layers
     activation = getattr(layer, "activation", None)
-    if activation is hard_sigmoid:  # TFLite has it as several ops, with rounding between them
+    if activation is hard_sigmoid:  # several ops in TFLite, with rounding after each of them
         raise UserError(f"the layer {layer.name} (hard_sigmoid) cannot be trained in 8 bits")
-    # TFLite's int8 PReLU takes the slopes as they are: rounded ones would leave it in float.
+    # TFLite's converter quantises a PReLU's slopes itself; rounded slopes would keep it in float.
     if isinstance(layer, kinds.PReLU | kinds.Multiply | kinds.Rescaling | Channels):
         return _quantisation.quantize_annotate_layer(layer, _OutputOnly(True))
     if activation is hard_silu:
@@ -101,7 +101,7 @@ def _annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
 
 
 def _set_ranges(rounding: tf_keras.Model, network: tf_keras.Model, pictures: np.ndarray) -> None:
-    """Sets the range of every activation to what the network shows on the pictures."""
+    """Sets the range of every activation to the network's range on the pictures."""
     ranges = _ranges(network, pictures)
     for layer in rounding.layers:
         name = layer.name.removeprefix("quant_")
@@ -109,22 +109,22 @@ def _set_ranges(rounding: tf_keras.Model, network: tf_keras.Model, pictures: np.
             kind, _, end = variable.name.split("/")[-1].split(":")[0].rpartition("_")
             if end not in ("min", "max"):
                 continue
-            if kind == layer.name:  # of the input
+            if kind == layer.name:  # the range of the input
                 low, high = 0.0, 255.0
             elif kind == "pre_activation":
                 high = _SATURATED[network.get_layer(name).activation.__name__]
                 low = -high
             elif kind in ("post_activation", "output"):
                 low, high = ranges[name]
-            else:  # of weights, which are looked at in every step
+            else:  # the range of weights, which is computed in every step
                 continue
             variable.assign(low if end == "min" else high)
 
 
 def _ranges(network: tf_keras.Model, pictures: np.ndarray) -> dict[str, tuple[float, float]]:
-    """The least and the largest value that each layer gives, each a mean over batches.
+    """The smallest and largest output of each layer, averaged over batches.
 
-    0 is always within, for padding is exact only then.
+    Ranges include 0, which padding needs to be exact.
     """
     layers = [each for each in network.layers if not isinstance(each, tf_keras.layers.InputLayer)]
     probe = tf_keras.Model(network.input, [layer.output for layer in layers])
@@ -140,7 +140,7 @@ def _ranges(network: tf_keras.Model, pictures: np.ndarray) -> dict[str, tuple[fl
 
 
 def with_channels(rounding: tf_keras.Model, channels: int) -> tf_keras.Model:
-    """The trained network with one output, the alpha, for RGB, or for RGBA without its alpha.
+    """The trained network with the alpha as its only output, for RGB or RGBA pictures.
 
     Args:
         rounding: from `quantisation_aware`.
@@ -152,7 +152,7 @@ def with_channels(rounding: tf_keras.Model, channels: int) -> tf_keras.Model:
 
     def copied(layer):
         config = layer.get_config()
-        if layer.name == "quant_normalize":  # whose initial values are for three channels
+        if layer.name == "quant_normalize":  # its initial values are for three channels
             config["layer"]["config"]["kernel_initializer"] = "zeros"
         return type(layer).from_config(config)
 
@@ -160,7 +160,7 @@ def with_channels(rounding: tf_keras.Model, channels: int) -> tf_keras.Model:
         wider = tf_keras.models.clone_model(rounding, image, copied)
     for variable, trained in zip(wider.weights, rounding.weights, strict=True):
         value = trained.numpy()
-        if value.shape != variable.shape:  # the kernel that drops the fourth channel
+        if value.shape != variable.shape:  # the kernel that ignores the fourth channel
             value = np.pad(value, ((0, 0), (0, 0), (0, 1), (0, 0)))
         variable.assign(value)
     return tf_keras.Model(wider.input, wider.outputs[0], name=f"{rounding.name}_rgba")
