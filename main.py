@@ -29,7 +29,7 @@ flags.adopt_module_key_flags(main_flags)
 
 
 def dispatch() -> None:
-    """Does what the flags say."""
+    """Executes what the flags ask for."""
     from portrait.commands import train, use
 
     run = settings.settle()

@@ -24,7 +24,7 @@ flags.adopt_module_key_flags(prepare_flags)
 
 
 def dispatch() -> None:
-    """Does what the flags say."""
+    """Executes what the flags ask for."""
     from portrait.commands import prepare
 
     steps = prepare_flags.settle()

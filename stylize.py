@@ -26,7 +26,7 @@ flags.adopt_module_key_flags(style_flags)
 
 
 def dispatch() -> None:
-    """Does what the flags say."""
+    """Executes what the flags ask for."""
     run = style_flags.settle()
     start_keras()
     if FLAGS.method == "gatys":

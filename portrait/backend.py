@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 from portrait.errors import UserError, first_line
 
-_STDERR = threading.RLock()  # the process has one; two threads would each restore the other's
+_STDERR = threading.RLock()  # stderr belongs to the process: only one thread may redirect it
 
 
 @contextlib.contextmanager
 def stderr_kept_back(shown_on_error: bool = True) -> Iterator[None]:
-    """Keeps back what C++ code writes to stderr.
+    """Hides output of C++ code on stderr.
 
     Args:
-        shown_on_error: whether it appears if the block raises an exception.
+        shown_on_error: whether to show the output if the block raises an exception.
     """
     sys.stderr.flush()
     with _STDERR, tempfile.TemporaryFile() as kept, contextlib.ExitStack() as stack:
@@ -36,17 +36,17 @@ def stderr_kept_back(shown_on_error: bool = True) -> Iterator[None]:
 
 
 def start_keras() -> None:
-    """Imports Keras and its backend, and has TensorFlow look for its devices.
+    """Imports Keras and its backend without their messages, and finds TensorFlow's devices.
 
-    TF_CPP_MIN_LOG_LEVEL silences only part of it, at 3 its errors, too: those that matter come as
-    exceptions, but each graph of MattingNet, for one, has it say that an optimisation was passed
-    over. Set that variable to 0 to see everything.
+    TF_CPP_MIN_LOG_LEVEL is set to 3, which hides TensorFlow's logged errors, too. Important errors
+    are raised as exceptions; a logged one is for example that an optimisation of MattingNet's graph
+    was skipped. Set the variable to 0 to see all messages.
 
-    TensorFlow's convolutions are oneDNN's where the processor has AVX-512, and its own elsewhere,
-    where oneDNN's are faster, too: a training step of SelfieNet takes 0.65 of the time with AVX2.
+    TensorFlow uses oneDNN's convolutions by default only on processors with AVX-512. They are
+    enabled on others, too: with AVX2, a training step of SelfieNet takes 0.65 of the time.
 
     Raises:
-        UserError: the backend, which KERAS_BACKEND may name, is not installed.
+        UserError: the backend, which can be chosen with KERAS_BACKEND, is not installed.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0"
@@ -58,7 +58,7 @@ def start_keras() -> None:
                 import tensorflow as tf
 
                 tf.config.list_physical_devices()
-        except (ImportError, ValueError) as error:  # not installed; no backend of Keras
+        except (ImportError, ValueError) as error:  # not installed; not a backend
             chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
             raise UserError(
                 f"the Keras backend {chosen} cannot start: {first_line(error)}"

@@ -1,7 +1,7 @@
-"""What the commands of this project do alike: flags, errors, exit status.
+"""The common part of all commands: flags, error messages, exit status.
 
-0 is success (also for the help), 1 something that the user can put right, 2 a wrong flag, 130
-Ctrl-C. Errors are one line on stderr.
+The exit status is 0 for success and for the help, 1 for a UserError, 2 for a wrong flag, and 130
+for Ctrl-C. Errors are one line on stderr.
 """
 
 import contextlib
@@ -22,12 +22,11 @@ FLAGS = flags.FLAGS
 
 
 def run(command: Callable[[], None], verbs: Sequence[str]) -> None:
-    """Runs a script: parses its flags, does `command()`, and exits.
+    """Runs a script: parses its flags, calls `command()`, and exits.
 
     Args:
-        command: does what the flags say.
-        verbs: names of flags; where none of them is set there is nothing to do, and the help is
-            shown instead.
+        command: executes the command according to the flags.
+        verbs: names of flags, one of which must be set; otherwise the help is shown.
     """
     app.run(lambda argv: _leave(execute(command, verbs)), flags_parser=parse_flags)
 
@@ -36,11 +35,11 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parses the command line; a wrong flag ends the process with status 2."""
     try:
         rest = FLAGS(argv)
-    except BrokenPipeError:  # of `--help | head`
+    except BrokenPipeError:  # for example `--help | head`
         os._exit(0)
     except flags.Error as error:
         sys.exit(_fail(f"{str(error).splitlines()[0]} (see --help)", 2))
-    except SystemExit:  # absl has shown the help, which it takes for a failure
+    except SystemExit:  # absl exits with status 1 after the help
         sys.exit(0)
     if len(rest) > 1:
         sys.exit(_fail(f"unexpected argument {rest[1]!r}: write --flag=value (see --help)", 2))
@@ -48,16 +47,16 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 
 def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
-    """Does `command()` with the parsed flags, and returns the exit status.
+    """Calls `command()` with the parsed flags, and returns the exit status.
 
-    What a KeyboardInterrupt says is advice for after Ctrl-C.
+    After Ctrl-C, the text of the KeyboardInterrupt is shown as a hint.
     """
     if not any(FLAGS[verb].value for verb in verbs):
         app.usage(shorthelp=True, writeto_stdout=True)
         return 0
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
-    # By force: absl has put its own handler there.
+    # `force` replaces absl's handler.
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)
     try:
@@ -67,7 +66,7 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
         return _fail(str(error), 1)
     except KeyboardInterrupt as stop:
         return _fail("; ".join(["interrupted", *map(str, stop.args)]), 130)
-    except BrokenPipeError:  # of `| head`, which has read what it wanted
+    except BrokenPipeError:  # for example `| head`, which has read enough
         _discard_output()
         return 1
     except Exception as error:
@@ -81,10 +80,10 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception, or what caused it, says that memory ran out.
+    """Whether an exception or its cause is due to a lack of memory.
 
-    Python, NumPy, OpenCV, TensorFlow, and the system where it makes a process or a thread, each
-    have their own.
+    Python, NumPy, OpenCV and TensorFlow raise different exceptions, and so does starting a process
+    or a thread.
     """
     while error:
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
@@ -97,20 +96,30 @@ def is_out_of_memory(error: BaseException) -> bool:
     return False
 
 
+def defaults(*functions: Callable) -> dict:
+    """The default values of the functions' arguments, for the flags of the same names."""
+    return {
+        name: parameter.default
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+
+
 def arguments(function: Callable) -> dict:
-    """The values of the flags that have the names of a function's arguments."""
+    """The values of all flags that have the name of one of the function's arguments."""
     names = inspect.signature(function).parameters
     return {name: FLAGS[name].value for name in names if name in FLAGS}
 
 
 def check_companions(companions: dict[str, Sequence[str]]) -> None:
-    """Refuses flags that would do nothing.
+    """Refuses flags that would have no effect.
 
     Args:
-        companions: a flag's name, and the flags of which it needs one.
+        companions: from the name of a flag to flags, at least one of which it needs.
 
     Raises:
-        UserError: one is given, and none of what it is for.
+        UserError: a flag is given without any of the flags that it needs.
     """
     for name, others in companions.items():
         if FLAGS[name].present and not any(FLAGS[other].value for other in others):
@@ -118,15 +127,15 @@ def check_companions(companions: dict[str, Sequence[str]]) -> None:
 
 
 def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None:
-    """Gives flags the values of a run that is resumed.
+    """Sets flags to the values of a run that is resumed.
 
     Args:
         started_with: the flags in the run's run.json.
-        free: names of flags that may have another value now.
-        folder: of the run, for the message.
+        free: names of flags that may have a different value now.
+        folder: the run's folder, for messages.
 
     Raises:
-        UserError: another flag was given another value, or a flag is not there any more.
+        UserError: a flag that is not free has a different value, or no longer exists.
     """
     for name, value in started_with.items():
         if name not in FLAGS:
@@ -137,13 +146,13 @@ def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None
             flag.value = value
         elif flag.value != value and name not in free:
             raise UserError(
-                f"{folder} was started with --{name}={_written(value)}: it cannot go on with "
+                f"{folder} was started with --{name}={_written(value)}: it cannot continue with "
                 f"--{name}={_written(flag.value)}"
             )
 
 
 def _checked(flag: flags.Flag, value, folder: Path):
-    """A value out of a file, which may be damaged or a stranger's, as the flag would take it."""
+    """Checks and converts a value from a run.json, which may be damaged, with the flag's parser."""
     if value is None and flag.default is None:
         return None
     of_strings = isinstance(flag.default or [], list)
@@ -161,24 +170,24 @@ def _checked(flag: flags.Flag, value, folder: Path):
 
 
 def _written(value) -> str:
-    """The value of a flag as a command line has it."""
+    """Formats a flag's value as on a command line."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _fail(message: str, status: int) -> int:
-    with contextlib.suppress(OSError):  # nobody reads it
+    with contextlib.suppress(OSError):  # stderr is closed
         print(f"error: {printable(message)}", file=sys.stderr)
     return status
 
 
 def _is_of_output(error: Exception) -> bool:
-    """Whether stdout cannot be written; errors of files name their file."""
+    """Whether the error is about stdout: errors about files have a file name."""
     full = (errno.ENOSPC, errno.EIO, errno.EFBIG)
     return isinstance(error, OSError) and error.filename is None and error.errno in full
 
 
 def _discard_output() -> None:
-    """Sends stdout nowhere; else Python would write to it once more when it ends."""
+    """Redirects stdout to nowhere, because Python flushes it again at exit."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
@@ -189,10 +198,10 @@ class _OneLine(logging.Formatter):
 
 
 def _leave(status: int) -> int:
-    """Ends the process at once where a command failed.
+    """Ends the process immediately if a command failed.
 
-    A `fit` that is cut off leaves TensorFlow a thread that waits for the next batch, and that the
-    interpreter may wait for in turn, for ever.
+    After an interrupted `fit`, a thread of TensorFlow waits for the next batch, and the interpreter
+    might wait for this thread forever.
     """
     if status:
         for stream in sys.stdout, sys.stderr:

@@ -1,4 +1,4 @@
-"""The one exception that users see, and what is said of inputs that are skipped."""
+"""The exception for errors of the user, and warnings about skipped inputs."""
 
 import logging
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ log = logging.getLogger(__name__)
 
 
 class UserError(Exception):
-    """Something that a user can put right: shown as one line, exit status 1, no stack trace."""
+    """An error that a user can correct: shown as one line without a stack trace, exit status 1."""
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, without the lines that follow; at least its kind."""
+    """The first line of an exception's message, or its type if there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def printable(text: object) -> str:
-    """A text as one line that a terminal only shows: control characters become escapes.
+    """Replaces control characters by escapes, so that a text is one harmless line in a terminal.
 
-    A file name may hold line ends and escape sequences, and so imitate other lines.
+    File names may contain line breaks and escape sequences.
     """
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
@@ -28,7 +28,7 @@ def printable(text: object) -> str:
 
 
 def warn_skipped(items: Sequence[str | Path], message: str) -> None:
-    """Logs one warning in which {count} and {names} stand for how many items and the first five."""
+    """Logs a warning in which {count} is the number of items and {names} are the first five."""
     if items:
         named = [item.name if isinstance(item, Path) else item for item in items[:5]]
         names = "; ".join(named) + ("; ..." if len(items) > 5 else "")

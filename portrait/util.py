@@ -1,10 +1,10 @@
-"""Small helpers without a room of their own: aligned tables, even choices."""
+"""Small helpers that several rooms use: aligned tables, evenly spaced choices."""
 
 from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:
-    """Lines of columns: the first `words` flush left, figures flush right."""
+    """Formats rows as aligned lines: the first `words` columns to the left, others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -16,14 +16,14 @@ def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:
 
 
 def figure(value: float | None, scale: float = 1) -> str:
-    """A mean as tables show it: shares with four digits, else `value * scale` with two."""
+    """Formats a mean for tables: shares with four digits, otherwise `value * scale` with two."""
     if value is None:
         return "-"
     return f"{value:.4f}" if scale == 1 and value < 10 else f"{value * scale:.2f}"
 
 
 def evenly(items: Sequence, count: int) -> list:
-    """At most `count` of the items, spread evenly over them."""
+    """At most `count` of the items, evenly spaced."""
     if count >= len(items):
         return list(items)
     import numpy as np

@@ -1,18 +1,23 @@
-"""What apply.py does, as functions: `apply` and `serve`, with its flags as their arguments."""
+"""The functions behind apply.py: `apply` and `serve`, with its flags as their arguments.
+
+Modules that take long to import are imported in the functions, because the help reads the defaults
+of the arguments.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from portrait.errors import UserError, printable
-from portrait.inference.network import DEFAULT, load
 from portrait.io.files import refuse_overwriting
+from portrait.models.registry import DEFAULT
 
 
 def serve(
     *, model: str = DEFAULT, input_range: str = "", threads: int = 1, port: int = 7860
 ) -> None:
-    """Shows a local page in the browser until Ctrl-C; see `effects.page.serve`."""
+    """Serves a local web page until Ctrl-C; see `effects.page.serve`."""
     from portrait.effects import page
+    from portrait.inference.network import load
 
     page.serve(load(model, input_range=input_range, threads=threads), port)
 
@@ -32,20 +37,23 @@ def apply(
     input_range: str = "",
     threads: int = 1,
 ) -> list[Path]:
-    """Applies effects to a photo, a folder of photos, a video or a webcam, and prints the files.
+    """Applies effects to a photo, a folder of photos, a video or a webcam.
+
+    Prints the names of the files that it writes. All arguments but `source` are flags of apply.py,
+    which `python apply.py --help` explains.
 
     Args:
-        source: a path, or the number of a webcam. The other arguments are the flags of the same
-            names; `python apply.py --help` explains them.
+        source: a path, or the number of a webcam.
 
     Returns:
         The files written.
 
     Raises:
         UserError: an argument or a file cannot be used.
-        KeyboardInterrupt: Ctrl-C ended a video early; what is done is a playable file.
+        KeyboardInterrupt: Ctrl-C ended a video early, which leaves a playable file.
     """
     from portrait.effects import photos, video
+    from portrait.inference.network import load
     from portrait.io.photos import is_video
 
     path = Path(source)
@@ -78,7 +86,7 @@ def apply(
 
 
 def _effects(effect, strength, background, style, linear, threads, moving):
-    """The effects with what they need."""
+    """Makes the effects with their settings."""
     from portrait.effects import backgrounds, catalogue, styles
     from portrait.matting.foreground import blur_fusion, multilevel
 

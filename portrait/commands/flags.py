@@ -1,9 +1,8 @@
 """The flags of main.py."""
 
-import inspect
-
 from absl import flags
 
+from portrait import cli
 from portrait.commands.train import train
 from portrait.models import registry
 
@@ -11,7 +10,7 @@ FLAGS = flags.FLAGS
 REFINEMENTS = ("none", "guided", "crf", "closed_form")
 VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "compress")
 VERBS += ("preview_data",)
-_DEFAULTS = {name: each.default for name, each in inspect.signature(train).parameters.items()}
+_DEFAULTS = cli.defaults(train)
 
 
 def _sizes() -> str:

@@ -1,4 +1,8 @@
-"""What prepare_data.py does, as functions with its flags as their arguments."""
+"""The functions behind prepare_data.py, with its flags as their arguments.
+
+Modules that take long to import are imported in the functions, because the help reads the defaults
+of the arguments.
+"""
 
 import filecmp
 import itertools
@@ -7,15 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from portrait.data.labels import examine
-from portrait.data.pairs import Pair, find_pairs
 from portrait.errors import UserError, printable, warn_skipped
-from portrait.inference.network import MatteFunction, load
 from portrait.io.files import replacing
-from portrait.io.images import list_images, without_made, write_png
 from portrait.models.registry import parse_input_shape
 
-_ROWS = 24  # of a sheet of suspects
+_ROWS = 24  # rows of a sheet of suspects
 
 
 def prepare(
@@ -34,12 +34,12 @@ def prepare(
     Args:
         data: folders of pictures with mattes.
         output: the folder to write into.
-        exclude: a file of the names to leave out; empty: none.
-        person_label: as in `labels.examine`.
-        crops: crops of each picture of a whole body; 0 copies whole pictures.
-        soft: make soft mattes from binary ones.
-        seed: of the crops.
-        workers: processes.
+        exclude: a file with the names of pictures to leave out; empty: none.
+        person_label: see `labels.examine`.
+        crops: the number of crops of each picture of a whole body; 0 copies whole pictures.
+        soft: whether to make soft mattes from binary ones.
+        seed: the seed of the crops.
+        workers: the number of processes.
 
     Returns:
         The pictures written.
@@ -53,7 +53,7 @@ def prepare(
     pairs = _wanted_pairs(data, exclude, person_label)
     written = _report(datasets.prepare(pairs, Path(output), recipe, workers))
     if crops:
-        print("these are the crops alone; for whole pictures run it without --crops")
+        print("only crops were written; run without --crops for whole pictures")
     return written
 
 
@@ -98,18 +98,17 @@ def teachers(
 ) -> list[Path]:
     """Writes pairs with soft targets from labels and teachers; see `prepare.distil`.
 
-    The pictures that are left out, because sure teachers contradict their label, are drawn on
-    sheets.
+    Pictures are left out if certain teachers contradict their label. Sheets show these pictures.
 
     Args:
         data: folders of pictures with mattes.
         output: the folder to write into.
         teachers: names of networks, `.tflite` files, weights, or folders of mattes.
-        exclude: a file of the names to leave out.
-        person_label: as in `labels.examine`.
-        teacher_share: the teachers' share where they and the label agree, 0..1.
-        count: pictures on the sheets.
-        input_range: as `inference.network.load` takes it.
+        exclude: a file with the names of pictures to leave out; empty: none.
+        person_label: see `labels.examine`.
+        teacher_share: the teachers' share in targets where they agree with the label, 0..1.
+        count: the number of pictures on the sheets.
+        input_range: see `inference.network.load`.
 
     Returns:
         The photographs written.
@@ -117,6 +116,7 @@ def teachers(
     Raises:
         UserError: an argument, a folder or a file cannot be used.
     """
+    from portrait.io.images import write_png
     from portrait.prepare import distil
 
     pairs, output = _wanted_pairs(data, exclude, person_label), Path(output)
@@ -159,12 +159,13 @@ def suspects(
     Args:
         data: folders of pictures with mattes.
         output: the folder to write into.
-        exclude: a file of the names to leave out.
-        person_label: as in `labels.examine`.
-        count: labels to show of each set.
-        model: the network that the labels are compared with, and how to read it: see
-            `inference.network.load`.
+        exclude: a file with the names of pictures to leave out; empty: none.
+        person_label: see `labels.examine`.
+        count: the number of labels to show of each set.
+        model: the network that the labels are compared with, see `inference.network.load`, also for
+            `input_range` and `input_shape`.
     """
+    from portrait.io.images import write_png
     from portrait.prepare import suspects as suspicion
 
     output, pairs = Path(output), _wanted_pairs(data, exclude, person_label)
@@ -197,12 +198,14 @@ def blank(
     Args:
         blank: folders of photos.
         output: the folder to write into, whose name must begin with "Blank".
-        person_share: the largest share of a photo that the network may take for a person.
-        model: as in `suspects`.
+        person_share: the largest share of a photo that the network may predict as person.
+        model: see `suspects`, also for `input_range` and `input_shape`.
 
     Raises:
-        UserError: the name of `output` is another, or no photo is without a person.
+        UserError: the name of `output` does not begin with "Blank", or there is no photo without a
+            person.
     """
+    from portrait.io.images import list_images, without_made
     from portrait.prepare.suspects import find_empty
 
     if not Path(output).name.startswith("Blank"):
@@ -218,7 +221,7 @@ def blank(
 
 
 def _copy(photo: Path, output: Path) -> None:
-    """Copies a photo under its name, or a numbered one where another photo has that name."""
+    """Copies a photo; if another photo has the same name, a number is added to the name."""
     numbered = (f"{number}_{photo.name}" for number in itertools.count(2))
     for name in itertools.chain([photo.name], numbered):
         if not (output / name).exists():
@@ -229,8 +232,10 @@ def _copy(photo: Path, output: Path) -> None:
             return
 
 
-def _wanted_pairs(data: Sequence[str], exclude: str, person_label: Sequence[str]) -> list[Pair]:
+def _wanted_pairs(data: Sequence[str], exclude: str, person_label: Sequence[str]) -> list:
     """The training pairs of folders without the names in the file `exclude`."""
+    from portrait.data.labels import examine
+    from portrait.data.pairs import find_pairs
     from portrait.prepare.datasets import read_exclusions
 
     pairs = examine(find_pairs(data, "training"), person_label)
@@ -253,6 +258,9 @@ def _report(written: list[Path]) -> list[Path]:
     return written
 
 
-def _matte_fn(model: str, input_range: str, input_shape: str) -> MatteFunction:
+def _matte_fn(model: str, input_range: str, input_shape: str):
+    """The network as a function from a photograph to its alpha."""
+    from portrait.inference.network import load
+
     shape = parse_input_shape(input_shape) if input_shape else None
     return load(model, input_range=input_range, input_shape=shape).matte

@@ -3,67 +3,84 @@
 from absl import flags
 
 from portrait import cli
+from portrait.commands import prepare
 from portrait.errors import UserError
 
 FLAGS = flags.FLAGS
+_STEPS = (prepare.prepare, prepare.groups, prepare.teachers, prepare.suspects, prepare.blank)
+_DEFAULTS = cli.defaults(*_STEPS)
 
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
 flags.DEFINE_string("output", "", "The folder to write into.")
 flags.DEFINE_list(
     "person_label",
     [],
-    "Which labels are a person where the mattes of --data are label masks that do not tell: "
-    "numbers, such as 15, or colours, such as #c08080. Alone, it writes mattes of label masks.",
+    "The labels of people, if the mattes of --data are label masks and this cannot be determined: "
+    "numbers, such as 15, or colours, such as #c08080. Alone, it writes mattes from label masks.",
 )
-flags.DEFINE_integer("crops", 0, "Number of upper-body crops of each picture of a whole body.", 0)
+flags.DEFINE_integer(
+    "crops",
+    _DEFAULTS["crops"],
+    "Number of upper-body crops of each picture of a whole body.",
+    0,
+)
 flags.DEFINE_integer("groups", 0, "Number of pictures of two or three people to compose.", 0)
 flags.DEFINE_list(
     "backgrounds", [], "Folders of photos without people, the backgrounds of --groups."
 )
-flags.DEFINE_boolean("soft", False, "Make soft mattes from binary ones.")
+flags.DEFINE_boolean("soft", _DEFAULTS["soft"], "Make soft mattes from binary ones.")
 flags.DEFINE_string(
     "exclude",
-    "",
-    "A file with names to leave out, such as selfies/00012, one on each line (# comments).",
+    _DEFAULTS["exclude"],
+    "A file with the names of pictures to leave out, such as selfies/00012, one per line. # starts "
+    "a comment.",
 )
 flags.DEFINE_list(
     "teachers",
     [],
-    "Mix the alphas of these networks into the mattes, where they are certain and agree with the "
+    "Mix the alphas of these networks into the mattes if they are certain and agree with the "
     "label: names in trained_models/, .tflite files, weights, or folders of mattes.",
 )
-flags.DEFINE_float("teacher_share", 0.65, "The share of --teachers in a mixed matte.", 0, 1)
+flags.DEFINE_float(
+    "teacher_share",
+    _DEFAULTS["teacher_share"],
+    "The share of --teachers in a mixed matte.",
+    0,
+    1,
+)
 flags.DEFINE_boolean("suspects", False, "Write suspects.csv and sheets of labels to check.")
 flags.DEFINE_integer(
-    "count", 48, "Pictures on the sheets of --suspects, for each set, and of --teachers.", 1
+    "count",
+    _DEFAULTS["count"],
+    "Pictures on the sheets: for --suspects of each set, for --teachers in all.",
+    1,
 )
 flags.DEFINE_list("blank", [], "Folders of photos: copy the photos without people.")
 flags.DEFINE_float(
     "person_share",
-    0.004,
-    "The largest share of a blank photo that the network may predict as person.",
+    _DEFAULTS["person_share"],
+    "The largest share of a photo without people that the network may predict as person.",
     0,
     1,
 )
 flags.DEFINE_string(
     "model",
-    "lite_unet_big",
+    _DEFAULTS["model"],
     "The network of --suspects and --blank: a name in trained_models/, a .tflite or .weights.h5 "
     "file, or the folder of a run.",
 )
 flags.DEFINE_string(
     "input_range",
-    "",
-    "0..1, -1..1 or 0..255: the pixel values that a .tflite file takes, where its metadata does "
-    "not say.",
+    _DEFAULTS["input_range"],
+    "The range of pixel values of a .tflite file without metadata: 0..1, -1..1 or 0..255.",
 )
 flags.DEFINE_string(
     "input_shape",
-    "",
+    _DEFAULTS["input_shape"],
     "HEIGHT or HEIGHTxWIDTH, for weights. Default: the input size of their training.",
 )
-flags.DEFINE_integer("seed", 0, "Seed of --crops and --groups.", 0)
-flags.DEFINE_integer("workers", 2, "Number of processes.", 1)
+flags.DEFINE_integer("seed", _DEFAULTS["seed"], "Seed of --crops and --groups.", 0)
+flags.DEFINE_integer("workers", _DEFAULTS["workers"], "Number of processes.", 1)
 
 VERBS = ("crops", "groups", "soft", "exclude", "teachers", "suspects", "blank")
 VERBS += ("person_label",)
@@ -83,10 +100,10 @@ COMPANIONS = {
 
 
 def settle() -> list[str]:
-    """The steps that the flags ask for.
+    """Checks the flags, and returns the steps that they ask for.
 
     Raises:
-        UserError: flags do not go together.
+        UserError: flags cannot be combined.
     """
     if not FLAGS.output:
         raise UserError("--output=DIR: give a new folder to write into")

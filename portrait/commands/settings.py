@@ -1,4 +1,4 @@
-"""What the flags of main.py say together: checks, and defaults that depend on other flags."""
+"""Checks the flags of main.py, and sets defaults that depend on other flags."""
 
 from pathlib import Path
 
@@ -13,32 +13,32 @@ FLAGS = flags.FLAGS
 FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path")
 FREE_ON_RESUME += ("output", "refine", "tflite_name", "android", "formats")
 FREE_ON_RESUME += ("allow_cpu_ops", "sparsity", "clusters")
-# Flags of earlier versions, which old run.json files still hold.
+# Flags of earlier versions, which old run.json files may contain.
 RETIRED = ("keep_norms", "vgg_weights", "lite0_weights", "wide_weights", "selfie_weights")
 
 
 def trains() -> bool:
-    """Whether a training is asked for."""
+    """Whether the flags ask for a training."""
     return FLAGS.train or FLAGS.finetune or FLAGS.resume
 
 
 def compression() -> dict:
-    """The length and the learning rate of --compress.
+    """The number of epochs and the learning rate of --compress.
 
-    --nb_epoch and --lr are for the training that comes first, if there is one.
+    If the same command trains a network first, --nb_epoch and --lr belong to that training.
     """
     epochs, lr = (None, None) if trains() else (FLAGS.nb_epoch, FLAGS.lr)
     return {"epochs": epochs or 5, "lr": 1e-4 if lr is None else lr}
 
 
 def settle():
-    """Checks the flags, and gives those that are not set their defaults.
+    """Checks the flags, and sets defaults that depend on other flags.
 
     Returns:
         The run to resume; None without --resume.
 
     Raises:
-        UserError: flags do not go together, or name what does not exist.
+        UserError: flags cannot be combined, or a file does not exist.
     """
     _check()
     _follow_weights()
@@ -49,7 +49,7 @@ def settle():
 
 
 def _check() -> None:
-    """Refuses what is wrong without loading anything, which would take seconds."""
+    """Checks that need no imports, which would take seconds."""
     if FLAGS.input_shape:
         registry.parse_input_shape(FLAGS.input_shape)
     if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):
@@ -69,7 +69,7 @@ def _check() -> None:
 
 
 def _check_network() -> None:
-    """Refuses what the network does not support."""
+    """Raises UserError if the network does not support what the flags ask for."""
     spec = registry.find(FLAGS.model)
     if not spec.builder:
         if trains() or FLAGS.convert or FLAGS.compress:
@@ -92,9 +92,9 @@ def _weights() -> Path:
 
 
 def _follow_weights() -> None:
-    """Takes the network of --weight_dir where the flags do not name one.
+    """Sets the network flags that are not given to the values of --weight_dir.
 
-    A training may use pictures of another size: then only the network is taken.
+    A training may use pictures of another size, so it does not take the input shape.
     """
     from portrait.models.weights import network_of
 
@@ -107,21 +107,21 @@ def _follow_weights() -> None:
 
 
 def _follow_run():
-    """The run to resume, whose settings the flags take."""
+    """Finds the run to resume, and sets the flags to its values."""
     from portrait.training.run import Run
 
     name = registry.full_name(FLAGS.model, FLAGS.model_size)
     run = Run.latest(FLAGS.checkpoint_path or Path("trained_models") / name)
     flags = run.settings().get("flags")
     if not flags:
-        raise UserError(f"{run.folder} is no run of main.py: its run.json has no flags")
+        raise UserError(f"{run.folder} is not a run of main.py: its run.json has no flags")
     kept = {name: value for name, value in flags.items() if name not in RETIRED}
     cli.take_settings(kept, FREE_ON_RESUME, run.folder)
     return run
 
 
 def _settle_input_shape() -> None:
-    """Gives --input_shape its default: the shipped weights' if they are used, or the network's."""
+    """Sets --input_shape to its default, which depends on the weights or the network."""
     from portrait.models.weights import network_of, shipped_weights
 
     if FLAGS.input_shape:

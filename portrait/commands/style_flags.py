@@ -122,13 +122,15 @@ FREE_ON_RESUME = (
 
 
 def settle() -> Run | None:
-    """Checks the flags, and takes those of a run that is resumed, without loading TensorFlow.
+    """Checks the flags, and sets them to the values of a run that is resumed.
+
+    It does not import TensorFlow.
 
     Returns:
         The run to resume; None without --resume.
 
     Raises:
-        UserError: flags do not go together, or name what does not exist.
+        UserError: flags cannot be combined, or a file does not exist.
     """
     _check()
     run = None

@@ -1,4 +1,4 @@
-"""Training as one function, `train`, with the flags of main.py as its arguments."""
+"""The training of main.py as a function, `train`, with its flags as arguments."""
 
 import functools
 import inspect
@@ -46,12 +46,13 @@ def train(
     checkpoint_path: str = "",
     run=None,
 ) -> Path:
-    """Trains a network and leaves everything in a run's folder.
+    """Trains a network and writes all results into a run's folder.
+
+    All arguments but `run` are flags of main.py, which `python main.py --help` explains.
 
     Args:
-        model: a key of `registry.SPECS`. The arguments up to `checkpoint_path` are the flags of the
-            same names; `python main.py --helpfull` explains them.
-        run: a `training.run.Run` to go on with; None starts a new one.
+        model: a key of `registry.SPECS`.
+        run: a `training.run.Run` to continue; None starts a new one.
 
     Returns:
         The checkpoint of the best epoch.
@@ -78,7 +79,7 @@ def train(
     keras.utils.set_random_seed(seed)
     # The loader forks its workers before the network starts TensorFlow's threads.
     training, validation = batches(**{name: given[name] for name in _BATCHES})
-    if mixed_precision != "none":  # the loader's teachers have been built without it
+    if mixed_precision != "none":  # after the loader has built its teachers in float32
         keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}")
     network = build(model, registry.parse_input_shape(input_shape), model_size)
     if fresh:
@@ -107,17 +108,17 @@ def train(
         raise KeyboardInterrupt(f"{command} continues the training") from None
     finally:
         training.close()
-        keras.mixed_precision.set_global_policy("float32")  # for what is built from now on
+        keras.mixed_precision.set_global_policy("float32")  # for networks that are built later
     _show_unseen(network, data_folders(data), val_ratio, run.folder)
     return best
 
 
 FLAGS = tuple(name for name in inspect.signature(train).parameters if name != "run")
-"""The arguments of `train` that a run keeps in its run.json."""
+"""The arguments of `train` that are stored in run.json."""
 
 
 def data_folders(data: Sequence[str]) -> list[str]:
-    """The folders `data`, or where there are none the built-in sample, which is made if need be."""
+    """The folders `data`, or the folder of the built-in sample, which is made if it is missing."""
     if data:
         return [str(folder) for folder in data]
     from portrait.data.sample.sample import ensure_sample
@@ -198,12 +199,12 @@ def _given_weights(weight_dir: str) -> Path | None:
     path = weights_file(weight_dir)
     if path.is_file():
         return path
-    print(f"there is no {path}: the training starts from fresh weights")
+    print(f"there is no {path}: the training starts without it")
     return None
 
 
 def _fill(network, weights: Path | None, start: str, pictures, val_ratio: float) -> None:
-    """Fills a fresh network with the weights that its training starts from."""
+    """Loads the initial weights of a training into the network."""
     from portrait.models.start.start import start as start_from
     from portrait.models.weights import load_weights, read_settings
 
@@ -227,7 +228,7 @@ def _open_run(run, flags: dict, training: int, validation: int):
     """A new run, or `run`; its run.json keeps the flags and the numbers of pictures.
 
     Raises:
-        UserError: `run` has trained with other numbers of pictures.
+        UserError: `run` was trained with other numbers of pictures.
     """
     import keras
 
@@ -238,7 +239,7 @@ def _open_run(run, flags: dict, training: int, validation: int):
     if run:
         settings = run.settings()
         began = settings.get("data", counts)
-        # The learning rate is a function of the step, and an epoch would have another length.
+        # The learning rate depends on the step, and the number of steps per epoch would change.
         if run.has_state() and began != counts:
             numbers = " and ".join(f"{n}" for n in began.values())
             raise UserError(

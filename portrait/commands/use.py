@@ -1,7 +1,7 @@
-"""What is done with a trained network: `evaluate`, `predict`, `convert`, `compress`, `preview`.
+"""The functions of main.py for trained networks: evaluate, predict, convert, compress, preview.
 
-Each takes the flags of main.py as its arguments. `source` is what `inference.network.load` takes,
-or a network that it has loaded.
+Their arguments are flags of main.py. `source` is an argument for `inference.network.load`, or a
+network from it.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +25,10 @@ def trained(
     weight_dir: str = "",
     start: str = "",
 ) -> tuple[Network, Path]:
-    """The network `model` on Keras, and the file of its weights.
+    """Loads the network `model` in Keras, and returns it with the file of its weights.
 
-    The weights are those of `weight_dir`, or else those of the file `start` as they are, where it
-    holds a whole network (`Spec.complete`), or else the shipped ones.
+    The weights are from `weight_dir`; or, if this is empty, unchanged from the file `start`, which
+    must contain a whole network (`Spec.complete`); or, if both are empty, the shipped weights.
 
     Raises:
         UserError: there are no such weights.
@@ -45,7 +45,7 @@ def trained(
     if not weight_dir and start not in ("", "none", "imagenet"):
         if not registry.find(model).complete:
             raise UserError(f"--start={start} is for a training: give --weight_dir=FILE")
-        # The alphas do not depend on the pictures that its statistics are taken from.
+        # The pictures determine statistics of layers, on which the alphas do not depend.
         start_from(network, start, np.zeros((1, *shape, 3), np.uint8), exactly=True)
         return from_keras(network), Path(start)
     path = weights_file(weight_dir) if weight_dir else shipped_weights(name)
@@ -79,7 +79,7 @@ def evaluate(
 
     Args:
         source: the network, or a function from a photograph to its alpha.
-        data: folders; none: the built-in sample.
+        data: folders of pictures with mattes; empty: the built-in sample.
         person_label: as in `labels.examine`.
         output: the folder for the report and the worst cases.
         refine: a key of `matting.refine.METHODS`, or "none".
@@ -113,18 +113,18 @@ def convert(
     formats: Sequence[str] | None = None,
     allow_cpu_ops: bool = False,
 ) -> dict:
-    """Exports a network for phones; see `export.convert.convert_all`, which raises and returns.
+    """Exports a network for phones; for result and exceptions see `export.convert.convert_all`.
 
     Args:
-        source: the network, as weights: a `.weights.h5` file, the folder of a run, or the full name
-            of a shipped network.
-        data: folders with the pictures that calibrate and check; none: the built-in ones.
+        source: the network, as a `.weights.h5` file, the folder of a run, or the full name of a
+            shipped network.
+        data: folders of pictures for calibration and checks; empty: the built-in sample.
         person_label: as in `labels.examine`.
         output: the folder to write into.
-        tflite_name: what file names begin with; empty: the network's name.
-        android: export networks of 4 channels, which take RGBA.
+        tflite_name: the start of file names; empty: the network's name.
+        android: whether to export networks that take RGBA.
         formats: keys of `export.formats.FORMATS`; None: all.
-        allow_cpu_ops: keep files with ops that phones run on the CPU.
+        allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
     """
     from portrait.export import convert_all, load_samples
 
@@ -161,15 +161,15 @@ def compress(
     """Makes a network smaller by training, and exports it; see `export.compress.compress`.
 
     Args:
-        source: as in `convert`.
+        source: see `convert`.
         method: "prune", "cluster" or "qat".
-        training: the batches to train with; see `train.batches`.
-        validation: the batches to measure the error of the alpha on.
-        data: this and the arguments up to `allow_cpu_ops`: see `convert`.
-        epochs: of training.
+        training: the batches for training, see `train.batches`.
+        validation: the batches for measuring the error of the alpha.
+        data: see `convert`, as for the arguments up to `allow_cpu_ops`.
+        epochs: the number of epochs.
         lr: the highest learning rate.
-        sparsity: the share of the weights that "prune" makes 0.
-        clusters: how many values "cluster" leaves in each layer.
+        sparsity: the share of weights that "prune" sets to 0.
+        clusters: the number of values per layer for "cluster".
     """
     from portrait.export import load_samples
     from portrait.export.compress.compress import Plan
@@ -211,12 +211,12 @@ def preview(path: str | Path, **settings) -> None:
 
 
 def untrained(model: str) -> MatteFunction:
-    """The method `model`, which has no weights, as a function from a photograph to its alpha."""
+    """A method without weights, such as "kmeans", as a function from a photograph to its alpha."""
     return registry.imported(registry.find(model).matte)
 
 
 def run_all(exports: Sequence[Callable[[], object]]) -> None:
-    """Calls every export, although earlier ones refuse files.
+    """Calls every export, even if earlier exports refuse files.
 
     Raises:
         UserError: files were refused.
@@ -234,7 +234,7 @@ def run_all(exports: Sequence[Callable[[], object]]) -> None:
 
 
 def export_folder(weights: Path, output: str | Path | None) -> Path:
-    """Where files that are exported from `weights` go unless `output` says: into their run."""
+    """The folder for files exported from `weights`: `output`, or by default the weights' run."""
     if output is not None:
         return Path(output)
     return weights.parent / "export" if CHECKPOINT_NAME.fullmatch(weights.name) else Path("output")
@@ -246,7 +246,7 @@ def _keras(source: Source) -> Network:
         shipped = shipped_weights(str(source))
         source = load(shipped if shipped.is_file() else source)
     if source.keras is None:
-        raise UserError(f"{source.name} is exported already: give weights")
+        raise UserError(f"{source.name} is an exported file: give weights")
     return source
 
 

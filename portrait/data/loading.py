@@ -34,9 +34,9 @@ def load(
     Unusable pairs are skipped, and one warning counts and names them.
 
     Args:
-        pairs: what to read.
-        size: (height, width) in pixels; pictures are squeezed to it.
-        workers: number of threads; decoding and resizing release Python's lock.
+        pairs: the pairs to read.
+        size: (height, width) in pixels; pictures are resized to it without regard to their aspect.
+        workers: the number of threads; decoding and resizing release Python's lock.
         limit: if the pictures take more bytes, they are kept in a temporary file without a name,
             which disappears with the process.
 
@@ -70,7 +70,7 @@ def load(
     warn_dim(sorted(dim))
     if not good:
         raise UserError(f"none of {len(pairs)} pictures can be used")
-    for place, index in enumerate(good):  # close the gaps in place: there may be no room for a copy
+    for place, index in enumerate(good):  # in place, because memory may be too small for a copy
         if place != index:
             images[place], mattes[place] = images[index], mattes[index]
     return Pictures(images[: len(good)], mattes[: len(good)], [pairs[index] for index in good])

@@ -31,7 +31,7 @@ def feature_maps(model: keras.Model, image: np.ndarray, count: int = 6) -> list[
     """
     layers = _last_of_each_size(model, count)
     outputs = {layer.name: layer.output for layer in layers}
-    # A call, not `predict`: to trace a graph takes longer than to run it once.
+    # A call, not `predict`, because tracing a graph takes longer than a single call.
     features = keras.Model(model.input, outputs)(image[np.newaxis], training=False)
     stages = []
     for layer in layers:
@@ -49,7 +49,7 @@ def _last_of_each_size(model: keras.Model, channels: int) -> list[keras.Layer]:
         shape = getattr(layer.output, "shape", ())
         if len(shape) == 4 and shape[3] >= channels and shape[1] >= smallest:
             size = (shape[1], shape[2])
-            last.pop(size, None)  # so that the order is that of the last ones
+            last.pop(size, None)  # the order of insertion becomes that of the last layers
             last[size] = layer
     return list(last.values())
 

@@ -14,15 +14,13 @@ import numpy as np
 from portrait.backend import start_keras
 from portrait.errors import UserError
 from portrait.io.images import resize
-from portrait.models.registry import parse_input_shape
+from portrait.models.registry import DEFAULT, parse_input_shape
 from portrait.models.weights import SHIPPED, load_weights, network_of, weights_file
 from portrait.tflite.metadata import stated_normalization
 from portrait.tflite.runtime import TfliteModel
 
-DEFAULT = "lite_unet_big_288x224"
-"""The network that the effects use unless another is named."""
 INPUT_RANGES = {"0..1": (0.0, 255.0), "-1..1": (127.5, 127.5), "0..255": (0.0, 1.0)}
-"""What models take for pixels 0..255: (mean, std) of (pixel - mean) / std."""
+"""(mean, std) of the normalisation (pixel - mean) / std of pixels in 0..255."""
 
 MatteFunction = Callable[[np.ndarray], np.ndarray]
 """From a photograph, uint8 RGB (H, W, 3), to its alpha, float32 (H, W), 0..1."""
@@ -30,16 +28,16 @@ MatteFunction = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Network:
-    """A network of fixed input size.
+    """A trained network with a fixed input size.
 
     Attributes:
-        name: for tables and messages.
-        input_shape: (height, width) of its input.
+        name: the name for tables and messages.
+        input_shape: (height, width) of the input.
         run: from RGB 0..255 (height, width, 3), uint8 or float32, to float32 (height, width), 0..1.
-        channels: of its input: 3, or 4 for RGBA, whose alpha `run` gives as opaque.
-        input_range: (mean, std) of the (pixel - mean) / std that its input takes; `run` does this.
-        tflite: the model that runs, of a `.tflite` file; None for Keras.
-        keras: the model that runs, of weights; None for LiteRT.
+        channels: the number of input channels: 3, or 4 for RGBA, which `run` makes opaque.
+        input_range: (mean, std) of the normalisation (pixel - mean) / std that `run` applies.
+        tflite: the model of a `.tflite` file; None for Keras.
+        keras: the Keras model of weights; None for a `.tflite` file.
     """
 
     name: str
@@ -51,10 +49,10 @@ class Network:
     keras: Any = None
 
     def matte(self, image: np.ndarray) -> np.ndarray:
-        """The alpha of a photograph of any size, which is squeezed to the input as in training.
+        """Estimates the alpha of a photograph, which is resized to the input as in training.
 
         Args:
-            image: uint8 RGB (H, W, 3).
+            image: uint8 RGB (H, W, 3), of any size.
 
         Returns:
             float32 (H, W), 0..1, enlarged bilinearly.
@@ -64,9 +62,9 @@ class Network:
 
 
 def shipped_files() -> dict[str, Path]:
-    """The float16 `.tflite` files of RGB in `trained_models/`, by the name of the network.
+    """The float16 `.tflite` files for RGB in `trained_models/`, by the name of the network.
 
-    A name ends in _HEIGHTxWIDTH where the file's input is not its network's default.
+    A name ends in _HEIGHTxWIDTH if the input size is not the default of the network.
     """
     files = sorted(SHIPPED.glob("*/*_float16.tflite"))
     names = {file.name.removesuffix("_float16.tflite"): file for file in files}
@@ -85,10 +83,9 @@ def load(
     Args:
         source: a name in `shipped_files`; a `.tflite` file, ours or another's; a `.weights.h5` file
             with a `run.json` beside it; or the folder of a run.
-        input_range: a key of `INPUT_RANGES`, for a `.tflite` file whose metadata does not say what
-            pixels it takes.
-        input_shape: (height, width) of a network that is given as weights; None: as it was trained.
-        threads: of LiteRT.
+        input_range: a key of `INPUT_RANGES`, for a `.tflite` file without this metadata.
+        input_shape: (height, width) for weights; None: the input size of their training.
+        threads: the number of threads for a `.tflite` file.
 
     Raises:
         UserError: there is no such network, or it does not segment people.
@@ -112,28 +109,28 @@ def from_tflite(
 ) -> Network:
     """Loads a `.tflite` file with one picture as its input and an alpha as its last output.
 
-    The input has 3 channels, RGB, or 4, whose last is given as opaque. It is float, of the range
-    that NormalizationOptions in the file's metadata or else `input_range` says, or quantised.
+    The input is RGB, or RGBA, which is made opaque. It is quantised, or float with the range of
+    NormalizationOptions in the metadata or of `input_range`.
 
     Args:
         file: a path, or the bytes of a file.
-        name: for tables and messages.
-        input_range: as in `load`.
-        threads: of LiteRT.
+        name: the name for tables and messages.
+        input_range: see `load`.
+        threads: the number of threads.
 
     Raises:
-        UserError: there is no such file, it is not such a model, or its input range is not known.
+        UserError: the file does not exist or is not such a model, or its input range is unknown.
     """
     model = TfliteModel(file, name, threads)
     if model.output_shape != (*model.input_shape, 1):
-        raise UserError(f"{name} makes no alpha of its input's size: it does not segment people")
+        raise UserError(f"{name}: the output is not an alpha of the input's size")
     input_numbers = INPUT_RANGES["0..255"]
     if model.takes_floats:
         stated = stated_normalization(model.file)
         if not stated and input_range not in INPUT_RANGES:
             raise UserError(
-                f"{name} does not say what pixels it takes: give --input_range="
-                f"{' or '.join(INPUT_RANGES)} (see its documentation; MediaPipe's take 0..1)"
+                f"{name} has no metadata with the range of its input: give --input_range="
+                f"{' or '.join(INPUT_RANGES)} (MediaPipe's models take 0..1)"
             )
         input_numbers = stated or INPUT_RANGES[input_range]
         model.normalise(*input_numbers)
@@ -148,11 +145,11 @@ def from_tflite(
 
 
 def from_keras(model, name: str = "") -> Network:
-    """A network that is built or trained in this process.
+    """Wraps a Keras model of this process.
 
     Args:
-        model: as `models.build.build` makes it, or one of its `for_inference`.
-        name: for tables and messages; empty: the model's.
+        model: a network from `models.build.build` or `models.build.for_inference`.
+        name: the name for tables and messages; empty: the model's name.
     """
     return Network(name or model.name, model.input_shape[1:3], _runner(model), keras=model)
 
@@ -172,7 +169,7 @@ def _from_weights(weights: Path, input_shape: tuple[int, int] | None) -> Network
     found = network_of(weights)
     if not found:
         raise UserError(
-            f"{weights}: there is no run.json beside it that says which network it belongs to"
+            f"{weights}: the network is unknown, because there is no run.json in its folder"
         )
     start_keras()
     from portrait.models.build import build

@@ -1,6 +1,6 @@
-"""A trained network on photographs: alphas and cut-outs to keep.
+"""Writes the alphas and cut-outs of photographs.
 
-Nothing here knows how a matte is made: a `MatteFunction` is Keras, TFLite or anything else.
+A `MatteFunction` can be a Keras model, a `.tflite` file or any other method.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ def predict(
     name. Input photographs are never overwritten.
 
     Args:
-        matte_fn: makes the mattes.
+        matte_fn: from a photograph to its alpha.
         inputs: picture files, and folders; mattes and earlier results in folders are skipped, see
             `photos.find_photographs`.
         output: the folder to write into; made if missing.
@@ -46,12 +46,12 @@ def predict(
 
 
 def checked_alpha(matte_fn: MatteFunction, image: np.ndarray, path: Path) -> np.ndarray:
-    """The alpha of the photograph `image`, read from `path`.
+    """Computes the alpha of the photograph `image`, which was read from `path`.
 
     Raises:
-        UserError: it holds NaN or infinity.
+        UserError: the alpha contains NaN or infinity.
     """
     alpha = matte_fn(image)
     if not np.isfinite(alpha).all():
-        raise UserError(f"the network gives NaN for {path}: its weights are damaged")
+        raise UserError(f"the network's output for {path} is NaN: its weights are damaged")
     return alpha

@@ -118,6 +118,9 @@ SPECS: dict[str, Spec] = {
 SIZES = tuple(dict.fromkeys(size for spec in SPECS.values() for size in spec.sizes))
 """All values of --model_size."""
 
+DEFAULT = "lite_unet_big_288x224"
+"""The shipped network that apply.py uses by default, see `inference.network.shipped_files`."""
+
 
 def find(name: str) -> Spec:
     """Returns the network called `name`.

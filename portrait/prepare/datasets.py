@@ -35,13 +35,13 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Preparation:
-    """What to do with each picture.
+    """The steps for each picture.
 
     Attributes:
-        crops: upper-body crops of each picture of a standing person, which replace the picture; 0
-            keeps whole pictures.
-        soft: whether binary mattes are made soft.
-        seed: of the crops.
+        crops: the number of upper-body crops of each picture of a standing person, which replace
+            the picture; 0 keeps whole pictures.
+        soft: whether to make soft mattes from binary ones.
+        seed: the seed of the crops.
     """
 
     crops: int = 0
@@ -60,10 +60,10 @@ def prepare(
     skipped, so a stopped run can be repeated.
 
     Args:
-        pairs: what to write. Blank pictures are copied whole.
+        pairs: the pairs to write. Blank pictures are copied whole.
         output: a new folder, or the folder of an earlier run with the same preparation and pairs.
-        preparation: what to do with them.
-        workers: number of processes.
+        preparation: the steps for each picture.
+        workers: the number of processes.
 
     Returns:
         The photographs in `output`, in the order of `pairs`.
@@ -91,7 +91,7 @@ def prepare(
 
 def _in_processes(write: Callable, pairs: Sequence[Pair], workers: int, bar: Callable) -> list:
     """`list(bar(map(write, pairs)))` in several processes."""
-    # Not forked: a process that has run TensorFlow or OpenCV has threads, which would be lost.
+    # Not forked, because the threads of TensorFlow and OpenCV do not survive a fork.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     with ProcessPoolExecutor(workers, context, _start_worker) as pool:
         try:
@@ -139,7 +139,7 @@ def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
     except (OSError, ValueError):
         found = None
     if found != recipe:
-        raise UserError(f"{output} holds other data: give a new folder as --output")
+        raise UserError(f"{output} contains other data: give a new folder as --output")
     with replacing(marker) as path:
         path.write_text(json.dumps(recipe, indent=1))
 
@@ -151,9 +151,9 @@ def _person(pair: Pair) -> set[int]:
 
 
 def release(output: Path) -> None:
-    """Removes what `claim` wrote, if nothing else was written."""
+    """Removes the files of `claim` if nothing else was written."""
     (output / _MARKER).unlink()
-    with contextlib.suppress(OSError):  # it holds empty folders
+    with contextlib.suppress(OSError):  # it contains folders
         output.rmdir()
 
 
@@ -166,14 +166,14 @@ def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | s
     """
     set_name, _, stem = pair.name.rpartition("/")
     if pair.matte is None and not set_name.startswith("Blank"):
-        set_name = f"Blank_{set_name}"  # a link to the folder was called so
+        set_name = f"Blank_{set_name}"  # only a link to the folder had such a name
     folder = output / set_name / "training"
     try:
         image, matte = read_pair(pair)
     except PictureError as error:
         return str(error)
     if pair.matte is None or not preparation.crops:
-        if pair.matte:  # first: a photograph without it would be left out of a training
+        if pair.matte:  # before the photograph, which must never be without its matte
             _write_matte(folder / f"{stem}_matte.png", image, matte, preparation.soft)
         return [copy(pair.image, folder / (stem + pair.image.suffix))]
     random = np.random.default_rng(seed_of(preparation.seed, pair.name))

@@ -1,10 +1,13 @@
-"""Soft training targets from labels and teachers, with a rule for where they disagree.
+"""Makes soft training targets from labels and teachers.
 
-Hard labels teach hard edges, and labels of different data sets follow different rules. Teachers are
-soft and follow one rule, but fail on some pictures. Where the teachers are sure and the label
-agrees, the target is a mixture of both; where they are not sure, it is the label with a slight
-blur; where they are sure and the label differs, one of the two is wrong, and the picture is left
-out to be looked at.
+Networks that are trained on binary labels learn hard edges, and the labels of different data sets
+follow different conventions. Teachers give soft alphas with one convention, but fail on some
+pictures. There are three cases:
+
+- The teachers are certain, and the label agrees: the target is a mixture of both.
+- The teachers are uncertain: the target is the label, slightly blurred.
+- The teachers are certain, and the label differs: one of them is wrong, so the picture is left out
+  and shown on a sheet.
 """
 
 import csv
@@ -28,22 +31,23 @@ from portrait.prepare.datasets import claim, copy
 
 COLUMNS = ("name", "kind", "agreement", "softness", "iou")
 LEFT_OUT = "left out"
-_BLUR = 1 / 400  # sigma as a share of the longer side, and at least
-_LEAST_BLUR = 0.5  # pixels
-_SHARPENING = 2.0  # a mean of alphas has softer edges than each of them
+_BLUR = 1 / 400  # sigma as a share of the longer side
+_LEAST_BLUR = 0.5  # the smallest sigma in pixels
+_SHARPENING = 2.0  # because a mean of alphas has softer edges than each alpha
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When teachers are believed.
+    """The thresholds of the three cases.
+
+    Teachers are certain if both `agreement` and `softness` are fulfilled.
 
     Attributes:
-        share: of the teachers in a mixture, 0..1; the rest is the label.
-        agreement: the least person IoU of every teacher with their mean where they are sure.
-        softness: the largest sum of min(alpha, 1 - alpha), as a share of the person, where they
-            are sure.
-        agree: the least person IoU of teachers and label for a mixture.
-        differ: the person IoU below which sure teachers contradict a label.
+        share: the share of the teachers in a mixture, 0..1; the rest is the label.
+        agreement: the smallest person IoU of each teacher with the teachers' mean.
+        softness: the largest sum of min(alpha, 1 - alpha), as a share of the person's area.
+        agree: the smallest person IoU of teachers and label for a mixture.
+        differ: the person IoU below which certain teachers contradict a label.
     """
 
     share: float = 0.65
@@ -55,12 +59,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the teachers say of a picture.
+    """The common result of the teachers for a picture.
 
     Attributes:
-        alpha: their mean, sharpened, float32 (H, W), 0..1.
-        agreement: the least person IoU of a teacher with the mean.
-        softness: see `Rule`; infinite where they see nobody.
+        alpha: the sharpened mean of their alphas, float32 (H, W), 0..1.
+        agreement: the smallest person IoU of a teacher with the mean.
+        softness: see `Rule`; infinite if the mean has no person.
     """
 
     alpha: np.ndarray
@@ -73,11 +77,11 @@ class Target:
     """A training target.
 
     Attributes:
-        kind: "mixed", "label", or "left out", whose matte is the label.
-        matte: uint8 (H, W).
-        agreement: of the teachers, see `Opinion`.
-        softness: of the teachers.
-        iou: person IoU of teachers and label.
+        kind: "mixed", "label" or "left out".
+        matte: uint8 (H, W); the unchanged label if `kind` is "left out".
+        agreement: see `Opinion`.
+        softness: see `Opinion`.
+        iou: the person IoU of teachers and label.
     """
 
     kind: str
@@ -91,13 +95,13 @@ class Teachers:
     """Networks and folders of mattes that label pictures together.
 
     Args:
-        sources: what `inference.network.load` takes; or folders of mattes, which are found by the
-            name of the picture, NAME.* or NAME_matte.*, in the folder or in its sub-folder of the
-            set's name.
-        input_range: as `inference.network.load` takes it.
+        sources: networks, see `inference.network.load`, or folders of mattes. A matte is called
+            NAME.* or NAME_matte.*, where NAME is the picture's name, and is in the folder or in a
+            sub-folder with the name of the data set.
+        input_range: see `inference.network.load`.
 
     Raises:
-        UserError: a source is neither.
+        UserError: a source is neither a network nor a folder of mattes.
     """
 
     def __init__(self, sources: Sequence[str], input_range: str = ""):
@@ -113,10 +117,12 @@ class Teachers:
                 self._networks.append(load(source, input_range=input_range).matte)
 
     def __call__(self, pair: Pair, image: np.ndarray) -> Opinion:
-        """What they say of the image, uint8 (H, W, 3), of a pair.
+        """The opinion on the image, uint8 (H, W, 3), of a pair.
+
+        Folders without a matte of the picture are left out.
 
         Raises:
-            UserError: a folder has no matte of it and there is no other teacher.
+            UserError: there is no teacher left.
         """
         alphas = [_of_both_sides(matte_fn, image) for matte_fn in self._networks]
         for mattes in self._folders:
@@ -129,7 +135,7 @@ class Teachers:
 
 
 def opinion(alphas: Sequence[np.ndarray]) -> Opinion:
-    """Joins the alphas, float32 (H, W), 0..1, of several teachers."""
+    """Combines the alphas of several teachers, float32 (H, W), 0..1."""
     mean = np.mean(alphas, axis=0, dtype=np.float32)
     sharp = (0.5 + _SHARPENING * (mean - 0.5)).clip(0, 1) if len(alphas) > 1 else mean
     person = float((sharp >= 0.5).sum())
@@ -146,8 +152,8 @@ def target(label: np.ndarray, teachers: Opinion, rule: Rule = Rule()) -> Target:
 
     Args:
         label: uint8 (H, W), 255 = person.
-        teachers: of the same size.
-        rule: when they are believed.
+        teachers: the teachers' result for the same picture.
+        rule: the thresholds.
     """
     blurred = blur(label)
     iou = person_iou(teachers.alpha, label.astype(np.float32) / 255)
@@ -164,17 +170,17 @@ def target(label: np.ndarray, teachers: Opinion, rule: Rule = Rule()) -> Target:
 def write(
     pairs: Sequence[Pair], output: Path, teachers: Teachers, rule: Rule, settings: dict
 ) -> list[Path]:
-    """Writes pairs with the targets that teachers and labels make, in the layout of PFCN+.
+    """Writes pairs with targets from teachers and labels, in the layout of PFCN+.
 
-    Beside the sets stands `teachers.csv`, a row a picture. A picture that is left out has a row
-    but no files. Work that was interrupted continues where it stopped.
+    `teachers.csv` in the folder `output` has one row for each picture. A picture that is left out
+    has a row, but no files. An interrupted run can be repeated and then continues.
 
     Args:
-        pairs: what to write.
+        pairs: the pairs to write.
         output: a new folder, or the folder of an interrupted run with the same settings.
-        teachers: label the pictures.
-        rule: when they are believed.
-        settings: what makes another run the same, see `datasets.claim`.
+        teachers: the teachers.
+        rule: the thresholds.
+        settings: the settings by which an interrupted run is recognised, see `datasets.claim`.
 
     Returns:
         The photographs in `output`.
@@ -198,7 +204,7 @@ def write(
                     continue
                 made = target(label, teachers(pair, image), rule)
                 if made.kind != LEFT_OUT:
-                    # First: a photograph without its matte would be left out of a training.
+                    # Before the photograph, which must never be without its matte.
                     write_png(photo.with_name(f"{stem}_matte.png"), made.matte)
                     copy(pair.image, photo)
                 done[pair.name] = made.kind
@@ -212,7 +218,7 @@ def write(
 
 
 def sheet(pairs: Sequence[Pair], teachers: Teachers) -> np.ndarray:
-    """Pictures with their labels and what the teachers say, in three columns; uint8 RGB."""
+    """Draws pictures, labels and the teachers' alphas in three columns; uint8 RGB."""
     cases = []
     for pair in pairs:
         image, label = read_pair(pair)
@@ -226,7 +232,7 @@ def sheet(pairs: Sequence[Pair], teachers: Teachers) -> np.ndarray:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a `teachers.csv`; an incomplete last one, of a killed run, is left out."""
+    """Reads the rows of a `teachers.csv`, without an incomplete last row of a killed run."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -234,7 +240,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 class _Table:
-    """Appends rows to a `teachers.csv`, each whole."""
+    """Appends complete rows to a `teachers.csv`."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -262,7 +268,7 @@ def _open(path: Path, mode: str):
 
 
 def blur(label: np.ndarray) -> np.ndarray:
-    """A label, uint8 (H, W), with edges about as soft as those of a sharp photograph."""
+    """Blurs a label, uint8 (H, W), so that its edges are as soft as in a sharp photograph."""
     sigma = _BLUR * max(label.shape) + _LEAST_BLUR
     return cv2.GaussianBlur(label, (0, 0), sigma)
 

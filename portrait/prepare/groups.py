@@ -1,7 +1,7 @@
 """Composes pictures of several people from pictures of single people.
 
-Most portraits show one person, and a network that was trained on them finds only one person of a
-group. People who are copied into other pictures are as useful for training as new pictures (Ghiasi
+Most portraits show one person, and a network that is trained on them finds only one person of a
+group. For training, people who are copied into other pictures are as useful as new pictures (Ghiasi
 et al., 2012.07177).
 """
 
@@ -21,21 +21,21 @@ from portrait.io.images import PictureError, write_png
 from portrait.matting.foreground import person_colours
 from portrait.prepare.datasets import claim, release, seed_of, write_jpeg
 
-HEIGHT = 320  # pixels of the pictures that are made
+HEIGHT = 320  # height of the composed pictures in pixels
 _ASPECT = (0.75, 1.5)  # width by height
 LARGEST = (HEIGHT, round(HEIGHT * _ASPECT[1]))
-_THREE = 0.3  # the share of groups of three; the others are two
-_TALLEST = (0.5, 0.95)  # of the people, as a share of the picture's height
-_OTHERS = (0.75, 1.05)  # heights of people as a share of it
-_FEET = (0.0, 0.12)  # how far above the lower edge somebody stands who is seen to the feet
-_SIDEWAYS = 0.06  # standard deviation of a place, as a share of the picture's width
-_ENLARGED = 1.5  # more would be little but blur
-_TOUCH = 0.02  # of the picture's height: so long a contact with its edge is a cut
-_MARGIN = 4  # pixels about a mask in which its soft edge lies
+_THREE = 0.3  # the share of groups of three people; all others have two
+_TALLEST = (0.5, 0.95)  # height of the tallest person, as a share of the picture's height
+_OTHERS = (0.75, 1.05)  # heights of the people, as shares of the tallest person's height
+_FEET = (0.0, 0.12)  # distance of visible feet from the lower edge, as a share of the height
+_SIDEWAYS = 0.06  # standard deviation of a position, as a share of the picture's width
+_ENLARGED = 1.5  # the largest enlargement of a person; a larger one would be too blurred
+_TOUCH = 0.02  # a person who touches an edge for this share of the height is cut by it
+_MARGIN = 4  # pixels around a mask for its soft edge
 
 
 class _Figure(NamedTuple):
-    """A person without a background: colours 0..255 and alpha 0..1, float32, and where cut."""
+    """A person without background: colours 0..255 and alpha 0..1, float32, and the cut sides."""
 
     colours: np.ndarray
     alpha: np.ndarray
@@ -58,11 +58,11 @@ def write(
         pairs: pictures of people, with each person once. Several pairs may belong to one picture.
         backgrounds: uint8 (h, w, 3), without people.
         output: a new folder, or the folder of a stopped run with the same arguments.
-        count: how many to make.
-        seed: of everything that is drawn.
+        count: the number of groups.
+        seed: the seed of all random choices.
 
     Returns:
-        The pictures in `output`; fewer than `count` if not as many could be composed.
+        The pictures in `output`, possibly fewer than `count`.
 
     Raises:
         UserError: fewer than three pictures, two with the same name, none that can be composed, or
@@ -95,7 +95,7 @@ def write(
                 group = compose(chosen, behind, random)
                 if group is None:
                     continue
-                # First: a photograph without it would be left out of a training.
+                # Before the photograph, which must never be without its matte.
                 write_png(path.with_name(f"{path.stem}_matte.png"), group[1])
                 write_jpeg(path, group[0])
             written.append(path)
@@ -105,12 +105,12 @@ def write(
     warn_skipped(list(dict.fromkeys(unreadable)), "{count} left out: {names}")
     if not written:
         release(output)
-        raise UserError("no group could be composed: everybody is cut at the top or at both sides")
+        raise UserError("no group could be composed: all people are cut at the top or both sides")
     return written
 
 
 def neighbours(people: Sequence[Pair], first: int, count: int) -> Iterator[Pair]:
-    """The pair at `first` and the pairs after it, `count` in all, each of a different picture."""
+    """Yields `count` pairs of different pictures, starting with the pair at `first`."""
     seen = set()
     for index in range(first, first + len(people)):
         pair = people[index % len(people)]
@@ -128,13 +128,13 @@ def compose(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Puts people beside and in front of each other on a photograph.
 
-    Nobody floats, and nobody is cut within the picture: a person who is cut by the lower edge or a
-    side of a picture is placed at that edge of the new one.
+    A person who is cut by the lower edge or a side of a picture is placed at the same edge of the
+    new picture, so that nobody floats or is cut inside the picture.
 
     Args:
         people: uint8 pictures (H, W, 3) with mattes (H, W), 255 = person, the hindmost first.
         background: uint8 (h, w, 3) of any size, without people.
-        random: draws sizes, places, light and the part of the background.
+        random: the source of random sizes, positions, light and parts of the background.
 
     Returns:
         The picture (h, w, 3), `HEIGHT` high, and the matte (h, w) of all people, uint8. None if a
@@ -163,7 +163,7 @@ def compose(
 
 
 def _cut_out(image: np.ndarray, matte: np.ndarray, height: float) -> _Figure | None:
-    """The person, at most `height` high; None if `compose` has no place for them."""
+    """Cuts out the person, at most `height` pixels high; None if `compose` cannot place it."""
     inside = matte > 127
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     edges = (inside[:2].T, inside[-2:].T, inside[:, :2], inside[:, -2:])

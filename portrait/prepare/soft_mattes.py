@@ -1,4 +1,4 @@
-"""Soft mattes from binary ones, by closed-form matting along the outline.
+"""Makes soft mattes from binary ones by closed-form matting along the outline.
 
 Many data sets have masks, although hair and blurred edges need an alpha. The mask is correct except
 in a thin band along its outline. The trimap is unknown only there, and closed-form matting (Levin,
@@ -14,14 +14,15 @@ import numpy as np
 from portrait.matting.closed_form import closed_form_alpha
 from portrait.matting.trimap import make_trimap
 
-# As shares of the picture's diagonal. A wider band finds longer hair, with more errors elsewhere.
+# The width of the band as a share of the picture's diagonal. A wider band finds longer hair, with
+# more errors elsewhere.
 _BAND = 0.005
 _WINDOW = 0.0375
-_FEATHER = 1.0  # pixels: how soft a sharp photograph's edges are, whatever its size
+_FEATHER = 1.0  # softness of edges in a sharp photograph of any size, in pixels
 # Levin's 1e-7 is for clean pictures; with the noise of a JPEG, the alpha would follow the noise.
 _EPSILON = 3e-4
 _NOISE = 0.02
-_SPECK = 3e-4  # of the picture's area
+_SPECK = 3e-4  # the largest speck as a share of the picture's area
 # Distances between the colours of person and background, in their standard deviations, at which the
 # trust in matting starts to rise and reaches 1.
 _DOUBTFUL, _CLEAR = 0.3, 1.0
@@ -78,7 +79,7 @@ def fill_specks(mask: np.ndarray) -> np.ndarray:
 
 
 def band_width(shape: tuple[int, int]) -> int:
-    """Width of the unknown band on each side of the outline, in pixels, at least 2."""
+    """The width of the unknown band on each side of the outline in pixels, at least 2."""
     return max(2, round(_BAND * float(np.hypot(*shape))))
 
 

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 
 ASPECT = 3 / 4  # width by height, as the networks see portraits
-_STANDING = 1.8  # a body that is so many times as high as wide is seen whole
+_STANDING = 1.8  # a person whose height is this many times the width is visible as a whole
 _EXTENT = (0.3, 0.7)  # the crop's height as a share of the body's: head and shoulders to knees
 _HEADROOM = (-0.03, 0.25)  # above the head, as a share of the crop's height
-_SIDEWAYS = 0.08  # standard deviation of the head's place, as a share of the crop's height
-_HEAD = 0.12  # of the body's height
+_SIDEWAYS = 0.08  # standard deviation of the head's position, as a share of the crop's height
+_HEAD = 0.12  # height of the head, as a share of the body's height
 _PERSON_SHARE = (0.12, 0.9)
-_SMALLEST = 96  # pixels; below, the crop would be little but blur when it is enlarged
+_SMALLEST = 96  # height in pixels; smaller crops would be too blurred when they are enlarged
 _ATTEMPTS = 20
 
 
@@ -30,18 +30,18 @@ class Crop(NamedTuple):
 
 
 def find_crops(matte: np.ndarray, count: int, random: np.random.Generator) -> list[Crop]:
-    """Draws upper-body crops of 3/4 of the largest person, if visible from head to foot.
+    """Draws random upper-body crops, of aspect 3/4, of a person who is visible from head to foot.
 
-    Crops vary as selfies do: from head and shoulders to the knees, with the head near the middle,
-    sometimes cut at the top.
+    Like selfies, crops reach from the head to the shoulders or as far as the knees, with the head
+    near the middle and sometimes cut at the top. If there are several people, the largest is used.
 
     Args:
         matte: uint8 (H, W), 255 = person.
-        count: how many to draw.
+        count: the number of crops.
         random: the source of random numbers.
 
     Returns:
-        At most `count` crops; none if nobody stands, or if the picture is too small.
+        At most `count` crops; none if nobody is visible as a whole, or the picture is too small.
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats((matte > 127).astype(np.uint8))
     if len(stats) == 1:

@@ -7,7 +7,7 @@ _YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
 _RGB = np.linalg.inv(_YCC.astype(np.float64)).astype(np.float32)
-_LEAST_VARIANCE = 1.0  # of colours in 0..255; plain areas have none that could be divided by
+_LEAST_VARIANCE = 1.0  # of colours in 0..255; plain pictures have variance 0
 
 
 def as_grey(picture: np.ndarray) -> np.ndarray:

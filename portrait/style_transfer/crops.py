@@ -34,11 +34,13 @@ def hold_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]
     """Holds out `count` photographs, spread evenly, for validation.
 
     Returns:
-        The training and the validation photographs. If there are too few, all are in the former.
+        The training and the validation photographs. If there are too few, all are used for
+        training.
     """
     if len(photos) < 2 * count:
         log.warning(
-            "too few photographs (%d): those for validation are used for training, too", len(photos)
+            "too few photographs (%d): the validation photographs are used for training, too",
+            len(photos),
         )
         return list(photos), list(photos)[:count]
     chosen = evenly(photos, count)

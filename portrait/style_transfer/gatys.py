@@ -93,7 +93,7 @@ def paint_by_gatys(
     Raises:
         UserError: the painting, the weights or all photographs cannot be read; nothing can be
             written.
-        KeyboardInterrupt: Ctrl-C; the picture that has been begun is written as far as it came.
+        KeyboardInterrupt: Ctrl-C; the current picture is written in its unfinished state.
     """
     settings = Settings(
         content_weight=content_weight,
@@ -123,7 +123,7 @@ def paint_by_gatys(
             if latest is None:
                 raise
             write_png(target, blend(photo, latest, strength))
-            raise KeyboardInterrupt(f"{target} is as far as it had come") from None
+            raise KeyboardInterrupt(f"{target} is unfinished") from None
         write_png(target, blend(photo, painted, strength))
 
     return work_through(work, content, output, [f"{style_label(name)}_gatys"], "paint")

@@ -121,7 +121,7 @@ class GatysLoss:
         return {"content": content, "style": style}
 
     def __call__(self, image: np.ndarray) -> tuple[float, dict[str, float], np.ndarray]:
-        """Of a picture (H, W, 3) in 0..255: the total, its terms unweighted, the gradient."""
+        """Returns the total, the unweighted terms and the gradient for (H, W, 3) in 0..255."""
         total, terms, gradient = self._evaluate(self._tensor(image, "float32"))
         return float(total), {n: float(term) for n, term in terms.items()}, gradient.numpy()
 

@@ -13,7 +13,7 @@ def style_names(paintings: Sequence[str | Path]) -> list[str]:
     """The names of styles, which are the names of the paintings' files without suffix.
 
     Raises:
-        UserError: two names are equal, or one contains ":" or ",", which mixes are written with.
+        UserError: two names are equal, or one contains ":" or ",", the separators of mixes.
     """
     names = [Path(path).stem for path in paintings]
     if len(set(names)) < len(names) or any(set(name) & set(":,") for name in names):

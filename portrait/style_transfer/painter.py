@@ -23,7 +23,7 @@ COLOURS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "luminance": with_colours_of,
     "histogram": match_colours,
 }
-"""Whose colours a painted photograph has: the painting's, or in two ways the photograph's."""
+"""The values of --colours: the painting's colours, or two ways to keep the photograph's."""
 
 
 def paint(
@@ -54,7 +54,7 @@ def paint(
     Raises:
         UserError: there is no such network or style; no picture or video can be used; nothing can
             be written.
-        KeyboardInterrupt: Ctrl-C; a video that has been begun is a playable file.
+        KeyboardInterrupt: Ctrl-C; an unfinished video is a playable file.
     """
     network, mix, style = load_style(weight_dir, style)
     painter, label = Painter(network, mix, strength, colours), style_label(style)
@@ -152,8 +152,8 @@ class Painter:
     def _paint(self, photo: np.ndarray) -> np.ndarray:
         if photo.size > 3 * _WHOLE:
             return strips.paint(self._network, photo)
-        # Not `predict`: it compiles for each size, and then for sizes that are not known before,
-        # which Keras's bilinear enlargement does not take.
+        # Not `predict`: after several sizes it traces the network for unknown sizes, which Keras's
+        # bilinear enlargement does not support.
         photo = photo[None].astype(np.float32)
         return keras.ops.convert_to_numpy(self._network(photo, training=False))[0]
 

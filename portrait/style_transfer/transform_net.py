@@ -16,19 +16,19 @@ import numpy as np
 from portrait.models.layers import normalize
 
 CHANNELS = {"big": (32, 64, 128), "small": (16, 32, 64)}
-"""At full, half and quarter size. "big" is the paper's."""
+"""Channels at full, half and quarter size; "big" is the paper's network."""
 
 RESIDUAL_BLOCKS = 5
 STRIDE = 4
-"""Heights and widths are multiples of it."""
+"""Heights and widths must be multiples of this number."""
 LEAST_SIZE = 16
-"""The least height and width: there must be something to mirror at the borders."""
+"""The smallest height and width, which mirroring at the borders requires."""
 
 EPSILON = 1e-4
-"""Of the normalisation: above float16's smallest normal number, below which phones take 0."""
+"""Added to variances: above float16's smallest normal number; phones flush smaller ones to 0."""
 _KERNEL_NORM, _KERNEL_NORM_OF_SUMS = 1.0, 0.25  # see `fix_style`
 _OF_SUMS = {f"conv_{4 + 2 * block}" for block in range(1, RESIDUAL_BLOCKS + 1)}
-"""The convolutions whose input is a sum of two and more normalised maps, and as much larger."""
+"""Convolutions whose input is a sum of several normalised maps, with larger values."""
 _STEP = 10.0  # see `StyleAffine`
 
 

@@ -17,8 +17,10 @@ from portrait.io.video_writer import WRITABLE, write_video
 
 
 def video_targets(sources: Sequence[str | Path], output: str | Path, label: str) -> list[Path]:
-    """Where painted videos go: `NAME_LABEL`, see `result_paths`, of the same format where that can
-    be written, else .mp4."""
+    """The paths of painted videos, `NAME_LABEL`, see `result_paths`.
+
+    The format is the format of the source, or .mp4 if that cannot be written.
+    """
 
     def suffix_of(source: Path) -> str:
         suffix = source.suffix.lower()

@@ -1,1 +1,1 @@
-"""Trains a network on batches and keeps everything in the folder of a run."""
+"""Trains a network on batches, and writes all results into the folder of a run."""

@@ -35,7 +35,7 @@ def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progres
         reason = progress.finished or (
             f"{progress.epoch} epochs are done"
             if done
-            else f"{progress.waited} epochs without a better one"
+            else f"{progress.waited} epochs without an improvement"
         )
         patience = " or --patience" if recipe.patience else ""
         raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch{patience}")

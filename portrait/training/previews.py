@@ -8,7 +8,7 @@ from portrait.io.sheets import before_green, grid
 
 
 def data_sheet(images: np.ndarray, targets: dict[str, np.ndarray]) -> np.ndarray:
-    """What the network sees: image, matte, boundary, and the matte over the image.
+    """Draws training pictures: image, matte, boundary, and the matte over the image.
 
     Args:
         images: (N, H, W, 3), 0..255.
@@ -58,7 +58,7 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
 
     Args:
         history: one row for each epoch, with the names in Keras's logs.
-        best_epoch: is marked.
+        best_epoch: the epoch to mark.
 
     Returns:
         uint8 (h, w, 3) RGB.
@@ -80,7 +80,7 @@ def curves(history: Sequence[dict[str, float]], best_epoch: int) -> np.ndarray:
         axes.xaxis.get_major_locator().set_params(integer=True)
         if key == "loss":
             axes.set_yscale("log")
-            # Else 0.602 is written as 6.02 x 10^-1.
+            # Without it, 0.602 is written as 6.02 x 10^-1.
             axes.yaxis.set_major_formatter(ScalarFormatter())
             axes.yaxis.set_minor_formatter(ScalarFormatter())
         axes.grid(alpha=0.3, which="both")

@@ -79,7 +79,7 @@ class Run:
             UserError: there is none.
         """
         path = Path(checkpoint_path)
-        # Shipped weights have a run.json beside them, too, but their folder is no run.
+        # The folders of shipped weights contain a run.json, too, but they are not runs.
         is_run = RUN_NAME.fullmatch(path.resolve().name) or cls(path).has_state()
         if is_run and (path / "run.json").is_file():
             return cls(path)
@@ -172,7 +172,7 @@ class Run:
                         raise ValueError("it is the state of another network")
                     for i, variable in enumerate(variables):
                         variable.assign(state[f"{prefix}_{i:04}"])
-        except Exception as error:  # zipfile, NumPy and Keras each have their own for a bad file
+        except Exception as error:  # zipfile, NumPy and Keras raise many types for bad files
             reason = str(error).strip().partition("\n")[0]
             raise UserError(f"cannot resume from {path}: {reason}") from error
         return progress
@@ -180,7 +180,7 @@ class Run:
     def save_checkpoint(self, model, epoch: int, val_loss: float) -> Path:
         """Writes `EPOCH-VALLOSS.weights.h5`, the only checkpoint of that epoch."""
         target = self.folder / f"{epoch:04}-{val_loss:.4f}.weights.h5"
-        former = self.checkpoint(epoch)  # of a run that was killed, and now repeats the epoch
+        former = self.checkpoint(epoch)  # exists if a killed run repeats the epoch
         with replacing(target) as path:
             path.write_bytes(weights_bytes(model, path))
         if former and former != target:
@@ -249,7 +249,7 @@ def _network_of(model):
 
 
 def _progress(values: dict) -> Progress:
-    """The progress that a file holds.
+    """Reads the progress from the values of a file.
 
     Raises:
         TypeError, ValueError: it is damaged.

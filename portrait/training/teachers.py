@@ -17,12 +17,12 @@ from portrait.inference.network import Network, load
 class Teachers:
     """Mixes the mean alpha of some networks into the mattes of a batch.
 
-    Each sees a picture and its mirror image. They run on one thread each, in the processes that
-    augment.
+    Each network runs on a picture and its mirror image, on one thread in each process that
+    augments.
 
     Args:
-        models: names of shipped networks or `.tflite` files, as `inference.network.load` takes
-            them; one that is named twice counts twice.
+        models: names of shipped networks or `.tflite` files, see `inference.network.load`. A
+            network that is named twice counts twice.
         share: the weight of the teachers in the new mattes, 0..1; the rest is the label's weight.
         input_range: a key of `inference.network.INPUT_RANGES`, for files whose metadata has no
             range.

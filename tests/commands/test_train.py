@@ -27,15 +27,9 @@ from portrait.training import fit
 from portrait.training.recipe import Recipe
 from portrait.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("registered")
 SIZE = (64, 32)
 QUICK = {"augment": "none", "workers": 0, "batch_size": 4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_spec.register(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,9 @@ from portrait.inference.network import load
 from portrait.io.images import read_image
 from portrait.models.build import build
 
+pytestmark = pytest.mark.usefixtures("registered")
 SIZE = (64, 32)
 QUICK = {"augment": "none", "workers": 0, "batch_size": 4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_spec.register(patch)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
 """The built-in sample: pairs to try the tools without your own pictures.
 
 It shows ONE woman from ONE photograph, NASA's portrait of Eileen Collins that scikit-image ships as
-`astronaut`, in front of a few other photographs of scikit-image. It shows that training, evaluation
-and export run; a model that was trained on it does not work on other people.
+`astronaut`, in front of a few other photographs of scikit-image. The sample is enough to try
+training, evaluation and export; a model that was trained on it does not work on other people.
 
-The portrait, cut out in astronaut.py, is set at many scales, places, angles and lights into
-frames of 240 x 320. The pictures in `testing` stand before two photographs that no picture in
-`training` shows. Nothing is fetched: the photographs lie inside the scikit-image wheel, which names
-their sources (public domain or CC0 for most).
+The portrait, cut out in astronaut.py, is placed at many scales, positions, angles and lights in
+frames of 240 x 320. The pictures in `testing` have two backgrounds that no picture in `training`
+has. Nothing is downloaded: the photographs are part of the scikit-image wheel, which names their
+sources (public domain or CC0 for most).
 """
 
 import functools
@@ -31,10 +31,10 @@ SAMPLE_FOLDER = Path("data/sample")
 FRAME = (320, 240)
 """Height and width of the pictures of the sample."""
 
-_VERSION = 1  # a change of the pictures raises it, and old samples are then made anew
+_VERSION = 1  # increased with every change of the pictures; older samples are replaced
 _MARKER = "sample.json"
 
-# scikit-image's textures are grey; a fixed tint makes them pass for walls and lawns.
+# scikit-image's textures are grey; a fixed tint makes them look like walls and lawns.
 _TRAINING_PHOTOS: dict[str, Callable[[], np.ndarray]] = {
     "cat": data.cat,
     "motorcycle": lambda: data.stereo_motorcycle()[0],
@@ -90,7 +90,7 @@ def make_sample(
     try:
         if _read_marker(folder) is None and folder.exists() and any(folder.iterdir()):
             raise UserError(
-                f"{folder} holds something that is not the built-in sample: "
+                f"{folder} contains something that is not the built-in sample: "
                 "move it away or name another folder"
             )
         temporary.mkdir(parents=True)
