@@ -39,8 +39,7 @@ flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
 flags.DEFINE_string(
     "input_range",
     "",
-    "0..1, -1..1 or 0..255: the pixel values that .tflite files take, where their metadata does "
-    "not say.",
+    "The range of pixel values of .tflite files without metadata: 0..1, -1..1 or 0..255.",
 )
 flags.DEFINE_string(
     "input_shape",

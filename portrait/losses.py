@@ -1,12 +1,12 @@
-"""Losses for the matte and its boundary; every term by its name.
+"""Losses for the matte and its boundary; every term has a name.
 
-Terms take `(y_true, y_pred)` of shape (N, H, W, 1) in 0..1 and return one number a picture, (N,).
+Terms take `(y_true, y_pred)` of shape (N, H, W, 1) in 0..1 and return a value per picture, (N,).
 """
 
 import keras
 from keras import ops
 
-# Probabilities are kept this far from 0 and 1 so that logarithms stay finite in float32.
+# Probabilities are clipped to this distance from 0 and 1, so that logarithms stay finite.
 EPSILON = 1e-6
 
 
@@ -27,8 +27,9 @@ def binary_cross_entropy(y_true, y_pred):
 def focal(y_true, y_pred, alpha: float = 0.25, gamma: float = 2.0):
     """Focal loss (Lin et al., 1708.02002): cross-entropy weighted by how wrong a pixel is.
 
-    The weight is |y - p|^gamma, which is the paper's (1 - p_t)^gamma for masks of 0 and 1 and, for
-    soft mattes, is least where p equals y. Person pixels count `alpha`, background 1 - `alpha`.
+    The weight is |y - p|^gamma. For masks of 0 and 1 it equals the paper's (1 - p_t)^gamma, and for
+    soft mattes it is 0 if p equals y. Person pixels have the weight `alpha`, background pixels 1 -
+    `alpha`.
     """
     y_true = ops.cast(y_true, "float32")
     balance = y_true * alpha + (1.0 - y_true) * (1.0 - alpha)
@@ -39,11 +40,12 @@ def focal(y_true, y_pred, alpha: float = 0.25, gamma: float = 2.0):
 def dice(y_true, y_pred, smooth: float = 1.0):
     """1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s): Dice's coefficient of soft sets.
 
-    Milletari et al. (1606.04797) square what stands below the line. Without it soft alphas are
-    drawn towards 0 and 1: beside an equal share of cross-entropy, 0.7 in a band along a person who
-    fills a third of the picture is learned as 0.8, and 0.3 as 0.2.
+    Milletari et al. (1606.04797) square the terms of the denominator. Without the squares, soft
+    alphas are biased towards 0 and 1: with an equal share of cross-entropy, and a person who fills
+    a third of the picture, alphas of 0.7 in a band along the outline are learned as 0.8, and alphas
+    of 0.3 as 0.2.
 
-    `smooth`, in pixels, makes an empty alpha right (0) for a picture without a person.
+    `smooth`, in pixels, gives an empty alpha the loss 0 for a picture without a person.
     """
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     overlap = ops.sum(y_true * y_pred, axis=(1, 2, 3))
@@ -80,7 +82,7 @@ MATTE_WEIGHTS = {
 
 
 def output_weights(boundary: float) -> dict[str, float]:
-    """What `compile(loss_weights=...)` takes, with this share, 0..1, of the boundary's loss."""
+    """The `loss_weights` for `compile`, with this share, 0..1, of the boundary's loss."""
     return {"output": 1.0 - boundary, "boundary_attention": boundary}
 
 
@@ -88,14 +90,14 @@ OUTPUT_WEIGHTS = output_weights(0.2)
 
 
 def matte_terms(y_true, y_pred) -> dict:
-    """Every term of the matte's loss by name, each (N,), not yet weighted."""
+    """Every term of the matte's loss by name, each (N,), without its weight."""
     y_true = ops.cast(y_true, "float32")
     return {name: term(y_true, y_pred) for name, term in MATTE_TERMS.items()}
 
 
 @keras.saving.register_keras_serializable("portrait_segmentation")
 class MatteLoss(keras.losses.Loss):
-    """A sum of `MATTE_TERMS`, each times its weight in `weights`, such as `MATTE_WEIGHTS` has."""
+    """A weighted sum of the matte's terms; `weights` is a value of `MATTE_WEIGHTS`."""
 
     def __init__(self, weights: dict[str, float], name: str = "matte_loss", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -121,7 +123,7 @@ class BoundaryLoss(keras.losses.Loss):
 
 
 def training_losses(weighting: str = "bce_dice") -> dict[str, keras.losses.Loss]:
-    """What `compile(loss=..., loss_weights=OUTPUT_WEIGHTS)` takes, by the name of the output.
+    """The losses for `compile`, by the name of the output.
 
     Args:
         weighting: a key of `MATTE_WEIGHTS`.

@@ -18,15 +18,23 @@ def _sizes() -> str:
     return "; ".join(f"{spec.name}: {', '.join(spec.sizes)}" for spec in sized)
 
 
+def _by_value(field: str) -> dict[str, str]:
+    """The names of the networks for each value of an attribute of `Spec`."""
+    networks: dict[str, list[str]] = {}
+    for spec in registry.SPECS.values():
+        networks.setdefault(str(getattr(spec, field)), []).append(spec.name)
+    return {value: ", ".join(names) for value, names in networks.items()}
+
+
 def _starts() -> str:
-    return "; ".join(f"{spec.name}: {spec.takes}" for spec in registry.SPECS.values() if spec.takes)
+    return "; ".join(f"{names}: {takes}" for takes, names in _by_value("takes").items() if takes)
 
 
 def _exceptions(field: str) -> str:
-    """The networks whose default differs from that of most, for help texts."""
-    usual = getattr(registry.Spec, field)
-    specs = [spec for spec in registry.SPECS.values() if getattr(spec, field) != usual]
-    return ", ".join([str(usual), *(f"{getattr(spec, field)} for {spec.name}" for spec in specs)])
+    """The usual default of an attribute, and the networks that have another one."""
+    usual = str(getattr(registry.Spec, field))
+    others = [f"{value} for {names}" for value, names in _by_value(field).items() if value != usual]
+    return ", ".join([usual, *others])
 
 
 # What to do.
@@ -53,7 +61,7 @@ flags.DEFINE_enum(
     "model",
     _DEFAULTS["model"],
     tuple(registry.SPECS),
-    "The network. Default: the network of --weight_dir where its run.json says it.",
+    "The network. Default: the network of --weight_dir, if its run.json names one.",
 )
 flags.DEFINE_enum(
     "model_size", _DEFAULTS["model_size"], registry.SIZES, f"The size of the network ({_sizes()})."
@@ -73,8 +81,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "start",
     _DEFAULTS["start"],
-    "What a training without --weight_dir starts from: imagenet (the default where there are such "
-    f"weights), none (random weights), or a file ({_starts()}).",
+    "The initial weights of a training without --weight_dir: imagenet (the default, if the network "
+    f"has them), none (random weights), or a file ({_starts()}).",
 )
 flags.DEFINE_enum(
     "refine",
@@ -90,7 +98,7 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "person_label",
     list(_DEFAULTS["person_label"]),
-    "Which labels are a person where the mattes of --data are label masks that do not tell: "
+    "The labels of people, if the mattes of --data are label masks and this cannot be determined: "
     "numbers, such as 15, or colours, such as #c08080.",
 )
 flags.DEFINE_float(
@@ -155,7 +163,7 @@ flags.DEFINE_enum(
     "schedule",
     _DEFAULTS["schedule"],
     ("cosine", "halving", "constant"),
-    "How the learning rate changes.",
+    "The schedule of the learning rate.",
 )
 flags.DEFINE_integer(
     "patience",
@@ -188,8 +196,8 @@ flags.DEFINE_float(
 flags.DEFINE_string(
     "input_range",
     _DEFAULTS["input_range"],
-    "0..1, -1..1 or 0..255: the pixel values that a .tflite file of --teachers takes, where its "
-    "metadata does not say.",
+    "The range of pixel values of a .tflite file of --teachers without metadata: 0..1, -1..1 or "
+    "0..255.",
 )
 
 # Where things go.

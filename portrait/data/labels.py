@@ -1,4 +1,4 @@
-"""Looks at the mattes of data folders before they are used: what their values mean."""
+"""Examines the mattes of data folders to find out what their values mean."""
 
 import functools
 import logging
@@ -18,23 +18,26 @@ from portrait.util import evenly
 
 log = logging.getLogger(__name__)
 
-_EXAMINED = 100  # mattes of a folder; the others are compared with these when they are read
+_EXAMINED = 100  # mattes per folder; all others are compared with these when they are read
 _FLOATS = "soft mattes, floating-point numbers or an alpha channel"
 
 
 def examine(pairs: Sequence[Pair], person_label: Sequence[str] = ()) -> list[Pair]:
-    """The pairs, each with what the values of the mattes in its folder mean.
+    """Determines the meaning of the values of mattes, and stores it in the pairs.
 
-    Says in one line for each folder of mattes what was found and what it is taken for.
+    For each folder of mattes, it logs a line that states the values and their meaning.
 
     Args:
-        pairs: of any folders. Those that have been examined are not examined again.
-        person_label: numbers ("15") and colours ("#c08080") of labels that are a person; needed
-            where the labels of a folder do not tell.
+        pairs: pairs of any folders. Pairs that were examined before are returned unchanged.
+        person_label: numbers ("15") and colours ("#c08080") of the labels of people, for folders in
+            which they cannot be determined.
+
+    Returns:
+        The pairs, with `readings` set.
 
     Raises:
-        UserError: it is not clear which label is the person, the mattes cannot be understood, or
-            `person_label` is neither numbers nor colours.
+        UserError: the label of the person or the meaning of the values cannot be determined, or
+            `person_label` contains neither a number nor a colour.
     """
     matte_labels.parse(person_label)
     folders = defaultdict(list)
@@ -73,7 +76,7 @@ def _examine(folder: Path, mattes: tuple[Path, ...], person_label: tuple[str, ..
 
 
 def _find(path: Path) -> tuple[Form | None, Found | None] | None:
-    """The form and the values of a matte; None where it cannot be read: this is said later."""
+    """The form and the values of a matte; None if it is unreadable, which is reported later."""
     try:
         raw, _ = read_values(path)
     except PictureError:

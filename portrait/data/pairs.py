@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SUBSETS = ("training", "testing")
 ASPECT_TOLERANCE = 0.02
 DERIVED = "@"
-"""Stands in the name of a picture that was made of another, behind that one's: `00001@2`."""
+"""Separates the name of the original picture in the name of a derived one, as in `00001@2`."""
 _MATTE_FOLDERS = {"img": ("alpha", "masks"), "images": ("masks", "alpha")}  # the usual one first
 _EG1800 = ("images_data_crop", "images_mask")
 # Folders that belong to a layout, and do not name a set.
@@ -42,8 +42,8 @@ class Pair:
 
     Attributes:
         image: the picture.
-        matte: None if there is no person.
-        readings: what the values of the mattes mean, see `labels.examine`; None before it.
+        matte: the matte; None if there is no person.
+        readings: the meaning of the values of mattes, see `labels.examine`; None before it.
     """
 
     image: Path
@@ -52,7 +52,7 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """Set and picture, as in "selfies/00001"; the same wherever the set is moved to."""
+        """The names of set and picture, as in "selfies/00001", without the path of the set."""
         parts = [part for part in self.image.parent.parts if part not in _STRUCTURE]
         return "/".join([*parts[-1:], _key(self.image)])
 
@@ -67,14 +67,14 @@ def find_pairs(
     folder. Pictures without a matte are skipped, with one warning for each folder.
 
     Raises:
-        UserError: a folder is missing or holds no pair in any known layout.
+        UserError: a folder is missing or contains no pair in a known layout.
     """
     pairs = []
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError(f"no such data folder: {folder}")
         root = Path(folder).resolve()
-        # A link's own name counts, too.
+        # For a symbolic link, its own name counts, too.
         blank = any(each.name.startswith("Blank") for each in (root, Path(folder).absolute()))
         if any((root / each).is_dir() for each in SUBSETS):
             root /= subset
@@ -89,7 +89,7 @@ def find_pairs(
     return pairs
 
 
-@functools.cache  # a command looks at its folders more than once
+@functools.cache  # one warning, although a command lists its folders more than once
 def _warn_of_lone(root: Path, alone: tuple[Path, ...]) -> None:
     warn_skipped(alone, f"{root}: {{count}} left out, no matte: {{names}}")
 
@@ -112,7 +112,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     ratio = (matte.shape[1] * height) / (matte.shape[0] * width)
     if not 1 / (1 + ASPECT_TOLERANCE) <= ratio <= 1 + ASPECT_TOLERANCE:
         raise PictureError(
-            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} is of another aspect than the "
+            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} has another aspect than the "
             f"picture's {width}x{height}"
         )
     return image, resize(matte, (height, width))
@@ -122,21 +122,21 @@ def warn_dim(names: Sequence[str]) -> None:
     """Warns of mattes that `is_dim`."""
     warn_skipped(
         names,
-        "mattes that are not empty but nowhere above half, so nobody is in them ({count}): {names} "
-        "(a person is 255, or 1 where there is nothing above)",
+        "mattes that are not empty, but everywhere below half, so they show no person ({count}): "
+        "{names} (a person must be 255, or 1 in masks of 0 and 1)",
     )
 
 
 def is_dim(matte: np.ndarray) -> bool:
     """Whether a matte, uint8 (H, W), is not empty but has no pixel that counts as a person.
 
-    This happens with labels that have their own numbers.
+    This is typical of label masks with numbers of classes.
     """
     return 0 < matte.max() < 128
 
 
 def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
-    """Reads pairs one by one; unusable ones are skipped, with one warning at the end.
+    """Reads pairs one by one; unusable pairs are skipped, with one warning at the end.
 
     Yields:
         The pair, its image uint8 (H, W, 3) RGB and its matte float32 (H, W), 0..1.
@@ -163,7 +163,7 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
     hash changes sides. A single pair is a training pair.
 
     Args:
-        pairs: what to divide.
+        pairs: the pairs to divide.
         val_ratio: the share of the training pairs, between 0 and 1 (named after the flag).
 
     Raises:
@@ -203,7 +203,7 @@ def _is_readable(image: Path) -> bool:
 
 
 def _key(path: Path) -> str:
-    """The name without suffix; composed, because macOS copies spell accents in two code points."""
+    """The name without suffix, in composed Unicode, because macOS writes decomposed accents."""
     return unicodedata.normalize("NFC", path.stem)
 
 
@@ -246,7 +246,7 @@ def _pairs_in(folder: Path) -> tuple[list[Pair], list[Path]]:
 
 
 def _missing(image: Path, root: Path) -> str:
-    """The matte that a picture below `root` would need, in words."""
+    """Describes the matte that a picture below `root` needs."""
     stem, folder = image.stem, image.parent.name
     if image.parent == root:
         return f"{image.name} needs {stem}_matte.png beside it"

@@ -1,8 +1,8 @@
-"""What the values of mattes mean: levels of opacity, or labels, one of which is the person.
+"""Determines whether the values of mattes are opacities or class labels, and which is the person.
 
-Data sets write masks as 0 and 255, as 0 and 1, as soft mattes, as numbers of classes (with 255 for
-pixels that nobody labelled), and as colours of classes. No single file tells them apart for sure,
-so that the files of a folder are judged together.
+Data sets store masks of 0 and 255, masks of 0 and 1, soft mattes, numbers of classes (with 255 for
+void pixels, which are not labelled), and colours of classes. A single file may be ambiguous, so the
+files of a folder are examined together.
 """
 
 import math
@@ -19,26 +19,26 @@ from portrait.errors import UserError
 Form = Literal["grey", "palette", "colour"]
 
 _VOID = 255
-_VOID_COLOUR = 0xE0E0C0  # of Pascal VOC
-_MOST_LABELS = 40  # more values are levels, unless they lie in plateaus
+_VOID_COLOUR = 0xE0E0C0  # the void colour of Pascal VOC
+_MOST_LABELS = 40  # more values than this are opacities, unless they form plateaus
 _MOST_COLOURS = 256
 _MOST_LEVEL = 65535
-_COUNTED = 1_000_000  # pixels at once
-_RARE = 1e-4  # the share of stray pixels
-_NUMBER_END = 64  # classes are numbered from 0; the most common sets have fewer
-_MIDDLE = range(100, 156)  # what trimaps have between 0 and 255
-_FLAT, _VERY_FLAT = 0.5, 0.8  # shares of pixels that are as their neighbours
+_COUNTED = 1_000_000  # pixels that are counted in one step
+_RARE = 1e-4  # values with a smaller share of the pixels are ignored
+_NUMBER_END = 64  # numbers of classes are below this in the most common data sets
+_MIDDLE = range(100, 156)  # the unknown value of trimaps
+_FLAT, _VERY_FLAT = 0.5, 0.8  # shares of pixels that are equal to their neighbours
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Which labels are the person.
+    """The labels of the person in label masks.
 
     Attributes:
-        person: numbers, or colours as 0xRRGGBB.
-        void: the label of pixels that nobody labelled.
-        colours: whether these are colours.
-        known: the labels of the set; empty: any.
+        person: the person's labels, as numbers or as colours 0xRRGGBB.
+        void: the label of void pixels, if there is one.
+        colours: whether labels are colours.
+        known: all labels of the set; empty: any label is allowed.
     """
 
     person: tuple[int, ...]
@@ -49,15 +49,16 @@ class Labels:
 
 @dataclass(frozen=True)
 class Found:
-    """The values of one matte or of several.
+    """Statistics of the values of one or more mattes.
 
     Attributes:
-        form: how the file holds them.
-        pixels: of each value; of numbers for "grey" and "palette".
-        flat: pixels in the middle that are as their neighbours, and all pixels in the middle.
-        binary: whether no file has other values than 0 and 1, or than 0 and 255.
-        tops: the highest values of such files.
-        shades: pixels of each colour, 0xRRGGBB, for "palette" and "colour".
+        form: how the files store the values.
+        pixels: the number of pixels of each value, for "grey" and "palette".
+        flat: the number of pixels between the extreme values that are equal to their neighbours,
+            and the number of all pixels between the extreme values.
+        binary: whether each file has only the values 0 and 1, or only 0 and 255.
+        tops: the highest values of binary files.
+        shades: the number of pixels of each colour, 0xRRGGBB, for "palette" and "colour".
     """
 
     form: Form
@@ -70,12 +71,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """How mattes of one form are read.
+    """The meaning of the values of mattes of one form.
 
     Attributes:
-        labels: None: the values are levels of opacity.
-        soft: whether such levels are many.
-        said: what was found, and what it is taken for, in words.
+        labels: the labels; None if the values are opacities.
+        soft: whether there are opacities between the extremes.
+        said: a description of the values and their meaning, for messages.
     """
 
     labels: Labels | None
@@ -87,8 +88,8 @@ def find(form: Form, values: np.ndarray, palette: Sequence[int] = ()) -> Found:
     """Counts the values of a matte.
 
     Args:
-        form: of the values.
-        values: integers (H, W) from 0, of colours as 0xRRGGBB.
+        form: the form of the values.
+        values: integers (H, W), at least 0; colours are 0xRRGGBB.
         palette: for "palette", the colour 0xRRGGBB of each number.
     """
     if form == "colour":
@@ -104,7 +105,7 @@ def find(form: Form, values: np.ndarray, palette: Sequence[int] = ()) -> Found:
 
 
 def together(found: Iterable[Found]) -> Found:
-    """The values of several mattes of one form."""
+    """Adds the statistics of several mattes of one form."""
     found = list(found)
     total, shades = Counter(), Counter()
     for each in found:
@@ -117,15 +118,15 @@ def together(found: Iterable[Found]) -> Found:
 
 
 def decide(found: Found, person: Sequence[str] = ()) -> Reading:
-    """What the values of mattes mean.
+    """Determines the meaning of the values of mattes.
 
     Args:
-        found: the values of the mattes of a set that have one form.
-        person: the labels that are a person, where the user has said it, see `parse`.
+        found: the statistics of all mattes of a set that have the same form.
+        person: the labels of people, if the user states them, see `parse`.
 
     Raises:
-        UserError: the values cannot be understood, or it cannot be guessed which is the person; the
-            message says what was found.
+        UserError: the meaning of the values or the person's label cannot be determined; the message
+            states the values.
     """
     colours, numbers = parse(person)
     if found.form == "grey" or (found.form == "palette" and numbers & set(found.pixels)):
@@ -134,10 +135,10 @@ def decide(found: Found, person: Sequence[str] = ()) -> Reading:
 
 
 def parse(person: Sequence[str]) -> tuple[set[int], set[int]]:
-    """The colours (0xRRGGBB) and the numbers of labels such as "15" and "#c08080".
+    """Parses labels such as "15" and "#c08080" into a set of colours (0xRRGGBB) and of numbers.
 
     Raises:
-        UserError: something else is among them.
+        UserError: a label is neither a number nor a colour.
     """
     colours, numbers = set(), set()
     for text in person:
@@ -156,23 +157,23 @@ def parse(person: Sequence[str]) -> tuple[set[int], set[int]]:
 
 
 def alpha(labels: Labels, values: np.ndarray) -> np.ndarray:
-    """The matte of labels (H, W): uint8, 255 where they are the person, else 0.
+    """Converts labels (H, W) to a matte: uint8, 255 for the person, 0 elsewhere.
 
-    A void pixel, which nobody labelled, is what the nearest labelled pixel is.
+    Void pixels get the label of the nearest labelled pixel.
 
     Raises:
-        UserError: there is nothing but void, or a label that the set did not have.
+        UserError: all pixels are void, or there is a label that is not in the set.
     """
     if labels.known:
         strange = ~_among(labels.known, values)
         if strange.mean() > _RARE:
             label = int(values[strange][0])
-            raise UserError(f"label {_named(label, labels.colours)} is not in the mattes examined")
+            raise UserError(f"label {_named(label, labels.colours)} is not in the examined mattes")
     matte = _among(labels.person, values).astype(np.uint8) * 255
     if labels.void is None or not (void := values == labels.void).any():
         return matte
     if void.all():
-        raise UserError("nothing is labelled in it, all is void")
+        raise UserError("all of its pixels are void")
     _, nearest = cv2.distanceTransformWithLabels(
         void.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -203,7 +204,7 @@ def _decide_numbers(found: Found, given: set[int]) -> Reading:
 
 
 def _are_labels(found: Found, common: set[int]) -> bool:
-    """Whether numbers are labels rather than levels of opacity."""
+    """Whether the numbers are labels rather than opacities."""
     flat, middle = found.flat
     if len(found.pixels) > _MOST_LABELS:
         return flat > _VERY_FLAT * middle
@@ -211,7 +212,7 @@ def _are_labels(found: Found, common: set[int]) -> bool:
     if max(common) > _VOID:
         return flat > _VERY_FLAT * middle
     if not any(13 <= each < 240 for each in between) and any(each >= 240 for each in between):
-        return False  # 0 and 255 out of a JPEG
+        return False  # 0 and 255 with the noise of a JPEG
     if len(between) == 1 and min(between) in _MIDDLE and {0, _VOID} <= common:
         return False  # a trimap
     return flat > _FLAT * middle or max(common - {_VOID}) < _NUMBER_END
@@ -222,7 +223,7 @@ def _guess_number(pixels: Counter, common: set[int]) -> tuple[int | None, int | 
     if 0 in common and len(labels) == 1:
         return labels[0], None
     if 0 in common and len(labels) == 2 and labels[1] == _VOID and labels[0] < _NUMBER_END:
-        # Where 255 is more than a seam, it may just as well be the person.
+        # If 255 is not only a seam along outlines, it may be the person as well as void.
         return (labels[0], _VOID) if pixels[_VOID] < pixels[labels[0]] else (None, None)
     return None, None
 
@@ -230,8 +231,7 @@ def _guess_number(pixels: Counter, common: set[int]) -> tuple[int | None, int | 
 def _decide_colours(pixels: Counter, given: set[int]) -> Reading:
     if len(pixels) > _MOST_COLOURS:
         raise UserError(
-            f"{len(pixels)} colours: neither mattes nor labels, whose colours are few and exact "
-            "(is it a JPEG, or a photograph?)"
+            f"{len(pixels)} colours, too many for labels (is it a JPEG file, or a photograph?)"
         )
     common = _common(pixels)
     said = "label colours " + _listed(pixels, common, colours=True)
@@ -276,7 +276,7 @@ def _named(label: int, colours: bool) -> str:
 
 
 def _among(labels: Collection[int], values: np.ndarray) -> np.ndarray:
-    """Which values are among the labels: bool, of the shape of `values`."""
+    """Whether each value is one of the labels: bool, of the shape of `values`."""
     top = int(values.max())
     if top > _MOST_LEVEL:
         return np.isin(values, list(labels))
@@ -286,11 +286,11 @@ def _among(labels: Collection[int], values: np.ndarray) -> np.ndarray:
 
 
 def _count(values: np.ndarray) -> Counter:
-    """How many pixels have each value."""
+    """The number of pixels of each value."""
     if values.max() > _MOST_LEVEL:
         used, counts = np.unique(values, return_counts=True)
     else:
-        rows = max(1, _COUNTED // values.shape[1])  # counting takes eight bytes a pixel
+        rows = max(1, _COUNTED // values.shape[1])  # counting takes eight bytes per pixel
         bands = (values[top : top + rows] for top in range(0, len(values), rows))
         counts = sum(np.bincount(band.ravel(), minlength=_MOST_LEVEL + 1) for band in bands)
         used = np.flatnonzero(counts)
@@ -299,7 +299,7 @@ def _count(values: np.ndarray) -> Counter:
 
 
 def _flat(values: np.ndarray, pixels: Counter) -> tuple[int, int]:
-    """How many of the pixels between the extremes are as those above and left of them."""
+    """Counts pixels between the extremes that equal their upper and left neighbours, and all."""
     top = max(pixels)
     if len(pixels) <= 2 or min(values.shape) < 2:
         return 0, 0

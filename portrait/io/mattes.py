@@ -15,23 +15,23 @@ from portrait.io import matte_labels
 from portrait.io.decode import PictureError, check_size, decode, oriented, read_bytes
 from portrait.io.images import by_bands, convert_mode, is_deep, luma, to_8_bits
 
-_GREY_SPREAD = 32  # between the channels of greys out of a JPEG
+_GREY_SPREAD = 32  # largest difference of the channels of grey pixels in a JPEG
 _COLOURED_SHARE = 0.001
-_MOST_LABELLED = 100_000_000  # pixels; the nearest label of void ones takes 15 bytes a pixel
+_MOST_LABELLED = 100_000_000  # pixels; finding the nearest label takes 15 bytes per pixel
 
-# MATLAB's names of types of numbers, and their bytes.
+# The size in bytes of MATLAB's numeric types.
 _MAT_NUMBERS = {"logical": 1, "single": 4, "double": 8}
 _MAT_NUMBERS |= {f"{sign}int{8 * size}": size for sign in ("", "u") for size in (1, 2, 4, 8)}
 
 
 @dataclass(frozen=True)
 class RawMatte:
-    """The values of a matte as the file has them.
+    """The values of a matte as they are stored in the file.
 
     Attributes:
-        form: None where they are levels of opacity without doubt.
-        values: (H, W), of any type where `form` is None; else integers from 0.
-        palette: the colour 0xRRGGBB of each number, where `form` is "palette".
+        form: the form of the values; None if they are certainly opacities.
+        values: (H, W), integers of at least 0, or of any type if `form` is None.
+        palette: the colour 0xRRGGBB of each number, if `form` is "palette".
     """
 
     form: matte_labels.Form | None
@@ -49,18 +49,17 @@ def read_matte(
 ) -> np.ndarray:
     """Reads a matte as uint8 (H, W), 0 background to 255 person, upright by its EXIF orientation.
 
-    Masks of 0 and 1 are stretched to 0 and 255. A 16-bit matte that never exceeds 255 holds 8-bit
-    values in a wide container and is taken as such: scaled, it would be black. In label masks,
-    void pixels, which nobody labelled, become what the nearest labelled pixel is.
+    Masks of 0 and 1 are scaled to 0 and 255. A 16-bit matte with values up to 255 is treated as an
+    8-bit matte. In label masks, void pixels get the label of the nearest labelled pixel.
 
     Args:
-        path: see `read_values` for what counts as the matte of a file.
-        readings: what the values of its set mean (`matte_labels.decide`); without that of its
-            form, they are judged by this file alone.
+        path: the file; `read_values` describes where its matte is.
+        readings: the meaning of the values in the set, see `matte_labels.decide`. If there is none
+            for the form of this matte, the meaning is determined from this file alone.
 
     Raises:
-        PictureError: the file is missing, truncated, not a picture, or holds no matte; or labels of
-            which it is not clear which is the person, or which its set does not have.
+        PictureError: the file is missing, truncated, not a picture, or contains no matte; the
+            person's label cannot be determined; or there is a label that is not in the set.
     """
     raw, orientation = read_values(path)
     try:
@@ -80,18 +79,18 @@ def read_matte(
 
 
 def read_values(path: str | os.PathLike) -> tuple[RawMatte, int]:
-    """Reads the values of a matte, and EXIF's orientation.
+    """Reads the values of a matte, and the EXIF orientation.
 
-    What counts as the matte, in this order:
+    The matte is the first of these:
 
-    - a `.mat` file (EG1800): the array `mask`, else the only 2-D array;
-    - the alpha channel, where there is one and it is not the same everywhere;
-    - the numbers of a palette with a colour in use (Supervisely, Pascal VOC);
-    - colours;
-    - else the luma.
+    - in a `.mat` file (EG1800), the array `mask`, or the only 2-D array;
+    - an alpha channel that is not constant;
+    - the numbers of a palette of which a colour other than grey is used (Supervisely, Pascal VOC);
+    - the colours;
+    - the luma.
 
     Raises:
-        PictureError: the file is missing, truncated, not a picture, or holds no matte.
+        PictureError: the file is missing, truncated, not a picture, or contains no matte.
     """
     if Path(path).suffix.lower() == ".mat":
         return _numbers(_read_mat(path)), 1
@@ -100,7 +99,7 @@ def read_values(path: str | os.PathLike) -> tuple[RawMatte, int]:
 
 
 def _labels(raw: RawMatte, readings: Mapping) -> matte_labels.Labels | None:
-    """The labels of the set of a matte; None if it has levels of opacity."""
+    """The labels of a matte; None if its values are opacities."""
     if raw.form is None:
         return None
     reading = readings.get(raw.form)
@@ -111,12 +110,12 @@ def _labels(raw: RawMatte, readings: Mapping) -> matte_labels.Labels | None:
         return None
     own = matte_labels.decide(found)
     if reading and own.labels:
-        raise UserError(f"{own.said}, but the mattes examined are {reading.said}")
+        raise UserError(f"{own.said}, but the examined mattes are {reading.said}")
     return own.labels
 
 
 def _values(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> RawMatte:
-    """What counts as the matte of a picture."""
+    """The values of the matte in a picture, see `read_values`."""
     if isinstance(picture, np.ndarray):
         return _numbers(picture if picture.ndim == 2 else by_bands(luma, picture))
     if is_deep(picture) or picture.mode == "1":
@@ -134,7 +133,7 @@ def _values(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> RawMa
 
 
 def _numbers(values: np.ndarray) -> RawMatte:
-    """Values of any type as integers, where they are any."""
+    """Grey values as integers, if they are whole numbers."""
     if values.dtype.kind == "f":
         whole = by_bands(lambda band: (band == band.round()).all(axis=1), values).all()
         if not (whole and values.min() >= 0 and values.max() <= 255):
@@ -150,18 +149,18 @@ def _check_labels(values: np.ndarray, path: str | os.PathLike) -> None:
     if height * width > _MOST_LABELLED:
         most = f"{_MOST_LABELLED // 10**6} megapixels"
         raise PictureError(
-            f"{path}: a label mask of {width} x {height} pixels: {most} are the most"
+            f"{path}: a label mask of {width} x {height} pixels: the largest are {most}"
         )
 
 
 def _holds_colours(rgb: np.ndarray) -> bool:
-    """Whether more than stray pixels are other than grey."""
+    """Whether more than a few pixels are not grey."""
     spread = by_bands(lambda band: np.ptp(band, axis=2) > _GREY_SPREAD, rgb)
     return bool(spread.mean() > _COLOURED_SHARE)
 
 
 def _packed(rgb: np.ndarray) -> np.ndarray:
-    """uint8 (..., 3) as 0xRRGGBB, uint32 (...)."""
+    """Packs uint8 (..., 3) into 0xRRGGBB, uint32 (...)."""
     red, green, blue = np.moveaxis(rgb, -1, 0).astype(np.uint32)
     return red << 16 | green << 8 | blue
 
@@ -176,7 +175,7 @@ def _varying_alpha(picture: Image.Image, path: str | os.PathLike) -> np.ndarray 
 
 
 def _is_coloured(picture: Image.Image) -> bool:
-    """Whether a palette picture uses any colour that is not a grey."""
+    """Whether a palette picture uses a colour other than grey."""
     palette = _palette(picture)[np.flatnonzero(picture.histogram())]
     return bool((palette % 0x010101 != 0).any())
 
@@ -190,7 +189,7 @@ def _palette(picture: Image.Image) -> np.ndarray:
 
 
 def _read_mat(path: str | os.PathLike) -> np.ndarray:
-    from scipy.io import loadmat, whosmat  # half a second that only EG1800 needs
+    from scipy.io import loadmat, whosmat  # takes 0.5 s, and only EG1800 needs it
 
     data = read_bytes(path)
     try:
@@ -199,10 +198,10 @@ def _read_mat(path: str | os.PathLike) -> np.ndarray:
             for name, shape, kind in whosmat(io.BytesIO(data))
             if len(shape) == 2 and kind in _MAT_NUMBERS
         }
-    except Exception as error:  # SciPy, too, raises whatever it stumbles over
+    except Exception as error:  # SciPy raises many types of exceptions for damaged files
         raise _unreadable(path, error) from error
     if "mask" not in planes and len(planes) != 1:
-        raise PictureError(f"{path}: no array 'mask' and {len(planes)} others of two dimensions")
+        raise PictureError(f"{path}: no array 'mask', and {len(planes)} other 2-D arrays, not one")
     name = "mask" if "mask" in planes else next(iter(planes))
     height, width, number = planes[name]
     check_size(path, width, height, number + 2)
@@ -217,7 +216,7 @@ def _unreadable(path: str | os.PathLike, error: Exception) -> PictureError:
 
 
 def _stretch(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """A matte of any type and range as uint8 0..255."""
+    """Scales a matte of any type and range to uint8 0..255."""
     top = array.max()
     if array.dtype == bool or (array.dtype.kind in "iu" and 0 < top <= 1):
         return np.where(array > 0, np.uint8(255), np.uint8(0))

@@ -37,7 +37,7 @@ def read_settings(folder: str | Path) -> dict:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("flags", {}), dict):
-        raise UserError(f"{path} does not hold the settings of a training")
+        raise UserError(f"{path} does not contain the settings of a training")
     return settings
 
 
@@ -122,19 +122,19 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1.0) -> None:
-    """Fills `model` with a weighted mean of trained weights.
+    """Loads a weighted mean of trained weights into `model`.
 
-    Weights that were trained on from the same start can be averaged. The mean is often better on
-    new pictures than each of them (Wortsman et al., 2203.05482).
+    Weights of trainings with the same initial weights can be averaged. On new pictures, the mean is
+    often better than each of the trained networks (Wortsman et al., 2203.05482).
 
     Args:
-        model: as `models.build.build` makes it.
-        shares: the share of each `.weights.h5` file; they are divided by their sum.
-        sharpen: a factor on the logit of the alpha. Above 1, alphas move away from 0.5; the
-            outline at 0.5 stays where it is.
+        model: a network from `models.build.build`.
+        shares: the share of each `.weights.h5` file; shares are divided by their sum.
+        sharpen: a factor on the logit of the alpha. Factors above 1 move alphas away from 0.5,
+            without changing the outline at 0.5.
 
     Raises:
-        UserError: as `load_weights`.
+        UserError: see `load_weights`.
     """
     mean = [0.0] * len(model.weights)
     for path, share in shares.items():
@@ -163,4 +163,4 @@ def load_weights(model, path: str | os.PathLike) -> None:
     except Exception as error:
         reason = first_line(error)[:200]
         reason = reason.partition(" Example error message")[0]  # Keras appends several lines
-        raise UserError(f"{path} does not hold the weights of {model.name}: {reason}") from error
+        raise UserError(f"{path} does not contain the weights of {model.name}: {reason}") from error

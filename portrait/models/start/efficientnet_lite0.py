@@ -59,8 +59,8 @@ def _fill(model: keras.Model, path: Path) -> None:
         if found is None or found.shape != shape or found.dtype.kind != "f":
             it = "missing" if found is None else f"{found.dtype} {found.shape}"
             raise UserError(
-                f"{path} does not hold EfficientNet-Lite0's weights: {name} is {it}, not a float "
-                f"array {shape}"
+                f"{path} does not contain EfficientNet-Lite0's weights: {name} is {it}, not a "
+                f"float array {shape}"
             )
     for name, weight in weights.items():
         weight.assign(arrays[name].astype(np.float32))
