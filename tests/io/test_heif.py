@@ -43,7 +43,9 @@ def test_orientation(tmp_path):
     assert read.shape == (64, 32, 3)
     assert np.abs(read[:28] - (255, 0, 0)).max() <= 6
     assert np.abs(read[36:] - (0, 0, 255)).max() <= 6
-    assert read_matte(tmp_path / "a.heic").shape == (64, 32)
+    save(tmp_path / "a_matte.heic", halves().getchannel("R"), exif=exif.tobytes())
+    matte = read_matte(tmp_path / "a_matte.heic")
+    assert matte.shape == (64, 32) and matte[:28].min() >= 250 and matte[36:].max() <= 5
 
 
 def test_profile(tmp_path):
