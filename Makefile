@@ -6,7 +6,7 @@ READY := .venv/ready
 TESTS := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all lint
+.PHONY: help setup train test test-all lint web
 
 help:            ## This list.
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1  /p' $(MAKEFILE_LIST) | awk '{printf "%s %-9s %s\n", $$1, $$2, substr($$0, index($$0, $$3))}'
@@ -25,6 +25,10 @@ test-all: $(READY)  ## All tests, with those that take minutes.
 lint: $(READY)   ## Style and common mistakes.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+web: $(READY)    ## The page for the browser, in dist/ (needs npm); see docs/web.md.
+	npm ci --prefix web --ignore-scripts --no-audit --no-fund --silent
+	$(BIN)/python -m web.build dist $(MODELS)
 
 # uv installs in seconds what pip takes minutes for; where it cannot be had, pip does it.
 # opencv-python needs the system's libGL, which a server may lack: its headless twin does not.

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,24 @@ def find() -> str | None:
 class Browser:
     """One page of a Chromium with a profile of its own, closed at the end of a `with` block.
 
-    `requests` are the addresses that the page asked for since `do("Network.enable")`.
+    `flags` are more of the program's. `requests` are the addresses that the page and its workers
+    asked for since `watch()`; `complaints` are errors on its console since
+    `watch()`, with what its policy refused.
     """
 
-    def __init__(self, program: str, profile: Path, width: int = 1280, height: int = 1000):
+    def __init__(
+        self,
+        program: str,
+        profile: Path,
+        width: int = 1280,
+        height: int = 1000,
+        flags: Sequence[str] = (),
+    ):
         # It reads commands from file 3 and writes answers to file 4, a zero byte after each.
         takes, self._commands = os.pipe()
         self._answers, gives = os.pipe()
         moves = f'exec "$@" 3<&{takes} 4>&{gives}'
-        flags = (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}")
+        flags = (*_FLAGS, *flags, f"--user-data-dir={profile}", f"--window-size={width},{height}")
         self._process = subprocess.Popen(
             ["bash", "-c", moves, "bash", program, *flags, "about:blank"],
             pass_fds=(takes, gives),
@@ -42,10 +52,11 @@ class Browser:
         )
         os.close(takes)
         os.close(gives)
-        self._reader = os.fdopen(self._answers, "rb")
+        self._read = bytearray()
         self._numbers = itertools.count(1)
         self._session = None
         self.requests: list[str] = []
+        self.complaints: list[str] = []
         targets = self.do("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         attached = self.do("Target.attachToTarget", targetId=page, flatten=True)
@@ -57,36 +68,67 @@ class Browser:
     def __exit__(self, *error) -> None:
         self._process.terminate()
         self._process.wait(10)
-        self._reader.close()
+        os.close(self._answers)
         os.close(self._commands)
 
-    def do(self, method: str, **parameters) -> dict:
+    def do(self, method: str, session: str | None = None, **parameters) -> dict:
         """Sends a command of the protocol, and returns its answer."""
-        number = next(self._numbers)
-        message = {"id": number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        number = self._send(method, session or self._session, parameters)
         while (answer := self._receive()).get("id") != number:
             pass
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
         return answer["result"]
 
+    def _send(self, method: str, session: str | None, parameters: dict) -> int:
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        return number
+
     def _receive(self) -> dict:
-        read = bytearray()
-        while (byte := self._reader.read(1)) != b"\0":
-            if not byte:
+        while (end := self._read.find(b"\0")) < 0:
+            if not (more := os.read(self._answers, 1 << 20)):
                 raise RuntimeError("the browser has ended")
-            read += byte
-        message = json.loads(read)
-        if message.get("method") == "Network.requestWillBeSent":
-            self.requests.append(message["params"]["request"]["url"])
+            self._read += more
+        message = json.loads(self._read[:end])
+        del self._read[: end + 1]
+        self._note(message.get("method"), message.get("params"))
         return message
 
+    def _note(self, method: str | None, event: dict | None) -> None:
+        """Keeps what an event tells."""
+        if method == "Network.requestWillBeSent":
+            self.requests.append(event["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            details = event["exceptionDetails"]
+            self.complaints.append(
+                details.get("exception", details).get("description", str(details))
+            )
+        elif method == "Runtime.consoleAPICalled" and event["type"] == "error":
+            self.complaints.append(str([each.get("value") for each in event["args"]]))
+        elif method == "Log.entryAdded" and event["entry"]["level"] == "error":
+            self.complaints.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
+        elif method == "Target.attachedToTarget" and event["waitingForDebugger"]:
+            self._send("Network.enable", event["sessionId"], {})
+            self._send("Runtime.runIfWaitingForDebugger", event["sessionId"], {})
+
+    def watch(self) -> None:
+        """Starts to note requests, also of workers, and complaints."""
+        for domain in ("Network", "Runtime", "Log", "Page"):
+            self.do(f"{domain}.enable")
+        attach = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
+        self.do("Target.setAutoAttach", **attach)
+
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression in the page."""
-        answer = self.do("Runtime.evaluate", expression=script, returnByValue=True)
+        """The value of a JavaScript expression in the page, or of what it promises."""
+        answer = self.do(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
+        if "exceptionDetails" in answer:
+            raise RuntimeError(_told(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
     def wait_for(self, script: str, seconds: float = 60) -> Any:
@@ -95,8 +137,13 @@ class Browser:
         while not (value := self.run(script)):
             if time.monotonic() > end:
                 raise TimeoutError(script)
-            time.sleep(0.2)
+            time.sleep(0.1)
         return value
+
+    def press(self, key: str) -> None:
+        """Presses a key, which is its own character."""
+        for kind in "keyDown", "keyUp":
+            self.do("Input.dispatchKeyEvent", type=kind, key=key, text=key)
 
     def upload(self, selector: str, file: Path) -> None:
         """Gives a file to an <input type=file>."""
@@ -105,3 +152,8 @@ class Browser:
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.do("Page.captureScreenshot")["data"]))
+
+
+def _told(details: dict) -> str:
+    """What an exception of the page says."""
+    return details.get("exception", details).get("description", str(details))

@@ -1,0 +1,73 @@
+"""The networks in the browser, and the smoothing of their alphas."""
+
+import built_page
+import numpy as np
+import pytest
+from PIL import Image
+from project import ROOT
+from skimage import data
+
+from portrait.io.images import resize
+from portrait.tflite.runtime import TfliteModel
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tolerance"),
+    [
+        ("selfie_net_big/selfie_net_big_256x256_rgba_float16", (256, 256), 1e-3),
+        ("selfie_net_deep/selfie_net_deep_256x256_rgba_float16", (256, 256), 1e-3),
+        # Sums of 8-bit numbers are rounded, in either runtime in its own way.
+        ("lite_unet_big/lite_unet_big_288x224_int8", (288, 224), 0.1),
+    ],
+)
+def test_alphas_are_the_interpreters(window, tmp_path, name, size, tolerance):
+    image = resize(data.astronaut(), size)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    file = ROOT / "trained_models" / f"{name}.tflite"
+    expected = TfliteModel(file.read_bytes(), name)(image)[..., 0]
+    alpha = built_page.floats(
+        window,
+        f"""(async () => {{
+            const {{Network}} = await import('./js/model.js');
+            const file = 'models/{file.stem.removesuffix("_float16")}.tflite.gz';
+            const network = await Network.load(file, 'wasm');
+            const photo = new Blob([{built_page.bytes_of((tmp_path / "photo.png").read_bytes())}]);
+            const alpha = await network.alpha(await createImageBitmap(photo));
+            network.delete();
+            return alpha.data;
+        }})()""",
+    ).reshape(size)
+    assert 0.3 < expected.mean() < 0.8
+    assert np.abs(alpha - expected).max() < tolerance
+    assert np.abs(alpha - expected).mean() < tolerance / 10
+
+
+SMOOTHED = """(async () => {
+    const {Smoother} = await import('./js/temporal.js');
+    const smoother = new Smoother(), side = 24, results = [];
+    let state = 7;
+    const noise = () => (state = (state * 16807) % 2147483647) / 2147483647 - 0.5;
+    for (let time = 0; time < 12; time++) {
+        const bytes = new Uint8ClampedArray(4 * side * side).fill(90);
+        const data = new Float32Array(side * side);
+        const left = time < 10 ? 4 : 14;
+        for (let i = 0; i < data.length; i++) {
+            const person = i % side >= left && i % side < left + 8;
+            bytes.fill((person ? 200 : 90) + 4 * noise(), 4 * i, 4 * i + 3);
+            data[i] = (person ? 0.8 : 0.1) + 0.2 * noise();
+        }
+        smoother.smooth({data, width: side, height: side}, bytes);
+        results.push(...data);
+    }
+    return Float32Array.from(results);
+})()"""
+
+
+def test_smoothing_calms_what_stands_still_and_does_not_lag(window):
+    """Noise of +-0.1 on the alpha of a person who stands still for ten frames, and then jumps."""
+    alphas = built_page.floats(window, SMOOTHED).reshape(12, 24, 24)
+    noise = 0.2 / np.sqrt(12)  # the standard deviation of an even distribution
+    assert alphas[5:10, :, 16:].std(axis=0).mean() < 0.55 * noise
+    # At once where the person is now, and no more where it was.
+    assert alphas[10, :, 15:21].mean() > 0.77
+    assert alphas[10, :, 5:11].mean() < 0.13

@@ -1,0 +1,139 @@
+"""Builds the page: all that a static host needs, in one folder.
+
+python -m web.build [FOLDER] [FILE.tflite ...]     run by `make web`; npm has installed LiteRT.js
+
+FILEs are networks of your own, from `main.py --convert`, or styles, from `stylize.py --convert`.
+"""
+
+import gzip
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from portrait.errors import UserError
+from portrait.tflite import graph
+from portrait.tflite.unpack import unpack_float16
+
+HERE = Path(__file__).resolve().parent
+SHIPPED = HERE.parent / "trained_models"
+PACKAGES = HERE / "node_modules" / "@litertjs"
+PAGE = ("index.html", "style.css", "icon.svg", "manifest.webmanifest")
+RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
+WORKER = "sw.js"
+_IMPORTED = 'from "@litertjs/wasm-utils"'  # by name: a page without a bundler needs an address
+
+
+def build(target: Path, own: list[Path] = ()) -> None:
+    """Writes the page into `target`, which is replaced.
+
+    Args:
+        target: the folder.
+        own: `.tflite` files to offer beside the shipped networks.
+
+    Raises:
+        UserError: LiteRT.js is not installed, or a file cannot be offered.
+    """
+    if not PACKAGES.is_dir():
+        raise UserError("LiteRT.js is not installed: run npm ci in web/, or make web")
+    if target.exists() and not (target / WORKER).is_file():
+        raise UserError(f"{target} is not a built page: it is not replaced")
+    temporary = target.with_name(f"{target.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name in PAGE:
+        shutil.copy(HERE / name, temporary)
+    shutil.copytree(HERE / "js", temporary / "js")
+    _runtime(temporary / "litert")
+    _models(temporary / "models", own)
+    _sample(temporary / "sample.jpg")
+    _worker(temporary)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+
+
+def _runtime(folder: Path) -> None:
+    """LiteRT.js with its licence; the WebAssembly is gzipped, since few static hosts do it."""
+    folder.mkdir()
+    library = (PACKAGES / "core" / "dist" / "index.js").read_text()
+    if _IMPORTED not in library:
+        raise UserError("this version of @litertjs/core is not the one in web/package.json")
+    library = library.replace(_IMPORTED, 'from "./wasm-utils.js"')
+    (folder / "index.js").write_text(f"// Changed: the address of wasm-utils.js.\n{library}")
+    shutil.copy(PACKAGES / "wasm-utils" / "dist" / "index.js", folder / "wasm-utils.js")
+    for name in RUNTIMES:
+        shutil.copy(PACKAGES / "core" / "wasm" / f"{name}.js", folder)
+        _zip(folder / f"{name}.wasm.gz", (PACKAGES / "core" / "wasm" / f"{name}.wasm").read_bytes())
+    version = json.loads((PACKAGES / "core" / "package.json").read_text())["version"]
+    notice = f"LiteRT.js (@litertjs/core {version}), by Google, Apache License 2.0: see LICENSE.\n"
+    (folder / "NOTICE").write_text(notice)
+    shutil.copy(SHIPPED / "selfie_net_big" / "LICENSE", folder)  # the same licence
+
+
+def _models(folder: Path, own: list[Path]) -> None:
+    """The networks and styles, float16 unpacked, with models.json, which the page reads."""
+    folder.mkdir()
+    entries = json.loads((HERE / "models.json").read_text())
+    files = [(SHIPPED / entry["file"], entry) for entry in entries]
+    files += [(path, {"name": path.stem, "about": "your own"}) for path in own]
+    listed = []
+    for path, entry in files:
+        if not path.is_file():
+            raise UserError(f"there is no {path}")
+        model = path.read_bytes()
+        name = f"{path.stem.removesuffix('_float16')}.tflite.gz"
+        size = _zip(folder / name, unpack_float16(model))
+        listed.append(entry | {"file": name, "bytes": size, "paints": _paints(model, path)})
+    (folder / "models.json").write_text(json.dumps(listed, indent=1))
+
+
+def _paints(model: bytes, path: Path) -> bool:
+    """Whether a file gives pictures, not alphas."""
+    main = graph.parse(model).subgraphs[0]
+    shape = tuple(main.tensors[main.outputs[0]].shape)
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        raise UserError(f"{path} gives {shape}: neither an alpha nor a picture")
+    return bool(shape[3] == 3)
+
+
+def _sample(path: Path) -> None:
+    """A photograph to try: NASA's of Eileen Collins, in the public domain, from scikit-image."""
+    from PIL import Image
+    from skimage import data
+
+    Image.fromarray(data.astronaut()).save(path, quality=88)
+
+
+def _worker(folder: Path) -> None:
+    """The service worker, with the names and hashes of all files, so that it notices new ones."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in files
+    }
+    worker = (HERE / WORKER).read_text()
+    assert worker.count("const FILES = {};") == 1
+    text = f"const FILES = {json.dumps(hashes, indent=1)};"
+    (folder / WORKER).write_text(worker.replace("const FILES = {};", text))
+
+
+def _zip(path: Path, content: bytes) -> int:
+    """Writes a file gzipped, always to the same bytes, and returns their number."""
+    return path.write_bytes(gzip.compress(content, 9, mtime=0))
+
+
+def main(arguments: list[str]) -> int:
+    target = Path(arguments[0] if arguments else "dist").resolve()
+    try:
+        build(target, [Path(name) for name in arguments[1:]])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"{target}: {size / 1e6:.1f} MB; try it: python -m http.server --directory {target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,384 @@
+// The page: its buttons, keys and words. The work is in studio.js.
+import {backdrop, BACKDROPS} from './backdrops.js';
+import {fetchBytes} from './model.js';
+import {openPicture, onDropOrPaste} from './sources.js';
+import {Studio} from './studio.js';
+
+const $ = (id) => document.getElementById(id);
+const query = new URLSearchParams(location.search);
+const COLOURS = ['#ffffff', '#e9e4da', '#8e9aa0', '#23292b', '#2f5d62', '#d98b6a'];
+const NAMES = {
+  blur: 'blurred background', colour: 'plain background', picture: 'another background',
+  cutout: 'cut-out', matte: 'matte', style: 'painted person',
+};
+const STRENGTHS = {blur: 0.5, colour: 0.3, picture: 0.4, style: 1};
+
+const studio = new Studio($('canvas'), {
+  backend: query.get('backend') ?? 'auto', painter: query.get('painter') ?? undefined,
+});
+let models = [];
+let stopRecording = null;
+let facingMode = 'user';
+
+function say(text, wrong = false) {
+  $('say').textContent = text;
+  $('say').classList.toggle('wrong', wrong);
+}
+
+/** Does something that may fail, and says so where it does. */
+async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    say(error.message, true);
+    return null;
+  }
+}
+
+// Pictures in
+
+async function openFile(file) {
+  if (file.name?.endsWith('.tflite')) await openNetwork(file);
+  else if (await attempt(() => studio.openPhoto(file).then(() => true))) shown();
+}
+
+async function openNetwork(file) {
+  say(`Loading ${file.name} …`);
+  await attempt(async () => {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    try {
+      await studio.useNetwork(bytes);
+      listed('network', file.name);
+    } catch (error) {
+      if (!error.message.includes('style')) throw error;
+      await studio.useStyle(bytes);
+      listed('style', file.name);
+      $('painted').hidden = false;
+    }
+    ready(file.name);
+  });
+}
+
+/** Adds a choice that is in use already. */
+function listed(id, name) {
+  $(id).add(new Option(name, '', false, true));
+}
+
+async function sample() {
+  const bytes = await attempt(() => fetchBytes('sample.jpg'));
+  if (bytes) await openFile(new File([bytes], 'sample.jpg', {type: 'image/jpeg'}));
+}
+
+async function toggleCamera() {
+  if (studio.camera.running) {
+    studio.stopCamera();
+    return;
+  }
+  say('Starting the camera …');
+  await attempt(() => studio.startCamera({facingMode}));
+}
+
+/** Shows what belongs to a picture. */
+function shown() {
+  const there = studio.frame !== null;
+  $('empty').hidden = there;
+  $('view').hidden = $('corner').hidden = !there;
+  $('save').disabled = $('copy').disabled = !there;
+  $('copy').hidden = !navigator.clipboard?.write;
+  $('stats').hidden = !there || !$('numbers').checked;
+  describe();
+  if (studio.frame && !studio.frame.live) {
+    say(studio.network ? `${studio.frame.width} × ${studio.frame.height} pixels.` : 'Loading the network …');
+  }
+}
+
+function describe() {
+  const {effect} = studio.look;
+  if (studio.frame) {
+    const {width, height} = studio.frame;
+    $('view').style.setProperty('--aspect', width / height);
+    $('view').style.setProperty('--pixels', width);
+  }
+  $('view').classList.toggle('clear', effect === 'cutout');
+  studio.canvas?.setAttribute('aria-label', `Result: ${NAMES[effect]}`);
+}
+
+// The look
+
+function setEffect(effect) {
+  for (const part of document.querySelectorAll('.options')) {
+    part.hidden = !part.dataset.for.split(' ').includes(effect);
+  }
+  const strength = STRENGTHS[effect] ?? 0.5;
+  $('strength').value = 100 * strength;
+  $('strength-name').textContent = ['colour', 'picture'].includes(effect)
+    ? 'Light from the background' : 'Strength';
+  showStrength();
+  attempt(() => studio.set({effect, strength}).then(describe));
+}
+
+function showStrength() {
+  $('strength-value').textContent = `${Math.round($('strength').value)} %`;
+}
+
+function setStrength() {
+  const {effect} = studio.look;
+  STRENGTHS[effect] = $('strength').value / 100;
+  showStrength();
+  soon(() => studio.set({strength: STRENGTHS[effect]}));
+}
+
+let waiting = null;
+/** Draws once for all changes before the next frame of the screen. */
+function soon(change) {
+  if (!waiting) requestAnimationFrame(() => { waiting(); waiting = null; });
+  waiting = change;
+}
+
+function toggleCompare() {
+  const on = $('compare').getAttribute('aria-pressed') !== 'true';
+  $('compare').setAttribute('aria-pressed', on);
+  $('split').hidden = $('before').hidden = !on;
+  studio.set({split: on ? $('split').value / 100 : 0});
+}
+
+function makeColours() {
+  for (const colour of COLOURS) {
+    const swatch = document.createElement('span');
+    swatch.className = 'swatch';
+    swatch.style.background = colour;
+    choice($('colours'), 'colour-choice', colour, swatch, colour === studio.look.colour,
+      () => studio.set({colour}));
+  }
+  const own = document.createElement('input');
+  Object.assign(own, {type: 'color', id: 'own-colour', value: '#7a9e87'});
+  own.setAttribute('aria-label', 'Another colour');
+  own.addEventListener('input', () => {
+    document.querySelector('[name=colour-choice]:checked')?.toggleAttribute('checked', false);
+    for (const each of document.querySelectorAll('[name=colour-choice]')) each.checked = false;
+    soon(() => studio.set({colour: own.value}));
+  });
+  $('colours').append(own);
+}
+
+function makeBackdrops() {
+  Object.keys(BACKDROPS).forEach((name, i) => {
+    const picture = backdrop(name);
+    if (i === 0) studio.setBackground(picture);
+    choice($('backdrops'), 'backdrop', name, thumbnail(picture), i === 0,
+      () => studio.setBackground(picture), name);
+  });
+  const own = document.createElement('button');
+  own.type = 'button';
+  own.innerHTML = '<span class="swatch" aria-hidden="true">+</span>Your own';
+  own.addEventListener('click', () => $('background').click());
+  $('backdrops').append(own);
+}
+
+/** A radio button that looks like `swatch`. */
+function choice(list, group, value, swatch, checked, take, title = '') {
+  const label = document.createElement('label');
+  const input = Object.assign(document.createElement('input'), {type: 'radio', name: group, value, checked});
+  if (!title) input.setAttribute('aria-label', value);
+  input.addEventListener('change', take);
+  label.append(input, swatch, title);
+  list.insertBefore(label, list.querySelector('button'));
+  return input;
+}
+
+function thumbnail(picture) {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 160, height: 120, className: 'swatch'});
+  const scale = Math.max(160 / picture.width, 120 / picture.height);
+  const [width, height] = [picture.width * scale, picture.height * scale];
+  canvas.getContext('2d').drawImage(picture, (160 - width) / 2, (120 - height) / 2, width, height);
+  return canvas;
+}
+
+async function openBackground(file) {
+  const picture = await attempt(() => openPicture(file));
+  if (!picture) return;
+  const input = choice($('backdrops'), 'backdrop', file.name, thumbnail(picture), false,
+    () => studio.setBackground(picture), 'Yours');
+  input.checked = true;
+  studio.setBackground(picture);
+}
+
+// Pictures out
+
+function download(blob, name) {
+  const link = Object.assign(document.createElement('a'), {href: URL.createObjectURL(blob), download: name});
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+async function save() {
+  const blob = await attempt(() => studio.png());
+  if (!blob) return;
+  download(blob, `portrait-${studio.look.effect}.png`);
+  say(`Saved, ${(blob.size / 1e6).toFixed(1)} MB.`);
+}
+
+async function copy() {
+  await attempt(async () => {
+    await navigator.clipboard.write([new ClipboardItem({'image/png': studio.png()})]);
+    say('Copied.');
+  });
+}
+
+async function toggleRecord() {
+  const started = stopRecording === null;
+  $('record').setAttribute('aria-pressed', started);
+  $('record').querySelector('span').textContent = started ? 'Stop' : 'Record';
+  if (started) {
+    stopRecording = await attempt(() => studio.record());
+    if (stopRecording) say('Recording, without sound.');
+    return;
+  }
+  const stop = stopRecording;
+  stopRecording = null;
+  const film = await attempt(stop);
+  if (!film) return;
+  download(film, `portrait.${film.type.includes('mp4') ? 'mp4' : 'webm'}`);
+  say(`Saved the film, ${(film.size / 1e6).toFixed(1)} MB.`);
+}
+
+// What the studio tells
+
+function cameraChanged() {
+  const {running} = studio.camera;
+  $('camera').querySelector('span').textContent = running ? 'Stop camera' : 'Use camera';
+  $('record').hidden = !running || !window.MediaRecorder;
+  $('flip').hidden = !running || !matchMedia('(pointer: coarse)').matches;
+  if (!running && stopRecording) toggleRecord();
+  shown();
+  say(running ? 'The camera is on.' : 'The camera is off.');
+}
+
+function showStats({detail: {rate, network, smooth, draw}}) {
+  const ms = (value) => `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ms`;
+  const parts = [];
+  if (rate !== undefined) parts.push(`${rate} fps`);
+  if (network !== undefined) parts.push(`alpha ${ms(network)}`);
+  if (smooth !== undefined) parts.push(`smooth ${ms(smooth)}`);
+  if (draw !== undefined) parts.push(`draw ${ms(draw)}`);
+  $('stats').textContent = parts.join('  ·  ');
+}
+
+function backendName() {
+  return studio.network.backend === 'webgpu' ? 'the graphics processor (WebGPU)' : 'the processor (WebAssembly)';
+}
+
+function ready(name) {
+  $('about').textContent = `${name} runs on ${backendName()}.`;
+  say(studio.frame ? 'Ready.' : `Ready, on ${backendName()}.`);
+}
+
+async function chooseNetwork() {
+  const model = models[$('network').value];
+  if (!model) return;
+  say(`Loading the network, ${(model.bytes / 1e6).toFixed(1)} MB …`);
+  await attempt(async () => {
+    await studio.useNetwork(new URL(`models/${model.file}`, location.href));
+    ready(`“${model.name}”, ${model.about},`);
+  });
+}
+
+async function chooseStyle() {
+  const model = models[$('style').value];
+  if (!model) return;
+  say(`Loading the style, ${(model.bytes / 1e6).toFixed(1)} MB …`);
+  await attempt(async () => {
+    await studio.useStyle(new URL(`models/${model.file}`, location.href));
+    say('Ready.');
+  });
+}
+
+/** Waits a moment for the service worker, which then keeps what is loaded for use offline. */
+async function offline() {
+  if (!navigator.serviceWorker) return;
+  try {
+    await navigator.serviceWorker.register('sw.js');
+  } catch (error) {
+    console.warn('This page will not work offline:', error.message);
+    return;
+  }
+  if (navigator.serviceWorker.controller) return;
+  await new Promise((done) => {
+    navigator.serviceWorker.addEventListener('controllerchange', done);
+    setTimeout(done, 3000);
+  });
+}
+
+const ACTIONS = {open: () => $('photo').click(), camera: toggleCamera, sample};
+const KEYS = {
+  o: ACTIONS.open, c: toggleCamera, b: () => studio.frame && toggleCompare(), s: () => studio.frame && save(),
+  r: () => studio.camera.running && toggleRecord(),
+};
+
+function onKey(event) {
+  const typing = /^(text|color)$/.test(event.target.type) || event.target.tagName === 'SELECT';
+  if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
+  const effects = [...document.querySelectorAll('#effects label:not([hidden]) input')];
+  const effect = effects[Number(event.key) - 1];
+  if (effect) effect.click();
+  else KEYS[event.key.toLowerCase()]?.();
+}
+
+function wire() {
+  for (const button of document.querySelectorAll('[data-do]')) {
+    button.addEventListener('click', () => ACTIONS[button.dataset.do]());
+  }
+  const files = {photo: openFile, background: openBackground, tflite: openNetwork};
+  for (const [id, take] of Object.entries(files)) {
+    $(id).addEventListener('change', () => {
+      const [file] = $(id).files;
+      $(id).value = '';
+      if (file) take(file);
+    });
+  }
+  for (const input of document.querySelectorAll('[name=effect]')) {
+    input.addEventListener('change', () => setEffect(input.value));
+  }
+  $('controls').addEventListener('submit', (event) => event.preventDefault());
+  $('strength').addEventListener('input', setStrength);
+  $('split').addEventListener('input', () => soon(() => studio.set({split: $('split').value / 100})));
+  $('compare').addEventListener('click', toggleCompare);
+  $('save').addEventListener('click', save);
+  $('copy').addEventListener('click', copy);
+  $('record').addEventListener('click', toggleRecord);
+  $('network').addEventListener('change', chooseNetwork);
+  $('style').addEventListener('change', chooseStyle);
+  $('own').addEventListener('click', () => $('tflite').click());
+  $('mirror').addEventListener('change', () => { studio.mirror = $('mirror').checked; });
+  $('numbers').addEventListener('change', shown);
+  $('flip').addEventListener('click', () => {
+    facingMode = facingMode === 'user' ? 'environment' : 'user';
+    attempt(() => studio.startCamera({facingMode}));
+  });
+  studio.addEventListener('camera', cameraChanged);
+  studio.addEventListener('drawn', showStats);
+  studio.addEventListener('failed', ({detail}) => say(detail.message, true));
+  onDropOrPaste(openFile, {over: (on) => { $('drop').hidden = !on; }});
+  addEventListener('keydown', onKey);
+}
+
+async function start() {
+  wire();
+  makeColours();
+  makeBackdrops();
+  setEffect('blur');
+  await offline();
+  models = JSON.parse(new TextDecoder().decode(await fetchBytes('models/models.json')));
+  models.forEach((model, i) => {
+    const list = $(model.paints ? 'style' : 'network');
+    list.add(new Option(model.about ? `${model.name}: ${model.about}` : model.name, i));
+  });
+  await chooseNetwork();
+  if ($('style').options.length) {
+    $('painted').hidden = false;
+    $('painted').addEventListener('change', () => studio.style ?? chooseStyle());
+  }
+}
+
+window.studio = studio; // for the console, and tests
+attempt(start);

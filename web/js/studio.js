@@ -1,0 +1,257 @@
+// Joins the parts: a picture or the camera, a network, the smoother and a painter.
+import {Network, photoAlpha} from './model.js';
+import {hasFastWebGl, Painter} from './painter.js';
+import {Painter2d} from './painter2d.js';
+import {Camera, openPicture} from './sources.js';
+import {Smoother} from './temporal.js';
+
+const SHOWN = 1600; // pixels of the longer side on the screen, at most; results have all
+const SECOND = 1000;
+
+export class Studio extends EventTarget {
+  /** How the picture is to look, see `Painter.draw`. */
+  look = {effect: 'blur', strength: 0.5, colour: '#e9e4da', split: 0};
+  /** What is shown: null, or {picture, width, height, alpha, live, mirror}. */
+  frame = null;
+  mirror = true;
+  network = null;
+  style = null;
+  camera = new Camera();
+  #smoother = new Smoother();
+  #times = [];
+  #painters = {};
+  #background = null;
+  #work = Promise.resolve();
+
+  /**
+   * @param stage the element that the canvas is put into.
+   * @param options {backend, painter}: 'webgpu' or 'wasm'; 'webgl' or '2d'; chosen if left out.
+   */
+  constructor(stage, {backend = 'auto', painter} = {}) {
+    super();
+    this.stage = stage;
+    this.backend = backend;
+    this.painter = painter ?? (hasFastWebGl() ? 'webgl' : 'auto');
+  }
+
+  get canvas() {
+    return this.#shown?.canvas ?? null;
+  }
+
+  #shown = null;
+
+  /** Loads the network that gives the alphas, and looks at the picture again. */
+  async useNetwork(source) {
+    const network = await Network.load(source, this.backend);
+    if (network.paints) {
+      network.delete();
+      throw new Error('This network paints: it is a style.');
+    }
+    await this.#alone(() => {
+      this.network?.delete();
+      this.network = network;
+      this.#smoother.reset();
+    });
+    if (this.frame && !this.frame.live) await this.#see();
+  }
+
+  /** Loads the network that paints. */
+  async useStyle(source) {
+    const style = await Network.load(source, this.backend);
+    if (!style.paints) {
+      style.delete();
+      throw new Error('This network does not paint: it is no style.');
+    }
+    await this.#alone(() => {
+      this.style?.delete();
+      this.style = style;
+    });
+    if (this.frame && !this.frame.live) await this.#see();
+  }
+
+  /** Sets some of the look, and draws. */
+  async set(look) {
+    const styled = look.effect === 'style' && this.look.effect !== 'style';
+    Object.assign(this.look, look);
+    if (styled && this.frame && !this.frame.live) await this.#see();
+    else this.draw();
+  }
+
+  /** The picture behind the person. */
+  setBackground(picture) {
+    this.#background = picture;
+    for (const painter of Object.values(this.#painters)) painter.setBackground(picture);
+    this.draw();
+  }
+
+  /** Shows a photograph from a file. */
+  async openPhoto(file) {
+    const picture = await openPicture(file);
+    this.stopCamera();
+    this.frame?.picture.close?.();
+    const {width, height} = picture;
+    this.frame = {picture, width, height, alpha: null, live: false, mirror: false};
+    this.draw();
+    await this.#see();
+  }
+
+  /** Looks at the photograph with the network, and draws. */
+  async #see() {
+    const {frame} = this;
+    if (!this.network) return; // `useNetwork` comes back here
+    await this.#alone(async () => {
+      const start = performance.now();
+      frame.alpha = await photoAlpha(this.network, frame.picture, frame.width, frame.height);
+      const seen = performance.now();
+      frame.painted = await this.#paint(frame.picture);
+      this.draw();
+      this.#report({network: seen - start, draw: performance.now() - seen});
+    });
+  }
+
+  /** The picture as the style network paints it, if that is asked for. */
+  async #paint(picture) {
+    if (this.look.effect !== 'style' || !this.style) return null;
+    const place = this.style.look(picture);
+    const colours = await this.style.compute();
+    const image = new ImageData(this.style.width, this.style.height);
+    for (let i = 0, j = 0; i < colours.length; j++) {
+      image.data[j] = j % 4 === 3 ? 255 : colours[i++];
+    }
+    image.data[image.data.length - 1] = 255;
+    return createImageBitmap(image, place.x, place.y, place.width, place.height);
+  }
+
+  /** Starts the camera, and shows its frames until `stopCamera` or another picture. */
+  async startCamera(options) {
+    await this.camera.start((video) => this.#alone(() => this.#live(video)), (error) => {
+      this.stopCamera();
+      this.dispatchEvent(new CustomEvent('failed', {detail: error}));
+    }, options);
+    this.#smoother.reset();
+    this.#times = [];
+    const {videoWidth: width, videoHeight: height} = this.camera.video;
+    this.frame = {picture: this.camera.video, width, height, alpha: null, live: true};
+    this.dispatchEvent(new Event('camera'));
+  }
+
+  stopCamera() {
+    if (!this.camera.running) return;
+    this.camera.stop();
+    this.frame = null;
+    this.dispatchEvent(new Event('camera'));
+  }
+
+  /** One frame of the camera. */
+  async #live(video) {
+    const {frame, network} = this;
+    if (!frame?.live) return;
+    const start = performance.now();
+    frame.width = video.videoWidth;
+    frame.height = video.videoHeight;
+    frame.mirror = this.mirror && this.camera.facesUser;
+    const times = {};
+    if (network) {
+      const alpha = await network.alpha(video);
+      times.network = performance.now() - start;
+      const before = performance.now();
+      frame.alpha = this.#smoother.smooth(alpha, alpha.bytes);
+      times.smooth = performance.now() - before;
+      frame.painted = await this.#paint(video);
+    }
+    if (this.frame !== frame) return;
+    const before = performance.now();
+    this.draw();
+    const now = performance.now();
+    times.draw = now - before;
+    this.#times.push(now);
+    while (this.#times[0] < now - SECOND) this.#times.shift();
+    this.#report({...times, rate: this.#times.length});
+  }
+
+  /** Draws the frame as it is to look. */
+  draw() {
+    if (!this.frame) return;
+    const {width, height, live} = this.frame;
+    const painter = this.#painterFor(live);
+    if (this.#shown !== painter) {
+      this.#shown = painter;
+      this.stage.replaceChildren(painter.canvas);
+    }
+    this.#drawWith(painter, Math.min(1, SHOWN / Math.max(width, height)), this.look);
+  }
+
+  #drawWith(painter, scale, look) {
+    const {frame} = this;
+    const size = {width: Math.round(frame.width * scale), height: Math.round(frame.height * scale)};
+    if (look.effect === 'style') {
+      if (frame.painted) painter.setPainted(frame.painted);
+      else look = {...look, effect: 'none'};
+    }
+    painter.draw(frame, look, size);
+  }
+
+  /** WebGL for its edges, but where the CPU computes it, the 2D canvas for what moves. */
+  #painterFor(live) {
+    const kind = this.painter === 'auto' ? (live ? '2d' : 'webgl') : this.painter;
+    const made = this.#painters[kind];
+    if (made && !made.gl?.isContextLost()) return made;
+    let painter;
+    try {
+      painter = kind === 'webgl' ? new Painter(newCanvas()) : new Painter2d(newCanvas());
+    } catch (error) {
+      console.warn('WebGL:', error.message);
+      this.painter = '2d';
+      painter = this.#painters['2d'] ?? new Painter2d(newCanvas());
+    }
+    this.#painters[kind] = painter;
+    if (this.#background) painter.setBackground(this.#background);
+    return painter;
+  }
+
+  /** The result as a PNG, at full size. */
+  async png() {
+    if (!this.frame) return null;
+    const painter = this.#painterFor(this.frame.live);
+    const longer = Math.max(this.frame.width, this.frame.height);
+    this.#drawWith(painter, Math.min(1, painter.largest / longer), {...this.look, split: 0});
+    const blob = await new Promise((done) => painter.canvas.toBlob(done, 'image/png'));
+    this.draw();
+    return blob;
+  }
+
+  /** Records the camera's result; returns a function that stops, and gives the film as a Blob. */
+  record() {
+    const type = ['video/webm;codecs=vp9', 'video/webm', 'video/mp4']
+      .find((each) => MediaRecorder.isTypeSupported(each));
+    const recorder = new MediaRecorder(this.canvas.captureStream(30), {
+      mimeType: type, videoBitsPerSecond: 6e6,
+    });
+    const parts = [];
+    recorder.addEventListener('dataavailable', (event) => parts.push(event.data));
+    const stopped = new Promise((done) => recorder.addEventListener('stop', done));
+    recorder.start();
+    return async () => {
+      if (recorder.state !== 'inactive') recorder.stop();
+      await stopped;
+      return new Blob(parts, {type: type.split(';')[0]});
+    };
+  }
+
+  /** Runs steps that use a network one after the other. */
+  #alone(step) {
+    const result = this.#work.then(step);
+    this.#work = result.catch(() => {});
+    return result;
+  }
+
+  #report(times) {
+    this.dispatchEvent(new CustomEvent('drawn', {detail: times}));
+  }
+}
+
+function newCanvas() {
+  const canvas = document.createElement('canvas');
+  canvas.setAttribute('role', 'img');
+  return canvas;
+}
