@@ -17,7 +17,8 @@ from portrait.tflite import graph
 from portrait.tflite.unpack import unpack_float16
 
 HERE = Path(__file__).resolve().parent
-SHIPPED = HERE.parent / "trained_models"
+ROOT = HERE.parent
+SHIPPED = ROOT / "trained_models"
 PACKAGES = HERE / "node_modules" / "@litertjs"
 PAGE = ("index.html", "style.css", "icon.svg", "manifest.webmanifest")
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
@@ -42,8 +43,8 @@ def build(target: Path, own: list[Path] = ()) -> None:
     temporary = target.with_name(f"{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name in PAGE:
-        shutil.copy(HERE / name, temporary)
+    for path in (*(HERE / name for name in PAGE), ROOT / "LICENSE"):
+        shutil.copy(path, temporary)
     shutil.copytree(HERE / "js", temporary / "js")
     _runtime(temporary / "litert")
     _models(temporary / "models", own)
@@ -68,7 +69,7 @@ def _runtime(folder: Path) -> None:
     version = json.loads((PACKAGES / "core" / "package.json").read_text())["version"]
     notice = f"LiteRT.js (@litertjs/core {version}), by Google, Apache License 2.0: see LICENSE.\n"
     (folder / "NOTICE").write_text(notice)
-    shutil.copy(SHIPPED / "selfie_net_big" / "LICENSE", folder)  # the same licence
+    shutil.copy(ROOT / "LICENSE", folder)  # the same licence
 
 
 def _models(folder: Path, own: list[Path]) -> None:
@@ -85,6 +86,7 @@ def _models(folder: Path, own: list[Path]) -> None:
         name = f"{path.stem.removesuffix('_float16')}.tflite.gz"
         size = _zip(folder / name, unpack_float16(model))
         listed.append(entry | {"file": name, "bytes": size, "paints": _paints(model, path)})
+    shutil.copy(ROOT / "docs" / "licences.md", folder)
     (folder / "models.json").write_text(json.dumps(listed, indent=1))
 
 
