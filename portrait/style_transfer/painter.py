@@ -97,11 +97,15 @@ def load_network(path: str | Path) -> tuple[keras.Model, list[str]]:
     try:
         settings = json.loads(about.read_text())
         names, size = settings["styles"], settings["flags"]["model_size"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{about}, which names the styles of {weights.name}, cannot be read: "
             f"{getattr(error, 'strerror', None) or error}"
         ) from error
+    known = isinstance(size, str) and size in transform_net.CHANNELS
+    named = isinstance(names, list) and names and all(isinstance(each, str) for each in names)
+    if not (known and named):
+        raise UserError(f"{about} does not name the styles and the size of a network of styles")
     network = transform_net.build(size=size, styles=len(names))
     load_weights(network, weights)
     return network, names

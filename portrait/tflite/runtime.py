@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from portrait.backend import stderr_kept_back
-from portrait.errors import UserError
+from portrait.errors import UserError, first_line
 
 _WARM_UP, _RUNS = 3, 20  # of `TfliteModel.latency`
 
@@ -41,6 +41,7 @@ class TfliteModel:
     def __init__(
         self, file: str | os.PathLike | bytes, name: str, threads: int = 1, xnnpack: bool = True
     ):
+        self.name = name
         self.file = file if isinstance(file, bytes) else _read(Path(file))
         kernels = OpResolverType.BUILTIN
         if not xnnpack:
@@ -54,8 +55,7 @@ class TfliteModel:
                 )
                 self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            reason = (str(error).splitlines() or ["unknown"])[0]
-            raise UserError(f"{name}: LiteRT cannot load it: {reason}") from error
+            raise UserError(f"{name}: LiteRT cannot load it: {first_line(error)}") from error
         self._taken = self.interpreter.get_input_details()[0]
         self._given = self.interpreter.get_output_details()[-1]
         shape, answer = (tuple(each["shape"].tolist()) for each in (self._taken, self._given))
@@ -81,11 +81,17 @@ class TfliteModel:
 
         Returns:
             float32 of shape `output_shape`.
+
+        Raises:
+            UserError: the model cannot be run.
         """
         self._batch[0, :, :, : pixels.shape[2]] = self._to_input(pixels)
         self.interpreter.set_tensor(self._taken["index"], self._batch)
-        self.interpreter.invoke()
-        values = self.interpreter.get_tensor(self._given["index"])[0]
+        try:
+            self.interpreter.invoke()
+            values = self.interpreter.get_tensor(self._given["index"])[0]
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"{self.name}: LiteRT cannot run it: {first_line(error)}") from error
         if self._given["dtype"] == np.float32:
             return values
         step, zero = self._given["quantization"]

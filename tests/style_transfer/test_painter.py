@@ -205,6 +205,11 @@ def test_load_network_explains_what_is_missing(tmp_path, network):
         painter.load_network(folder)
     about = {"flags": {"model_size": "small"}, "styles": NAMES}
     (folder / "run.json").write_text(json.dumps(about))
+    for wrong in ({"styles": NAMES[0]}, {"styles": []}, {"flags": {"model_size": {}}}):
+        (folder / "run.json").write_text(json.dumps(about | wrong))
+        with pytest.raises(UserError, match=r"run\.json"):
+            painter.load_network(folder)
+    (folder / "run.json").write_text(json.dumps(about))
     loaded, names = painter.load_network(folder)
     assert names == NAMES
     for before, after in zip(network.get_weights(), loaded.get_weights(), strict=True):

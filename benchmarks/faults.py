@@ -1,0 +1,322 @@
+"""Breaks off command lines at random moments, and takes away what they need.
+
+python benchmarks/faults.py [--kills=120] [--jobs=train,convert,...] [--seed=0]
+
+Each job is killed (SIGKILL, SIGTERM, Ctrl-C by turns) after it has begun to write, and given again,
+until it ends; then its result must equal that of an unbroken run. After each kill, no half file may
+have a final name, no process may be left, and no stack trace may have been written.
+
+Then each job meets a full disk, a full stdout, a read-only folder, a system without shared memory,
+without a home, and a limit of its address space (3 GB): it must end with one line and exit status
+1, or do its work. The first ones of these need the right to mount (`unshare`, root).
+"""
+
+import contextlib
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from benchmarks import faults_stage
+from benchmarks.faults_jobs import Job, half_files, jobs
+from portrait import cli
+from portrait.errors import UserError
+from portrait.util import aligned
+
+FLAGS = flags.FLAGS
+ROOT = Path(__file__).resolve().parent.parent
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+_PATIENCE = 600  # seconds for anything, on a busy computer
+_LAST_WILL = 15  # seconds that processes may outlive their parent
+
+if __name__ == "__main__":
+    flags.DEFINE_boolean("run", True, "Run it.")
+    flags.DEFINE_integer("kills", 120, "Kills over all jobs.", 0)
+    flags.DEFINE_list("jobs", [], "Which jobs. Default: all.")
+    flags.DEFINE_boolean("wants", True, "Also take away disk, memory, home and so on.")
+    flags.DEFINE_integer("seed", 0, "Seed of the moments.")
+
+
+class Stage:
+    """A process that starts command lines of one script; see `faults_stage`."""
+
+    def __init__(self, script: str):
+        self._process = subprocess.Popen(
+            [sys.executable, faults_stage.__file__, script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"},
+        )
+        self._text = b""
+        self._ended: dict[int, int] = {}
+        self._next(_PATIENCE)
+
+    def start(self, arguments: list[str], folder: Path) -> int:
+        """Starts `SCRIPT ARGUMENTS` in a folder, where `out` and `err` appear; its process."""
+        command = {"arguments": arguments, "folder": str(folder), "out": "out", "err": "err"}
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.flush()
+        while "status" in (answer := self._next(_PATIENCE)):
+            self._ended[answer["pid"]] = answer["status"]
+        return answer["pid"]
+
+    def status(self, pid: int, seconds: float = 0.0) -> int | None:
+        """The exit status of a process (-N: signal N); None if it has not ended in time."""
+        until = time.monotonic() + seconds
+        while pid not in self._ended:
+            left = max(until - time.monotonic(), 0)
+            if (answer := self._next(left)) is None:
+                return None
+            self._ended[answer["pid"]] = answer["status"]
+        return self._ended[pid]
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _next(self, seconds: float) -> dict | None:
+        while b"\n" not in self._text:
+            if not select.select([self._process.stdout], [], [], seconds)[0]:
+                return None
+            part = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not part:
+                raise UserError("the process that starts the jobs has ended")
+            self._text += part
+        line, _, self._text = self._text.partition(b"\n")
+        return json.loads(line)
+
+
+class Trial:
+    """Runs of one job, whole and broken off, and what is wrong after them.
+
+    Attributes:
+        counts: of kills by signal, and of everything that is wrong.
+        wrong: a line for each thing that is wrong.
+    """
+
+    def __init__(self, name: str, job: Job, stage: Stage, folder: Path, seed: int = 0):
+        self.name, self.job, self.stage, self.folder = name, job, stage, folder
+        self.counts: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._random = random.Random(f"{name} {seed}")
+        started = time.monotonic()
+        (folder / "whole").mkdir(parents=True)
+        self._run("whole", None)
+        self.seconds = time.monotonic() - started
+        self._expected = job.result(folder / "whole" / "output")
+
+    def kill(self, kills: int) -> None:
+        """Breaks the job off this many times, and lets it end."""
+        broken, tries = 0, 0
+        output = self._fresh()
+        while broken < kills:
+            hit = self._run("broken", SIGNALS[broken % len(SIGNALS)])
+            broken, tries = broken + hit, tries + 1
+            if not hit:  # it has ended before
+                self._compare(output)
+                output = self._fresh()
+            if tries > 5 * kills + 20:
+                self._note("never hit", "the job ends too early")
+                break
+        self._run("broken", None)
+        self._compare(output)
+
+    def _fresh(self) -> Path:
+        shutil.rmtree(self.folder / "broken", ignore_errors=True)
+        (self.folder / "broken").mkdir(parents=True)
+        return self.folder / "broken" / "output"
+
+    def _run(self, place: str, signal_number: signal.Signals | None) -> bool:
+        """Runs the job, perhaps until it is broken off; whether it was, while it wrote."""
+        folder = self.folder / place
+        output = folder / "output"
+        before = _snapshot(output)
+        pid = self.stage.start(self.job.next(output), folder)
+        if signal_number is None:
+            status = self.stage.status(pid, _PATIENCE)
+            if status is None:
+                os.killpg(pid, signal.SIGKILL)
+            text = (folder / "err").read_text(errors="replace")
+            done = status == 0 or "is finished" in text
+            if not done:
+                self._note("failed", f"{place}: status {status}: {text[-300:]!r}")
+            self._check(pid, output, folder)
+            return False
+        until = time.monotonic() + _PATIENCE
+        while (status := self.stage.status(pid, 0.01)) is None and _snapshot(output) == before:
+            if time.monotonic() > until:
+                break
+        if status is None:
+            status = self.stage.status(pid, self._random.expovariate(4 / max(self.seconds, 0.4)))
+        hit = status is None
+        if hit:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal_number)
+            status = self.stage.status(pid, 60)
+            self.counts[signal_number.name] += 1
+            if status is None:
+                self._note("hang", f"after {signal_number.name}")
+                os.killpg(pid, signal.SIGKILL)
+                self.stage.status(pid, 60)
+            elif signal_number == signal.SIGINT and status not in (130, 0, 1):
+                self._note("status", f"{status} after Ctrl-C")
+        self._check(pid, output, folder)
+        return hit
+
+    def _check(self, pid: int, output: Path, folder: Path) -> None:
+        text = (folder / "err").read_text(errors="replace")
+        if "Traceback" in text or text.count("error: ") > 1:
+            self._note("trace", repr(text[-600:]))
+        for half in half_files(output):
+            self._note("half", half)
+        until = time.monotonic() + _LAST_WILL
+        while (left := _members(pid)) and time.monotonic() < until:
+            time.sleep(0.05)
+        if left:
+            self._note("orphan", ", ".join(left))
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _compare(self, output: Path) -> None:
+        self.counts["ends"] += 1
+        try:
+            found = self.job.result(output)
+        except Exception as error:
+            self._note("differs", f"{type(error).__name__}: {error}")
+            return
+        if found != self._expected:
+            self._note("differs", f"{str(found)[:300]} is not {str(self._expected)[:300]}")
+
+    def _note(self, kind: str, text: str) -> None:
+        self.counts[kind] += 1
+        self.wrong.append(f"{self.name}: {kind}: {text}")
+        print(self.wrong[-1], flush=True)
+
+
+def _snapshot(output: Path) -> dict[str, tuple[int, int]]:
+    found = {}
+    for path in output.rglob("*") if output.is_dir() else ():
+        with contextlib.suppress(OSError):
+            about = path.stat()
+            found[str(path)] = (about.st_mtime_ns, about.st_size)
+    return found
+
+
+def _members(session: int) -> list[str]:
+    """The living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = path.read_text().rpartition(") ")
+            state, _, _, its = rest.split()[:4]
+            if int(its) == session and state != "Z":
+                found.append(name.partition(" (")[2])
+    return found
+
+
+_IN_MOUNT = 'mount -t tmpfs -o {options} none "$1" && shift && "$@"; code=$?; {after}; exit $code'
+WANTS = {
+    "full disk": (1,),
+    "full stdout": (1,),
+    "read-only folder": (1,),
+    "no shared memory": (0,),
+    "no home": (0,),
+    "address space": (0, 1),
+}
+
+
+def want(name: str, job: Job, folder: Path, kilobytes: int = 12) -> str:
+    """Runs a job without something that it needs; what is wrong, empty if nothing is."""
+    (folder / "output").mkdir(parents=True)
+    command = [sys.executable, str(ROOT / f"{job.script}.py"), *job.next(folder / "output")]
+    env, stdout = dict(os.environ), subprocess.PIPE
+    if name == "full disk":
+        keep = f'cp -a "{folder}/output/." "{folder}/kept"'
+        command = _mounted(folder / "output", command, f"size={kilobytes}k", keep)
+    elif name == "read-only folder":
+        command = _mounted(folder / "output", command, "ro,size=4k")
+    elif name == "no shared memory":
+        command = _mounted(Path("/dev/shm"), command, "ro,size=4k")
+    elif name == "no home":
+        env = {k: v for k, v in env.items() if k != "HOME"} | {"HOME": "/nonexistent"}
+    elif name == "address space":
+        command = ["prlimit", "--as=3000000000", *command]
+    else:
+        stdout = open("/dev/full", "w")  # noqa: SIM115
+    try:
+        ended = subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=_PATIENCE,
+            env=env, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "it hangs"
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    if "Traceback" in ended.stderr or ended.returncode not in WANTS[name]:
+        return f"status {ended.returncode}: {ended.stderr[-400:]!r}"
+    if ended.returncode and len(lines) != 1:
+        return f"not one line: {ended.stderr[-400:]!r}"
+    half = half_files(folder / ("kept" if name == "full disk" else "output"))
+    return "; ".join(half)
+
+
+def _mounted(place: Path, command: list[str], options: str, after: str = ":") -> list[str]:
+    script = _IN_MOUNT.format(options=options, after=after)
+    return ["unshare", "-m", "sh", "-c", script, "sh", str(place), *command]
+
+
+def run() -> None:
+    """Runs all jobs and prints the tables."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        chosen = jobs(folder / "inputs")
+        if unknown := set(FLAGS.jobs) - set(chosen):
+            raise UserError(f"--jobs={min(unknown)}: the jobs are {', '.join(chosen)}")
+        chosen = {each: chosen[each] for each in FLAGS.jobs or chosen}
+        if "convert" in chosen:
+            _weights(folder / "inputs")
+        share = -(-FLAGS.kills // len(chosen))
+        rows = [_killed(name, job, folder, share) for name, job in chosen.items() if share]
+        names = list(dict.fromkeys(key for _, counts in rows for key in counts))
+        table = [[name, *(str(counts[key]) for key in names)] for name, counts in rows]
+        print("\n".join(aligned([["job", *names], *table])))
+        for lack in WANTS if FLAGS.wants else ():
+            for name, job in chosen.items():
+                wrong = want(lack, job, folder / lack.replace(" ", "_") / name)
+                print(f"{lack}, {name}: {wrong or 'ok'}", flush=True)
+
+
+def _killed(name: str, job: Job, folder: Path, kills: int) -> tuple[str, Counter]:
+    stage = Stage(job.script)
+    trial = Trial(name, job, stage, folder / name, FLAGS.seed)
+    trial.kill(kills)
+    stage.close()
+    print(f"{name}: {dict(trial.counts)}", flush=True)
+    return name, trial.counts
+
+
+def _weights(inputs: Path) -> None:
+    """Fresh weights for the job that converts."""
+    script = (
+        "import sys; from portrait.backend import start_keras; start_keras()\n"
+        "from portrait.models.build import build\n"
+        "build('mattingnet', (32, 32), 'small').save_weights(sys.argv[1])"
+    )
+    (inputs / "weights").mkdir()
+    target = inputs / "weights" / "0001-0.5000.weights.h5"
+    subprocess.run([sys.executable, "-c", script, target], check=True, cwd=ROOT)
+
+
+if __name__ == "__main__":
+    cli.run(run, ("run",))

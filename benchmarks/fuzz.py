@@ -1,0 +1,153 @@
+"""Damages files of every kind that the project reads, and looks how it takes them.
+
+python benchmarks/fuzz.py [--mutants=10000] [--seed=0] [--kinds=mp4,tiff] [--first=0]
+
+A file that cannot be used must be refused in one line. Each kind is read in a process of its own,
+under limits of time and memory, and these are counted:
+
+    read, refused   fine: it can be used, or a UserError of one line says why not
+    trace           any other exception
+    lines           an error of several lines, or a library that writes past our line
+    hang            no end after --seconds
+    killed          the process ended, by a signal of a library
+    memory          more than 2 GB beyond what the process had
+    half            a file of a temporary name, or one that cannot be read, was left
+
+What is not fine is listed with its kind and number: `--kinds=KIND --first=NUMBER --mutants=1`
+repeats it, and `--keep=DIR` keeps the file.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from benchmarks import fuzz_worker
+from benchmarks.fuzz_subjects import subjects
+from benchmarks.fuzz_worker import FINE, mutant
+from portrait import cli
+from portrait.errors import UserError
+from portrait.util import aligned
+
+FLAGS = flags.FLAGS
+OUTCOMES = (*FINE, "trace", "lines", "hang", "killed", "memory", "half")
+_START_S = 300  # to import TensorFlow on a busy computer
+
+if __name__ == "__main__":
+    flags.DEFINE_boolean("run", True, "Run it.")
+    flags.DEFINE_integer("mutants", 10_000, "Damaged files over all kinds.", 1)
+    flags.DEFINE_integer("seed", 0, "Seed of the damage.")
+    flags.DEFINE_list("kinds", [], "Kinds of files. Default: all.")
+    flags.DEFINE_integer("first", 0, "The number of the first mutant of each kind.", 0)
+    flags.DEFINE_float("seconds", 60.0, "The longest time for a mutant.", 1)
+    flags.DEFINE_string("keep", "", "A folder for the files that are not taken well.")
+
+
+def watch(kind: str, first: int, last: int):
+    """Yields (number, outcome, text, seconds) of mutants, whatever becomes of the processes."""
+    number = first
+    while number < last:
+        for answer in _answers(kind, number, last):
+            yield answer
+            number = answer[0] + 1
+
+
+def _answers(kind: str, first: int, last: int):
+    """The answers of one process; the last one says how it ended if it did not finish."""
+    reads, writes = os.pipe()
+    numbers = map(str, (FLAGS.seed, first, last, writes))
+    process = subprocess.Popen(
+        [sys.executable, fuzz_worker.__file__, kind, *numbers],
+        pass_fds=[writes],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.close(writes)
+    number, ready, end = first, False, ""
+    try:
+        for line in _lines(reads):
+            if line == "ready":
+                ready = True
+            else:
+                yield tuple(json.loads(line))
+                number += 1
+    except TimeoutError:
+        end = "hang"
+    finally:
+        os.close(reads)
+        if end:
+            os.killpg(process.pid, signal.SIGKILL)
+        told = process.communicate()[1].decode(errors="replace").strip()
+    if not ready:
+        raise UserError(f"the process for {kind} does not start: {told[-500:]}")
+    if number < last:
+        text = f"exit status {process.returncode}; {told[-200:]}"
+        yield number, end or "killed", text, FLAGS.seconds
+
+
+def _lines(pipe: int):
+    """The lines that come out of a pipe until it is closed.
+
+    Raises:
+        TimeoutError: nothing came for too long.
+    """
+    text, patience = b"", _START_S
+    while select.select([pipe], [], [], patience)[0]:
+        if not (part := os.read(pipe, 1 << 16)):
+            return
+        *lines, text = (text + part).split(b"\n")
+        patience = FLAGS.seconds
+        yield from (line.decode() for line in lines)
+    raise TimeoutError
+
+
+def run() -> None:
+    """Runs all kinds and prints the table."""
+    kinds = FLAGS.kinds or list(subjects())
+    if unknown := set(kinds) - set(subjects()):
+        raise UserError(f"--kinds={min(unknown)}: the kinds are {', '.join(subjects())}")
+    share = -(-FLAGS.mutants // len(kinds))
+    counts: dict[str, Counter] = defaultdict(Counter)
+    slowest: dict[str, float] = defaultdict(float)
+    for kind in kinds:
+        for number, found, text, seconds in watch(kind, FLAGS.first, FLAGS.first + share):
+            counts[kind][found] += 1
+            slowest[kind] = max(slowest[kind], seconds)
+            if found not in FINE:
+                print(f"{kind} {number}: {found}: {text[:300]!r}", flush=True)
+                _keep(kind, number)
+        print(f"{kind}: {dict(counts[kind])}, slowest {slowest[kind]:.1f} s", flush=True)
+    counts["all"] = sum(counts.values(), Counter())
+    slowest["all"] = max(slowest.values())
+    rows = [
+        [kind, *(str(count[each]) for each in OUTCOMES), f"{slowest[kind]:.1f}"]
+        for kind, count in counts.items()
+    ]
+    print("\n".join(aligned([["kind", *OUTCOMES, "slowest s"], *rows])))
+
+
+def _keep(kind: str, number: int) -> None:
+    if not FLAGS.keep:
+        return
+    subject = subjects()[kind]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / subject.file
+        subject.make(path)
+        data = mutant(subject, path.read_bytes(), kind, FLAGS.seed, number)
+    target = Path(FLAGS.keep) / f"{kind.replace(' ', '_')}_{number}_{subject.file}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+
+
+if __name__ == "__main__":
+    cli.run(run, ("run",))

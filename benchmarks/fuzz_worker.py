@@ -1,0 +1,114 @@
+"""Reads damaged files of one kind in a process of its own, for `fuzz.py`, without its flags.
+
+python benchmarks/fuzz_worker.py KIND SEED FIRST LAST PIPE
+"""
+
+import contextlib
+import json
+import logging
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.fuzz_subjects import Subject, subjects
+from portrait import cli
+from portrait.errors import UserError
+
+FINE = ("read", "refused")
+_MOST_BYTES = 2_000_000_000
+_ADDRESSES = 8_000_000_000  # beyond which nothing may reserve: it protects this computer
+
+
+def mutant(subject: Subject, original: bytes, kind: str, seed: int, number: int) -> bytes:
+    """The damaged file of this number."""
+    return subject.mutate(original, random.Random(f"{kind} {seed} {number}"))
+
+
+def outcome(subject: Subject, path: Path, output: Path) -> tuple[str, str]:
+    """How the file at `path` is taken: one of the outcomes of `fuzz.py`, and more about it."""
+    before, peak = _status("VmRSS"), 0
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    try:
+        with _stderr() as written:
+            try:
+                subject.use(path, output)
+                found = "read", ""
+            except UserError as error:
+                found = ("lines" if "\n" in str(error) else "refused"), str(error)
+            except Exception as error:
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+                memory = cli.is_out_of_memory(error)  # which is a line for cli.py
+                found = ("refused" if memory else "trace"), text
+    finally:
+        peak = _status("VmHWM") - before
+    if found[0] in FINE and written[0]:
+        found = "lines", written[0]
+    if found[0] in FINE and peak > _MOST_BYTES:
+        found = "memory", f"{peak / 1e9:.1f} GB"
+    left = [each.name for each in output.iterdir()]
+    if any(".part" in name for name in left) or (left and found[0] == "refused"):
+        found = "half", ", ".join(left)
+    return found
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+@contextlib.contextmanager
+def _stderr():
+    """What is written to the process's stderr, as the only item of a list."""
+    written = [""]
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield written
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            written[0] = file.read(2000).decode(errors="replace")
+
+
+def work(kind: str, seed: int, first: int, last: int, answers: int) -> None:
+    """In a process of its own: reads mutants, and writes a line for each to `answers`."""
+    logging.disable(logging.CRITICAL)  # warnings of ours are no noise
+    subject = subjects()[kind]
+    with tempfile.TemporaryDirectory() as folder, open(answers, "w", buffering=1) as pipe:
+        path = Path(folder) / "in" / subject.file
+        path.parent.mkdir()
+        subject.make(path)
+        original = path.read_bytes()
+        with contextlib.suppress(UserError):  # whatever is imported only once
+            subject.use(path, _empty(Path(folder) / "out"))
+        resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + _ADDRESSES, -1))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        pipe.write("ready\n")
+        for number in range(first, last):
+            path.write_bytes(mutant(subject, original, kind, seed, number))
+            begun = time.monotonic()
+            found = outcome(subject, path, _empty(Path(folder) / "out"))
+            pipe.write(json.dumps([number, *found, time.monotonic() - begun]) + "\n")
+
+
+def _empty(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for each in folder.iterdir():
+        each.unlink()
+    return folder
+
+
+if __name__ == "__main__":
+    kind, *numbers = sys.argv[1:]
+    work(kind, *map(int, numbers))
