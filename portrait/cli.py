@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags
@@ -70,6 +70,8 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
         _discard_output()
         return 1
     except Exception as error:
+        if any(isinstance(each, KeyboardInterrupt) for each in _chain(error)):
+            return _fail("interrupted", 130)  # in code of Numba, which raises a SystemError
         if is_out_of_memory(error):
             return _fail("there is not enough memory: use smaller pictures or batches", 1)
         if not _is_of_output(error):
@@ -85,15 +87,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     Python, NumPy, OpenCV and TensorFlow raise different exceptions, and so does starting a process
     or a thread.
     """
-    while error:
-        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    for each in _chain(error):
+        if isinstance(each, MemoryError) or type(each).__name__ == "ResourceExhaustedError":
             return True
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        if isinstance(each, OSError) and each.errno == errno.ENOMEM:
             return True
-        if re.search(r"bad_alloc|nsufficient memory|start new thread|out of memory", str(error)):
+        if re.search(r"bad_alloc|nsufficient memory|start new thread|out of memory", str(each)):
             return True
-        error = error.__cause__ or error.__context__
     return False
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and those that it came from."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def defaults(*functions: Callable) -> dict:

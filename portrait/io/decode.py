@@ -187,6 +187,8 @@ def _loaded(picture: Image.Image, data: bytes, path: str | os.PathLike) -> tuple
         if whole is None:
             raise _damaged(path, error) from error
         picture = whole
+    if picture.mode == "P" and picture.palette is None:
+        raise PictureError(f"{path}: damaged or truncated (its palette is missing)")
     return picture, orientation(picture)
 
 

@@ -72,6 +72,17 @@ def test_lack_of_memory_is_found_behind_what_it_caused(go):
     assert go(work) == 1
 
 
+def test_ctrl_c_in_compiled_code_is_ctrl_c(go, capsys):
+    def work():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as stop:
+            raise SystemError("returned a result with an exception set") from stop
+
+    assert go(work) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_other_errors_are_not_hidden(go):
     with pytest.raises(ZeroDivisionError):
         go(lambda: 1 / 0)
