@@ -2,14 +2,15 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) --version >/dev/null 2>&1 && echo $(name))))
 BIN := .venv/bin
 READY := .venv/ready
+ENGINES := tests/gpu_clients/fetch_engines.sh .gpu-engines $(BIN)/python
 # Two processes: most tests keep one core busy.
 TESTS := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all lint web
+.PHONY: help setup train test test-all test-gpu gpu-engines browser-engines lint web
 
 help:            ## This list.
-	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1  /p' $(MAKEFILE_LIST) | awk '{printf "%s %-9s %s\n", $$1, $$2, substr($$0, index($$0, $$3))}'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1  /p' $(MAKEFILE_LIST) | awk '{printf "%s %-16s %s\n", $$1, $$2, substr($$0, index($$0, $$3))}'
 
 setup: $(READY)  ## Make .venv and install requirements.txt (done by the others when needed).
 
@@ -21,6 +22,15 @@ test: $(READY)   ## The tests, without the long ones.
 
 test-all: $(READY)  ## All tests, with those that take minutes.
 	$(TESTS) -m "slow or not slow"
+
+test-gpu: $(READY) gpu-engines browser-engines  ## All shipped files in the GPU engines of phones and browsers.
+	$(TESTS) -m gpu_clients tests/gpu_clients
+
+gpu-engines: $(READY)  ## Fetch software GPUs for the tests and `main.py --gpu_check=True`: .gpu-engines.
+	@$(ENGINES) vulkan swiftshader mediapipe
+
+browser-engines: $(READY)  ## Fetch the packages that run files in browsers, for the long tests.
+	@$(ENGINES) browser
 
 lint: $(READY)   ## Style and common mistakes.
 	$(BIN)/ruff check .

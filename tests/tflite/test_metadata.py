@@ -1,15 +1,12 @@
 """MediaPipe's metadata: read back field by field, and by MediaPipe itself."""
 
-import os
-import subprocess
-
+import mediapipe_process
 import numpy as np
 import pytest
 import tiny_network
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
-from project import ROOT
 
 from portrait.export import tflite
 from portrait.models.build import for_inference
@@ -89,20 +86,11 @@ def test_file_holds_it():
     assert b"RGBA" in _text(_root(stored), 1)
 
 
-@pytest.fixture(scope="module")
-def mediapipe_python():
-    """An interpreter that has MediaPipe, which cannot share an environment with TensorFlow."""
-    python = os.environ.get("MEDIAPIPE_PYTHON")
-    if not python:
-        pytest.skip("MEDIAPIPE_PYTHON is not set to a Python with mediapipe 1.2 (pip install)")
-    return python
-
-
 @pytest.mark.slow
-def test_mediapipe_gives_the_same_masks(mediapipe_python, tmp_path):
+def test_mediapipe_gives_the_same_masks(tmp_path):
+    mediapipe_process.skip_without()
     trained = tiny_network.build()
     (picture,) = pictures = tiny_network.pictures(1)
-    np.save(tmp_path / "picture.npy", picture)
     kinds = [(kind, 3) for kind in tflite.TOLERANCES]
     kinds += [("float32", 4), ("float16", 4), ("dynamic", 4), ("int8", 4)]
     paths = []
@@ -110,15 +98,11 @@ def test_mediapipe_gives_the_same_masks(mediapipe_python, tmp_path):
         path = tmp_path / f"{'rgba' if channels == 4 else 'rgb'}_{kind}.tflite"
         path.write_bytes(tflite.convert(for_inference(trained, channels), kind, pictures))
         paths.append(path)
-    script = ROOT / "tests" / "helpers" / "mediapipe_masks.py"
-    command = [mediapipe_python, script, tmp_path / "picture.npy", tmp_path / "masks.npz", *paths]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    masks = np.load(tmp_path / "masks.npz")
+    masks = mediapipe_process.masks(paths, pictures, seconds=120)
     for path in paths:
         alpha = tflite.runtimes(path)["XNNPACK"](picture)
         assert alpha.std() > 0.1
-        assert masks[path.stem].shape == (1, *alpha.shape)
+        assert masks[path.stem].shape == (1, 1, *alpha.shape)
         # MediaPipe's XNNPACK may be another version, which may round 8 bits the other way.
         largest = 1e-5 if "float" in path.stem else 2 / 255
-        np.testing.assert_allclose(masks[path.stem][0], alpha, atol=largest, err_msg=path.stem)
+        np.testing.assert_allclose(masks[path.stem][0, 0], alpha, atol=largest, err_msg=path.stem)

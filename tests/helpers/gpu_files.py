@@ -1,0 +1,74 @@
+"""The files for GPUs that this repository ships, and what the tests run them on."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from project import ROOT
+
+from portrait.data.sample.sample import sample_portrait
+from portrait.io.images import resize
+from portrait.models import registry
+from portrait.tflite import graph
+from portrait.tflite.runtime import TfliteModel
+
+SHIPPED = sorted((ROOT / "trained_models").glob("*/*float16.tflite"))
+_REAL = ROOT.parent / "shared" / "data" / "portraits" / "selfies" / "testing"
+
+
+def _family(path: Path) -> tuple[str, bool]:
+    """The network's name on the command line, and whether the file takes RGBA."""
+    name = next(name for name, spec in registry.SPECS.items() if path.parent.name in spec.names)
+    return name, "rgba" in path.name
+
+
+def parameters(files: list[Path] = SHIPPED) -> list:
+    """The files as parameters of a test; all but the smallest of each family are slow ones."""
+    families = itertools.groupby(sorted(files, key=_family), key=_family)
+    smallest = {min(family, key=lambda path: path.stat().st_size) for _, family in families}
+    marks = {path: () if path in smallest else (pytest.mark.slow,) for path in files}
+    return [pytest.param(path, id=path.stem, marks=marks[path]) for path in files]
+
+
+def pictures(file: Path) -> np.ndarray:
+    """Three portraits of the file's size, uint8 RGB (3, H, W, 3).
+
+    Photographs of the data sets where they are; else three parts of the built-in one.
+    """
+    size = TfliteModel(file, file.name).input_shape
+    if _REAL.is_dir():
+        paths = sorted(_REAL.glob("*[0-9].jpg"))[::50][:3]
+        photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    else:
+        photo, _ = sample_portrait()
+        height, width = photo.shape[:2]
+        photos = [photo, photo[:, width // 4 :], photo[: 3 * height // 4]]
+    return np.stack([resize(photo, size) for photo in photos])
+
+
+def overflowing(file: Path) -> bytes:
+    """The network of a file, with activations in the middle of its separable convolutions that
+    leave float16's range: depthwise kernels times 2^14, pointwise kernels times 2^-14.
+    """
+    model = graph.parse(file.read_bytes())
+    main = model.subgraphs[0]
+    names = [graph.op_name(code) for code in model.operatorCodes]
+    maker = {op.outputs[0]: op for op in main.operators}
+
+    def multiply(tensor: int, factor: float) -> None:
+        while main.tensors[tensor].buffer and tensor in maker:  # DEQUANTIZE of float16 values
+            tensor = maker[tensor].inputs[0]
+        buffer = model.buffers[main.tensors[tensor].buffer]
+        kind = np.float16 if main.tensors[tensor].type == 1 else np.float32
+        values = np.asarray(buffer.data, np.uint8).view(kind)
+        buffer.data = (values.astype(np.float32) * factor).astype(kind).view(np.uint8)
+
+    for op in main.operators:
+        before = maker.get(op.inputs[0])
+        pair = before and (names[before.opcodeIndex], names[op.opcodeIndex])
+        if pair == ("DEPTHWISE_CONV_2D", "CONV_2D"):
+            multiply(before.inputs[1], 2.0**14)
+            multiply(op.inputs[1], 2.0**-14)
+    return graph.pack(model)
