@@ -225,6 +225,12 @@ flags.DEFINE_list(
 flags.DEFINE_boolean(
     "allow_cpu_ops", False, "Keep files with operations that phone GPUs do not support."
 )
+flags.DEFINE_boolean(
+    "gpu_check",
+    False,
+    "With --convert, also run the .tflite files on a software GPU that computes in float16 as "
+    "phones do. `make gpu-engines` fetches it.",
+)
 flags.DEFINE_float("sparsity", 0.5, "The share of the weights that --compress=prune sets to 0.")
 flags.register_validator("sparsity", lambda share: 0 < share < 1, "must be between 0 and 1")
 flags.DEFINE_integer("clusters", 32, "Values per layer with --compress=cluster.", 2, 256)

@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 # Flags that a resumed run may change; the others are fixed when it starts.
 FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path")
 FREE_ON_RESUME += ("output", "refine", "tflite_name", "android", "formats")
-FREE_ON_RESUME += ("allow_cpu_ops", "sparsity", "clusters")
+FREE_ON_RESUME += ("allow_cpu_ops", "gpu_check", "sparsity", "clusters")
 # Flags of earlier versions, which old run.json files may contain.
 RETIRED = ("keep_norms", "vgg_weights", "lite0_weights", "wide_weights", "selfie_weights")
 

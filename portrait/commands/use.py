@@ -112,6 +112,7 @@ def convert(
     android: bool = False,
     formats: Sequence[str] | None = None,
     allow_cpu_ops: bool = False,
+    gpu_check: bool = False,
 ) -> dict:
     """Exports a network for phones; for result and exceptions see `export.convert.convert_all`.
 
@@ -125,6 +126,7 @@ def convert(
         android: whether to export networks that take RGBA.
         formats: keys of `export.formats.FORMATS`; None: all.
         allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
+        gpu_check: whether to run the TFLite files in `export.gpu_engine`, too.
     """
     from portrait.export import convert_all, load_samples
 
@@ -137,6 +139,7 @@ def convert(
         android=android,
         formats=formats,
         allow_cpu_ops=allow_cpu_ops,
+        gpu_check=gpu_check,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from portrait.errors import UserError
-from portrait.export import report, verify
+from portrait.export import gpu_engine, report, verify
 from portrait.export.formats import (
     FORMATS,
     QAT_FORMATS,
@@ -27,8 +27,10 @@ from portrait.export.report import Case, Result
 from portrait.export.samples import Samples
 from portrait.io.files import replacing
 from portrait.io.images import write_png
+from portrait.util import evenly
 
 _THREADS = (1, 2)
+_GPU_PICTURES = 3  # each takes seconds in a software GPU
 _NAMED = 3  # violations in a message, at most
 # For `_tolerance`: the number of pictures, and the limit as a multiple of Keras's own error.
 _PROBES, _TIMES = 8, 8
@@ -63,6 +65,7 @@ def convert_all(
     formats: Sequence[str] | Mapping[str, Format] | None = None,
     allow_cpu_ops: bool = False,
     details: dict | None = None,
+    gpu_check: bool = False,
 ) -> dict:
     """Exports a segmentation network in several formats, see `export`.
 
@@ -75,6 +78,7 @@ def convert_all(
         formats: names in `formats.FORMATS`, or a dict of formats; None: all formats.
         allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
         details: additional plain values for the report.
+        gpu_check: whether to run the TFLite files in `gpu_engine`, too.
 
     Returns:
         The report, see `export`.
@@ -88,7 +92,7 @@ def convert_all(
     chosen = _chosen(formats, android)
     name = f"{_checked_name(name)}{'_rgba' if android else ''}"
     source = Source(for_inference(model, 4 if android else 3), samples.calibration)
-    document = export(source, output, name, samples, chosen, allow_cpu_ops, details)
+    document = export(source, output, name, samples, chosen, allow_cpu_ops, details, gpu_check)
     if refused_files(document):
         raise FilesRefused(document, _advice(document, isinstance(formats, Mapping)))
     return document
@@ -102,6 +106,7 @@ def export(
     formats: Mapping[str, Format],
     allow_cpu_ops: bool = False,
     details: dict | None = None,
+    gpu_check: bool = False,
 ) -> dict:
     """Writes a network in several formats, checks each file, and writes a report.
 
@@ -119,6 +124,8 @@ def export(
         formats: the formats by name.
         allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
         details: additional plain values for the report.
+        gpu_check: whether to run the TFLite files in `gpu_engine`, too. The results are reported;
+            no file is refused for them.
 
     Returns:
         The report: `model`, `input` (1, H, W, channels), `parameters`, `samples`, `machine`, and
@@ -130,7 +137,8 @@ def export(
     if samples.pictures.shape[1:3] != source.size:
         raise ValueError(f"samples of {samples.pictures.shape[1:3]} for a network of {source.size}")
     expected = verify.keras_outputs(source.model, samples.pictures)
-    job = _Export(source, samples, expected, allow_cpu_ops)
+    missing = gpu_engine.FLOAT16.missing if gpu_check else None
+    job = _Export(source, samples, expected, allow_cpu_ops, gpu_check and not missing)
     output = Path(output)
     results, cases = [], []
     for key, format_ in tqdm(formats.items(), "export", unit=" files", leave=False, disable=None):
@@ -146,6 +154,8 @@ def export(
     if cases:
         write_png(output / f"{name}_export.png", report.sheet(cases))
     print(report.table(results, source.gives_picture))
+    if missing:
+        print(f"not run on a GPU in float16: {missing}")
     print(f"checked on {len(samples.pictures)} pictures of {samples.source}")
     print(f"files, report and picture: {output / name}_*")
     return document
@@ -169,6 +179,7 @@ class _Export(NamedTuple):
     samples: Samples
     expected: np.ndarray
     allow_cpu_ops: bool
+    gpu_check: bool
 
     def write(self, format_: Format, path: Path, result: Result) -> Case:
         """Writes and checks one file, and stores the findings in `result`.
@@ -192,6 +203,9 @@ class _Export(NamedTuple):
                     raise ExportError(f"{problem} ({runtime})")
             if format_.latency:
                 result.latency = {count: format_.latency(temporary, count) for count in _THREADS}
+            if format_.gpu_engine and self.gpu_check:
+                pictures = np.stack(evenly(list(self.samples.pictures), _GPU_PICTURES))
+                result.gpu_float16 = gpu_engine.check(temporary, pictures)
         worst = parity.worst
         return Case(
             result.format, self.samples.pictures[worst], self.expected[worst], outputs[worst]

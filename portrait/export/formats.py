@@ -136,6 +136,7 @@ class Format:
         latency: from (path, threads) to the median time of a run in seconds; None if the file runs
             in an interpreter whose time is meaningless.
         rgba: whether there is a 4-channel variant for Android.
+        gpu_engine: whether `gpu_engine` runs it.
     """
 
     suffix: str
@@ -145,6 +146,7 @@ class Format:
     inspect: Callable[[Path, Source], Inspection]
     latency: Callable[[Path, int], float] | None = None
     rgba: bool = False
+    gpu_engine: bool = False
 
 
 def check_format(name: str) -> None:

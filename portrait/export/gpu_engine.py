@@ -109,6 +109,11 @@ class Verdict(NamedTuple):
         largest = MEAN_ERROR if self.iou is not None else 255 * MEAN_ERROR
         return self.mean_error <= largest and (self.iou is None or self.iou >= IOU)
 
+    def as_json(self) -> dict:
+        """Converts to plain values, with None for NaN."""
+        values = {name: None if x != x else x for name, x in self._asdict().items()}
+        return values | {"good": self.good}
+
 
 def run(file: Path, pictures: np.ndarray, engine: Engine = FLOAT16) -> Run:
     """Runs a file in a process of its own.

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from portrait.export.formats import Violation
+from portrait.export.gpu_engine import Verdict
 from portrait.export.verify import Parity
 from portrait.io.images import resize
 from portrait.io.sheets import INK, PAPER, as_rgb
@@ -35,6 +36,7 @@ class Result:
         violations: ops that phone GPUs do not support; None if this is unknown.
         parity: the comparison with the Keras model, by runtime.
         latency: seconds by the number of threads.
+        gpu_float16: the comparison of a GPU in float16 with the CPU; None if it was not made.
     """
 
     format: str
@@ -46,6 +48,7 @@ class Result:
     violations: list[Violation] | None = None
     parity: dict[str, Parity] = field(default_factory=dict)
     latency: dict[int, float] = field(default_factory=dict)
+    gpu_float16: Verdict | None = None
 
     @property
     def furthest(self) -> Parity | None:
@@ -79,6 +82,7 @@ class Result:
             },
             "against_keras": {name: _figures(parity) for name, parity in self.parity.items()},
             "latency_ms": {str(n): seconds * 1e3 for n, seconds in self.latency.items()},
+            "gpu_float16": self.gpu_float16 and self.gpu_float16.as_json(),
         }
 
 
@@ -106,7 +110,7 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
     """Formats a table with one line per file.
 
     Errors are those of the runtime that differs most from Keras. Latencies are milliseconds on this
-    machine's CPU.
+    machine's CPU. The columns of GPUs in float16 appear if a file was run on one.
 
     Args:
         results: the results of the files.
@@ -119,6 +123,9 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
         *iou_heads,
         *(("ms, 1", "thread"), ("ms, 2", "threads"), ("phone", "GPU")),
     )
+    on_gpu = any(result.gpu_float16 for result in results)
+    if on_gpu:
+        columns += (("GPU float16", "max"), ("", "mean"), ("", "IoU"), ("wholly", "on it"))
     rows = list(zip(*columns, strict=True))
     for result in results:
         parity = result.furthest
@@ -138,10 +145,25 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
                 *(() if pictures else ious),
                 *("-" if time is None else f"{time * 1e3:.1f}" for time in times),
                 result.gpu,
+                *(_gpu_cells(result.gpu_float16) if on_gpu else ()),
             )
         )
-    refusals = [f"{r.file} was not kept: {r.refused}" for r in results if r.refused]
-    return "\n".join([*aligned(rows), *refusals])
+    notes = [f"{r.file} was not kept: {r.refused}" for r in results if r.refused]
+    notes += [
+        f"{r.file} in a GPU engine: {r.gpu_float16.refused}"
+        for r in results
+        if r.gpu_float16 and r.gpu_float16.refused
+    ]
+    return "\n".join([*aligned(rows), *notes])
+
+
+def _gpu_cells(verdict: Verdict | None) -> tuple[str, ...]:
+    """Errors, IoU, and whether all ops ran on the GPU; "!" marks a verdict that is not good."""
+    if verdict is None or verdict.refused:
+        return ("-", "-", "-", "-" if verdict is None else "no!")
+    iou = "-" if verdict.iou is None else f"{verdict.iou:.4f}"
+    wholly = ("yes" if verdict.wholly else "no") + ("" if verdict.good else "!")
+    return (f"{verdict.max_error:.1e}", f"{verdict.mean_error:.1e}", iou, wholly)
 
 
 def machine() -> dict[str, str | int]:

@@ -216,6 +216,7 @@ FORMATS = {
         inspect=inspect,
         latency=latency,
         rgba=True,
+        gpu_engine=True,
     )
     for kind, tolerance in TOLERANCES.items()
 }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from portrait.export import report, verify
+from portrait.export import gpu_engine, report, verify
 
 
 def parity(max_error):
@@ -31,6 +31,24 @@ def test_a_line_has_the_figures_of_the_furthest_runtime(result):
     ]
     result.parity["broken"] = parity(float("nan"))
     assert np.isnan(result.furthest.max_error)
+
+
+def test_gpu_columns_appear_with_a_verdict_and_mark_a_bad_one(result):
+    result.gpu_float16 = gpu_engine.Verdict(0.013, 5e-4, 0.9985, True)
+    assert report.table([result]).splitlines()[2].split()[9:] == [
+        *("yes", "1.3e-02", "5.0e-04", "0.9985", "yes")
+    ]
+    nan = float("nan")
+    result.gpu_float16 = gpu_engine.Verdict(nan, nan, 0.36, True)
+    assert report.table([result]).splitlines()[2].split()[-1] == "yes!"
+    assert result.as_json()["gpu_float16"] == {
+        "max_error": None,
+        "mean_error": None,
+        "iou": 0.36,
+        "wholly": True,
+        "refused": None,
+        "good": False,
+    }
 
 
 def test_a_line_of_a_painting_has_levels_and_no_iou(result):
