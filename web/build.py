@@ -36,10 +36,10 @@ def build(target: Path, own: list[Path] = ()) -> None:
     Raises:
         UserError: LiteRT.js is not installed, or a file cannot be offered.
     """
-    if not PACKAGES.is_dir():
-        raise UserError("LiteRT.js is not installed: run npm ci in web/, or make web")
     if target.exists() and not (target / WORKER).is_file():
         raise UserError(f"{target} is not a built page: it is not replaced")
+    if not PACKAGES.is_dir():
+        raise UserError("LiteRT.js is not installed: run npm ci in web/, or make web")
     temporary = target.with_name(f"{target.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

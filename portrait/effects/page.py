@@ -141,7 +141,10 @@ def _lay_out() -> tuple:
     """Creates the page's fields, in the order of `make_answer`'s arguments, and the result."""
     import gradio
 
-    gradio.Markdown("# Portrait effects\nEverything happens on this computer.")
+    gradio.Markdown(
+        "# Portrait effects\nEverything happens on this computer. `make web` builds another page,"
+        " with a live camera, that needs no Python where it runs: see docs/web.md."
+    )
     with gradio.Row():
         picture = _upload(
             label="Photograph",

@@ -1,5 +1,6 @@
 """The page itself in a headless Chromium: photographs, camera, keys, privacy, offline."""
 
+import gzip
 import io
 import os
 import statistics
@@ -128,12 +129,20 @@ def test_nothing_leaves_the_page_and_no_picture_is_kept(page, photo_file):
     assert [each for each in window.complaints if refusal not in each] == []
 
 
+def downloaded(folder, paths) -> int:
+    """Bytes of files as a host that compresses sends them."""
+    names = {path.partition("?")[0].strip("/") or "index.html" for path in paths}
+    files = [folder / name for name in names if (folder / name).is_file()]
+    return sum(len(gzip.compress(path.read_bytes())) for path in files)
+
+
 def test_it_works_offline_after_the_first_load(folder, photo_file, photo, tmp_path):
     with (
         built_page.served(folder) as server,
         built_page.opened(server.url, tmp_path / "profile") as window,
     ):
         server.stop()
+        assert downloaded(folder, server.paths) < 4e6
         window.run("window.studio = null")
         window.do("Page.reload")
         window.wait_for(built_page.READY)

@@ -75,7 +75,7 @@ export class Painter {
       this.shown = frame.picture;
     }
     const effect = frame.alpha ? EFFECTS[look.effect] : EFFECTS.none;
-    if (effect !== EFFECTS.none) this.#alpha(frame, size);
+    if (effect !== EFFECTS.none && this.#changed(frame, size)) this.#alpha(frame, size);
     if (effect === EFFECTS.blur) this.#blur(look.strength);
     const picture = this.aspect;
     const shape = size.width / size.height;
@@ -93,6 +93,14 @@ export class Painter {
       mirror: ['1i', frame.mirror ? 1 : 0],
     });
     gl.flush();
+  }
+
+  /** Whether the alpha at this size is another than that of the frame before. */
+  #changed({picture, alpha, live}, {width, height}) {
+    const now = [picture, alpha, width, height];
+    const changed = live || now.some((each, i) => each !== this.seen?.[i]);
+    this.seen = now;
+    return changed;
   }
 
   /** The network's alpha, enlarged along the picture's edges, and the colours of the two layers. */

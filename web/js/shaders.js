@@ -160,17 +160,19 @@ vec3 spread(sampler2D layer, vec2 p) {
 void main() {
   vec2 q = vec2(mirror ? 1. - p.x : p.x, p.y);
   vec3 c = texture(picture, q).rgb;
-  if (p.x < split || effect == ${0}) { colour = vec4(c, 1); return; }
+  if (p.x < split || effect == 0) { colour = vec4(c, 1); return; }
   float a = texture(fine, q).r;
   if (effect == 5) { colour = vec4(vec3(a), 1); return; }
 
-  // F' and B' around, then both corrected by what they leave over of the pixel.
-  vec3 f = spread(person, q), b = spread(rest, q);
-  vec3 over = c - a * f - (1. - a) * b;
-  f = clamp(f + a * over, 0., 1.);
-  b = clamp(b + (1. - a) * over, 0., 1.);
-  if (a > .995) f = c;
-
+  vec3 f = c, b = c;
+  if (a > .004 && a < .996) {
+    // F' and B' around, then both corrected by what they leave over of the pixel.
+    f = spread(person, q);
+    b = spread(rest, q);
+    vec3 over = c - a * f - (1. - a) * b;
+    f = clamp(f + a * over, 0., 1.);
+    b = clamp(b + (1. - a) * over, 0., 1.);
+  }
   if (effect == 4) { colour = vec4(f * a, a); return; }
   vec3 ground = plain, light = plain;
   if (effect == 1) {
@@ -191,9 +193,11 @@ void main() {
     light = textureLod(behind, t, log2(float(textureSize(behind, 0).x)) - 4.).rgb;
   }
   // Light wrap: what is bright behind spills over the outline onto the person.
-  float inside = textureLod(person, q, 3.).a;
-  float wrap = strength * .5 * (1. - smoothstep(.2, .95, inside));
-  f = mix(f, 1. - (1. - f) * (1. - light), wrap);
+  if (strength > 0. && a > .004) {
+    float inside = textureLod(person, q, 3.).a;
+    float wrap = strength * .5 * (1. - smoothstep(.2, .95, inside));
+    f = mix(f, 1. - (1. - f) * (1. - light), wrap);
+  }
   colour = vec4(mix(ground, f, a), 1);
 }`;
 

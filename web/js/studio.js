@@ -213,11 +213,13 @@ export class Studio extends EventTarget {
   async png() {
     if (!this.frame) return null;
     const painter = this.#painterFor(this.frame.live);
+    const {width, height} = painter.canvas;
     const longer = Math.max(this.frame.width, this.frame.height);
     this.#drawWith(painter, Math.min(1, painter.largest / longer), {...this.look, split: 0});
-    const blob = await new Promise((done) => painter.canvas.toBlob(done, 'image/png'));
-    this.draw();
-    return blob;
+    const saved = new Promise((done) => painter.canvas.toBlob(done, 'image/png'));
+    // On the screen it stays as it was.
+    if (this.look.split || painter.canvas.width !== width || painter.canvas.height !== height) this.draw();
+    return saved;
   }
 
   /** Records the camera's result; returns a function that stops, and gives the film as a Blob. */

@@ -1,0 +1,47 @@
+"""What `make web` builds."""
+
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+import tiny_tflite
+
+from portrait.errors import UserError
+from web import build
+
+
+def test_the_worker_knows_every_file(folder):
+    """Files are kept by their hashes: one with another content is loaded again."""
+    files = re.search(r"const FILES = (\{.*?\});", (folder / "sw.js").read_text(), re.DOTALL)
+    known = json.loads(files.group(1))
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "sw.js"]
+    assert set(known) == {path.relative_to(folder).as_posix() for path in paths} - {"example.html"}
+    for name, given in known.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest().startswith(given)
+
+
+def test_networks_and_styles_are_listed(folder):
+    listed = json.loads((folder / "models" / "models.json").read_text())
+    assert [each["paints"] for each in listed] == [False, False, False, False, True]
+    for each in listed:
+        assert (folder / "models" / each["file"]).stat().st_size == each["bytes"]
+    assert (folder / "litert" / "LICENSE").read_text().lstrip().startswith("Apache License")
+
+
+def test_a_folder_with_something_else_is_not_replaced(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert build.main([str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+    assert (tmp_path / "thesis.txt").is_file()
+
+
+def test_files_that_are_no_networks_are_refused_and_the_page_stays(folder, tmp_path):
+    two = tmp_path / "two.tflite"
+    two.write_bytes(tiny_tflite.convolution((32, 32), np.ones((2, 3))))
+    before = (folder / "sw.js").read_bytes()
+    for path in (two, tmp_path / "missing.tflite"):
+        with pytest.raises(UserError, match=path.name):
+            build.build(folder, [path])
+    assert (folder / "sw.js").read_bytes() == before
