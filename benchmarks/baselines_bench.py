@@ -208,7 +208,7 @@ def count_macs(model: keras.Model) -> int:
     for layer in model.layers:
         transposed = isinstance(layer, keras.layers.Conv2DTranspose)
         place = layer.input if transposed else layer.output
-        # Each weight of a kernel is used once at each place made, or if transposed, given.
+        # Each weight of a kernel is used once per output pixel, or per input pixel if transposed.
         if "Conv" in type(layer).__name__:
             kernels = [weight for weight in layer.weights if len(weight.shape) == 4]
             macs += sum(int(np.prod(each.shape)) for each in kernels) * int(

@@ -120,12 +120,12 @@ def main() -> None:
     print(f"{len(pictures.images)} pictures, {size[0]}x{size[1]}, batches of {FLAGS.batch_size}")
     costs = stages(pairs, pictures, backgrounds)
     epoch = sum(value for name, value in costs.items() if "once" not in name)
-    print(f"\n{'stage':22}{'ms a picture':>14}{'share of an epoch':>20}")
+    print(f"\n{'stage':22}{'ms/picture':>14}{'share of an epoch':>20}")
     for name, value in costs.items():
         share = "" if "once" in name else f"{value / epoch:.0%}"
         print(f"{name:22}{value:14.2f}{share:>20}")
     print(f"{'an epoch':22}{epoch:14.2f}")
-    print(f"\n{'workers':>8}{'pictures/s':>13}{'a worker':>11}{'ms of the caller':>18}")
+    print(f"\n{'workers':>8}{'pictures/s':>13}{'per worker':>11}{'ms in the caller':>18}")
     for workers in map(int, FLAGS.workers):
         speed, caller = rate(pictures, backgrounds, workers)
         print(f"{workers:8}{speed:13.0f}{speed / max(workers, 1):11.0f}{caller:18.2f}")

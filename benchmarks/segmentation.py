@@ -7,7 +7,7 @@ python benchmarks/segmentation.py --data=DIR --models=mine=RUN,selfie_net_big_25
 It takes the pictures of `testing` sub-folders and scores them like `main.py --evaluate`. Every
 model runs as a `.tflite` file on one thread of this machine's CPU. Latencies are measured in turn
 (A B C, A B C, ...), so that other load on the machine affects all models. A model is marked with *
-on a set whose training pictures it was trained on, as the run.json beside it says. Writes into
+on a set whose training pictures it was trained on, as stated in its run.json. Writes into
 --output: segmentation.json, segmentation.png (speed against quality) and differences.png (the
 pictures with the largest differences between the models).
 """

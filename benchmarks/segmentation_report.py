@@ -122,7 +122,7 @@ def plot(report: dict) -> np.ndarray:
             axes.set(title=f"{name}: {METRICS[key].label}", ylabel="")
             axes.margins(0.15)
             axes.grid(alpha=0.3)
-        axes.set(xlabel="ms, one thread")  # the lowest row's, which has the numbers
+        axes.set(xlabel="ms, one thread")  # only the lowest row has tick labels
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), columns))
     canvas.draw()

@@ -48,13 +48,13 @@ def open_model(
 
 
 def trained_sets(source: str) -> list[str]:
-    """The names of the data sets that a model was trained on, as the `run.json` beside it says.
+    """The names of the data sets that a model was trained on, from its `run.json`.
 
     Args:
         source: as `open_model` takes it.
 
     Returns:
-        Empty where no run.json says anything, as for the models of others.
+        Empty without this entry in a run.json, as for models of others.
     """
     path = Path(source if Path(source).exists() else source.partition("=")[2] or source)
     path = shipped_files().get(str(path), path)
@@ -65,7 +65,7 @@ def trained_sets(source: str) -> list[str]:
 
 
 def latencies(models: Sequence[Network], rounds: int) -> list[dict[str, float]]:
-    """Times the models in turn, each once a round after an untimed run that warms its caches.
+    """Times the models in turn, once per round, each after an untimed run to warm its caches.
 
     Returns:
         For each model, in milliseconds, `median`, and the quartiles `low` and `high`; and
@@ -150,7 +150,7 @@ _WEIGHTS = ("FLOAT32", "FLOAT16", "INT8", "UINT8")
 
 def count_parameters(file: bytes) -> int:
     """The number of weights in a `.tflite` file, without shapes and other integers."""
-    # Half-precision weights stand twice: as they are stored, before a DEQUANTIZE, and behind it.
+    # float16 weights occur twice: as stored values, and as the output of a DEQUANTIZE.
     ops = [op for op in graph.read(file).ops if op.name != "DEQUANTIZE"]
     constants = {t for op in ops for t in op.inputs if t.constant and t.type in _WEIGHTS}
     return sum(int(np.prod(tensor.shape)) for tensor in constants)
@@ -169,9 +169,9 @@ def _macs(op: graph.Op) -> int:
     made = op.outputs[0].shape
     weights = int(np.prod(kernel[0]))
     match op.name:
-        case "CONV_2D" | "DEPTHWISE_CONV_2D":  # a kernel's weights are used at each place made
+        case "CONV_2D" | "DEPTHWISE_CONV_2D":  # weights are used per output pixel
             return made[1] * made[2] * weights
-        case "TRANSPOSE_CONV" | "CUSTOM Convolution2DTransposeBias":  # at each place given
+        case "TRANSPOSE_CONV" | "CUSTOM Convolution2DTransposeBias":  # per input pixel
             return data[1] * data[2] * weights
         case "FULLY_CONNECTED":
             return weights * int(np.prod(made)) // made[-1]

@@ -163,7 +163,7 @@ def time_overlapping(clip: Path, network: networks.Network, target: Path) -> Non
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(
         f"  overlapping: {outcome.frames / wall:.1f} frames/s, "
-        f"{1000 * cpu / outcome.frames:.1f} ms of CPU a frame",
+        f"{1000 * cpu / outcome.frames:.1f} ms of CPU per frame",
         flush=True,
     )
 

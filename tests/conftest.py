@@ -19,6 +19,16 @@ def portrait_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def eager():
+    """TensorFlow runs functions op by op, because tracing takes longer than a few steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture
 def street(tmp_path):
     """Six whole bodies, in the layout of PFCN+."""

@@ -164,6 +164,7 @@ def wait_for(condition, process, seconds):
         time.sleep(0.02)
 
 
+@pytest.mark.slow  # tests/training and tests/commands test it in one process
 def test_killed_and_resumed_equals_unbroken(trained):
     """SIGKILL in the third epoch or soon after; two worker processes, where `trained` had none."""
     folder = trained

@@ -7,6 +7,7 @@ from project import ROOT
 from tiny_portraits import write
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SLOW = ("Convert_to_mlmodels", "Convert_to_tflite", "Model_output_EDA")
 
 
 def execute(path, replacements=()):
@@ -29,8 +30,8 @@ def said(outputs, stream):
 @pytest.mark.parametrize(
     "path",
     [
-        # What it calls is tested in tests/export, and it takes the longest.
-        pytest.param(path, marks=[pytest.mark.slow] if "mlmodels" in path.stem else [])
+        # What the slow ones call is tested in tests/export and tests/evaluation.
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [])
         for path in NOTEBOOKS
     ],
     ids=lambda path: path.stem,

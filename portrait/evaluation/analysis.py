@@ -1,8 +1,8 @@
 """Errors of a network's alphas: by threshold, by confidence, along the outline, by person.
 
-`metrics.py` computes the scores of a photograph, `evaluate.py` those of a data set. This module
-analyses them, and `notebooks/Model_output_EDA.ipynb` draws the results. As in `metrics.py`, `alpha`
-is the prediction and `matte` the truth, float (H, W), 0..1, at the photograph's own size.
+`metrics.py` computes the scores of a photograph, and `evaluate.py` the scores of a data set. This
+module analyses them, and `notebooks/Model_output_EDA.ipynb` draws the results. As in `metrics.py`,
+`alpha` is the prediction and `matte` the truth, float (H, W), 0..1, at the photograph's own size.
 """
 
 import itertools

@@ -28,6 +28,14 @@ def random_vgg() -> dict[str, np.ndarray]:
 
 
 @contextlib.contextmanager
+def tiny_vgg() -> Iterator[dict[str, np.ndarray]]:
+    """Gives VGG16 eight filters in every convolution meanwhile; yields random weights for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vgg16, "BLOCKS", tuple((8, count) for _, count in vgg16.BLOCKS))
+        yield random_vgg.__wrapped__()
+
+
+@contextlib.contextmanager
 def tiny() -> Iterator[None]:
     """Gives small transform networks one residual block and few channels meanwhile."""
     with pytest.MonkeyPatch.context() as patch:

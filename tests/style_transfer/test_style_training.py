@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from style_networks import picture, random_vgg, tiny
+from style_networks import picture, tiny, tiny_vgg
 
 from portrait.errors import UserError
 from portrait.io.images import read_image, write_png
@@ -15,6 +15,9 @@ from portrait.style_transfer.crops import PhotoCrops, find_photos
 from portrait.style_transfer.painter import load_network, paint
 from portrait.training.recipe import Recipe
 from portrait.training.run import Progress, Run
+
+# tf.data traces its functions nevertheless, and warns of it.
+pytestmark = [pytest.mark.usefixtures("eager"), pytest.mark.filterwarnings("ignore:Even though")]
 
 STYLES = ["red", "blue"]
 TARGETS = np.float32([[200, 40, 40], [40, 40, 200]])
@@ -72,14 +75,20 @@ def test_a_run_leaves_what_painting_needs(photos, tmp_path):
     assert np.asarray(painted).shape == (1, 32, 32, 3)
 
 
-def test_one_call_trains_and_another_continues(photos, tmp_path):
+@pytest.fixture
+def vgg(tmp_path):
+    """A file of random weights of a narrow VGG16."""
+    with tiny_vgg() as weights:
+        np.savez(tmp_path / "vgg.npz", **weights)
+        yield str(tmp_path / "vgg.npz")
+
+
+def test_one_call_trains_and_another_continues(photos, vgg, tmp_path):
     """With VGG16's losses, of random weights, and without flags."""
     paintings = [tmp_path / "sea.png", tmp_path / "sky.png"]
     for seed, path in enumerate(paintings):
         write_png(path, picture(40, 36, seed))
-    vgg = tmp_path / "vgg.npz"
-    np.savez(vgg, **random_vgg())
-    options = {"vgg_weights": str(vgg), "crop": 32, "steps": 1, "style_size": 32}
+    options = {"vgg_weights": vgg, "crop": 32, "steps": 1, "style_size": 32}
     options["checkpoint_path"] = str(tmp_path / "runs")
     best = training.train_style(paintings, [tmp_path / "photos"], nb_epoch=1, **options)
     run = Run(best.parent)

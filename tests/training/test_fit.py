@@ -23,6 +23,9 @@ from portrait.training.fit import compile_model, train
 from portrait.training.recipe import Recipe
 from portrait.training.run import Run
 
+# tf.data traces its functions nevertheless, and warns of it.
+pytestmark = [pytest.mark.usefixtures("eager"), pytest.mark.filterwarnings("ignore:Even though")]
+
 SIZE = (32, 32)
 RECIPE = Recipe(epochs=4, lr=0.02, checkpoint_every=3)
 
