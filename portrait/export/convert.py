@@ -168,7 +168,7 @@ def _advice(document: dict, trained_for_8_bits: bool) -> list[str]:
     if not trained_for_8_bits and {file["format"] for file in refused} & set(QAT_FORMATS):
         advice.append("main.py --compress=qat trains a network for 8 bits")
     if any(file["gpu"]["verdict"] == "no" for file in refused):
-        advice.append("--allow_cpu_ops=True keeps files with ops that phone GPUs do not support")
+        advice.append("--allow_cpu_ops=True keeps files that only CPUs compute correctly")
     return advice
 
 
@@ -192,6 +192,7 @@ class _Export(NamedTuple):
             result.bytes, result.zipped_bytes = _sizes(temporary)
             inspection = format_.inspect(temporary, self.source)
             result.ops, result.violations = dict(inspection.ops), inspection.violations
+            result.activations = inspection.activations
             if result.violations and not self.allow_cpu_ops:
                 raise ExportError(_not_for_gpus(result.violations))
             for runtime, run in format_.runtimes(temporary).items():

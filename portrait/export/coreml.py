@@ -15,14 +15,13 @@ import contextlib
 import functools
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import coremltools as ct
 import keras
 import numpy as np
 import tensorflow as tf
-from coremltools.converters.mil import Operation
 from coremltools.optimize import coreml as compression
 
 from portrait.errors import UserError, first_line
@@ -31,6 +30,7 @@ from portrait.export.coreml_finish import finish
 from portrait.export.formats import (
     ALPHA,
     EIGHT_BIT,
+    HALF,
     INPUT,
     PICTURE,
     ExportError,
@@ -47,13 +47,10 @@ from portrait.io.files import replacing
 _SMALLEST_COMPRESSED = 512
 _PALETTE_BITS = 6
 _COMPRESSED = ("mlpackage_int8", "mlpackage_palettized")
-_KEPT_IN_FLOAT32 = 2048  # convolutions with up to this many weights
 
 TOLERANCES = {
     "mlpackage_float32": Tolerance(largest=1e-5, iou=None, exact=True),
-    # Core ML also computes in float16, whereas TFLite only stores float16: the limit is one level
-    # of an 8-bit matte.
-    "mlpackage_float16": Tolerance(largest=1 / 256, iou=5e-4),
+    "mlpackage_float16": HALF,
     "mlpackage_int8": EIGHT_BIT,
     "mlpackage_palettized": EIGHT_BIT,
     "mlmodel": Tolerance(largest=1e-5, iou=None, exact=True),
@@ -111,12 +108,10 @@ def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
         outputs = [ct.ImageType(names[0], color_layout=ct.colorlayout.RGB)]
     settings = {"convert_to": "neuralnetwork"}
     if kind != "mlmodel":
-        precision = ct.precision.FLOAT32
-        if kind != "mlpackage_float32":
-            precision = ct.transform.FP16ComputePrecision(_from_first_large_convolution())
+        single = kind == "mlpackage_float32"
         settings = {
             "convert_to": "mlprogram",
-            "compute_precision": precision,
+            "compute_precision": ct.precision.FLOAT32 if single else ct.precision.FLOAT16,
             "minimum_deployment_target": (
                 ct.target.iOS16 if kind in _COMPRESSED else ct.target.iOS15
             ),
@@ -134,25 +129,6 @@ def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
         skip_model_load=True,
         **settings,
     )
-
-
-def _from_first_large_convolution() -> Callable[[Operation], bool]:
-    """Selects the ops that compute in float16: all from the first large convolution on.
-
-    Most of the error of float16 comes from the first layers: the rounded biases of the
-    normalisation alone shift all colours. With these ops in float32, the error of a trained
-    Fast-SCNN is five times smaller, and its file is hardly larger. The cost is that the Neural
-    Engine, which supports only float16, leaves these ops to the GPU or CPU.
-    """
-    reached = False
-
-    def is_half(op: Operation) -> bool:
-        nonlocal reached
-        if op.op_type == "conv" and np.prod(op.weight.shape) > _KEPT_IN_FLOAT32:
-            reached = True
-        return reached
-
-    return is_half
 
 
 def _compressed(converted: ct.models.MLModel, kind: str) -> ct.models.MLModel:
@@ -216,7 +192,8 @@ def runtimes(path: Path) -> Mapping[str, Runtime]:
         name, execute = "layer interpreter, not Apple's runtime", mlmodel_interpreter.run
         loaded = mlmodel_interpreter.load(path)
     else:
-        name, execute = "MIL interpreter, not Apple's runtime", coreml_interpreter.run
+        name = "MIL interpreter, not Apple's runtime"
+        execute = functools.partial(coreml_interpreter.run, round_results=True)
         loaded = coreml_interpreter.load(path)
 
     def run_once(picture: np.ndarray) -> np.ndarray:

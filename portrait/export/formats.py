@@ -6,7 +6,7 @@ take seconds to import. Such a module has its own dict `FORMATS` from name to `F
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,8 +55,8 @@ class Source:
         model: a `keras.Model` from raw 0..255 (N, H, W, channels) to the alpha (N, H, W, 1) in
             0..1, as from `models.build.for_inference`, or to a picture (N, H, W, 3) in 0..255.
         calibration: uint8 RGB (N, H, W, 3), real pictures of the network's size. They determine the
-            ranges of quantised formats, and which weights of a float16 file stay in float32 (none
-            without calibration pictures).
+            ranges of quantised formats, and the largest activations of every file (unknown without
+            calibration pictures).
     """
 
     model: Any
@@ -91,6 +91,7 @@ class Tolerance(NamedTuple):
         exact: whether the file differs from Keras only in the order of sums. If Keras's own float32
             error is larger than `largest`, the limit is raised (`verify.rounding_error`).
         mean: the largest mean difference.
+        boundary: the largest change of the mean boundary IoU, up or down; for alphas only.
     """
 
     largest: float | None
@@ -98,8 +99,11 @@ class Tolerance(NamedTuple):
     gains: bool = True
     exact: bool = False
     mean: float | None = None
+    boundary: float | None = None
 
 
+# Of float16. There is no limit for single pixels: on a steep outline one may be far off.
+HALF = Tolerance(largest=None, iou=5e-4, mean=1e-3, boundary=2e-3)
 # There is no limit for single pixels of an 8-bit file: the person's mask is what matters.
 EIGHT_BIT = Tolerance(largest=None, iou=0.005, mean=0.02)
 
@@ -113,14 +117,25 @@ class Violation(NamedTuple):
     reason: str
 
 
+class Activation(NamedTuple):
+    """The largest magnitude that an op gives: `op` makes `tensor`, for the Keras layer `layer`."""
+
+    largest: float
+    op: str
+    tensor: str
+    layer: str
+
+
 class Inspection(NamedTuple):
     """The ops of a file with their counts, and the ops that phone GPUs do not support.
 
     `violations` is None for formats for which this cannot be determined on this machine.
+    `activations` are the largest of every op on the calibration pictures; empty if unknown.
     """
 
     ops: Counter[str]
     violations: list[Violation] | None
+    activations: Sequence[Activation] = ()
 
 
 @dataclass(frozen=True)

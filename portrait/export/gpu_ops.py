@@ -82,14 +82,14 @@ def check(model: bytes, parameters: int = 0, layers: Collection[str] = ()) -> li
         rules = (_known, _shapes, _types, _fixed_inputs, *SPECIAL.get(op.name, ()))
         if reason := next(filter(None, (rule(op) for rule in rules)), None):
             tensor = op.outputs[0].name if op.outputs else ""
-            violations.append(Violation(op.name, tensor, _layer_of(op, layers), reason))
+            violations.append(Violation(op.name, tensor, layer_of(op, layers), reason))
     if graph.constants < parameters / 2:
         reason = f"the file contains {graph.constants} of the model's {parameters} weights"
         violations.append(Violation("(weights)", "", "", reason))
     return violations
 
 
-def _layer_of(op: Op, layers: Collection[str]) -> str:
+def layer_of(op: Op, layers: Collection[str]) -> str:
     """The Keras layer of `op`, found by the names of its outputs or else of its constants."""
     tensors = [*op.outputs, *(tensor for tensor in op.inputs if tensor.constant)]
     return next(filter(None, (_layer(tensor.name, layers) for tensor in tensors)), "")

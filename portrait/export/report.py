@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from portrait.export.formats import Violation
+from portrait.export.formats import Activation, Violation
 from portrait.export.gpu_engine import Verdict
 from portrait.export.verify import Parity
 from portrait.io.images import resize
@@ -34,6 +34,7 @@ class Result:
         zipped_bytes: the size of the deflated file in bytes, as in an app's download.
         ops: the count of each op.
         violations: ops that phone GPUs do not support; None if this is unknown.
+        activations: the largest of every op on the calibration pictures; empty if unknown.
         parity: the comparison with the Keras model, by runtime.
         latency: seconds by the number of threads.
         gpu_float16: the comparison of a GPU in float16 with the CPU; None if it was not made.
@@ -46,6 +47,7 @@ class Result:
     zipped_bytes: int = 0
     ops: dict[str, int] = field(default_factory=dict)
     violations: list[Violation] | None = None
+    activations: Sequence[Activation] = ()
     parity: dict[str, Parity] = field(default_factory=dict)
     latency: dict[int, float] = field(default_factory=dict)
     gpu_float16: Verdict | None = None
@@ -66,6 +68,15 @@ class Result:
             return "-"
         return "no" if self.violations else "yes"
 
+    @property
+    def largest_activation(self) -> Activation | None:
+        """The largest of all; None where not known."""
+        return max(
+            self.activations,
+            key=lambda each: np.nan_to_num(each.largest, nan=np.inf),
+            default=None,
+        )
+
     def as_json(self) -> dict:
         """Converts to plain values; `iou_change` is the file's mean person IoU minus Keras's."""
         return {
@@ -80,10 +91,19 @@ class Result:
                 "verdict": self.gpu,
                 "violations": [each._asdict() for each in self.violations or ()],
             },
+            "largest_activation": _described(self.largest_activation),
+            "activations": [_described(each) for each in self.activations],
             "against_keras": {name: _figures(parity) for name, parity in self.parity.items()},
             "latency_ms": {str(n): seconds * 1e3 for n, seconds in self.latency.items()},
             "gpu_float16": self.gpu_float16 and self.gpu_float16.as_json(),
         }
+
+
+def _described(activation: Activation | None) -> dict | None:
+    """Plain values: JSON has no NaN."""
+    if activation is None:
+        return None
+    return activation._asdict() | {"largest": _number(activation.largest)}
 
 
 def _figures(parity: Parity) -> dict[str, float | None]:
@@ -98,6 +118,8 @@ def _figures(parity: Parity) -> dict[str, float | None]:
         "person_iou": parity.iou,
         "keras_person_iou": parity.keras_iou,
         "iou_change": parity.iou_change,
+        "boundary_iou": parity.boundary_iou,
+        "keras_boundary_iou": parity.keras_boundary_iou,
     }
 
 
@@ -121,7 +143,8 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
         *(("", "format"), ("", "kB"), ("kB,", "zipped")),
         *(("levels" if pictures else "alpha", "max"), ("error", "mean")),
         *iou_heads,
-        *(("ms, 1", "thread"), ("ms, 2", "threads"), ("phone", "GPU")),
+        *(("ms, 1", "thread"), ("ms, 2", "threads")),
+        *(("largest", "activation"), ("phone", "GPU")),
     )
     on_gpu = any(result.gpu_float16 for result in results)
     if on_gpu:
@@ -135,6 +158,7 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
             errors = (f"{parity.max_error:{digits}}", f"{parity.mean_error:{digits}}")
         if parity and parity.iou is not None:
             ious = (f"{parity.iou:.4f}", f"{parity.iou_change:+.5f}")
+        activation = result.largest_activation
         times = [result.latency.get(threads) for threads in (1, 2)]
         rows.append(
             (
@@ -144,6 +168,7 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
                 *errors,
                 *(() if pictures else ious),
                 *("-" if time is None else f"{time * 1e3:.1f}" for time in times),
+                "-" if activation is None else f"{activation.largest:.0f}",
                 result.gpu,
                 *(_gpu_cells(result.gpu_float16) if on_gpu else ()),
             )

@@ -25,9 +25,10 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from portrait.backend import stderr_kept_back
 from portrait.errors import UserError, first_line
-from portrait.export import gpu_ops, half, rewrites
+from portrait.export import gpu_ops, gpu_range, rewrites
 from portrait.export.formats import (
     EIGHT_BIT,
+    HALF,
     INPUT,
     ExportError,
     Format,
@@ -44,14 +45,12 @@ from portrait.tflite.runtime import TfliteModel
 
 TOLERANCES = {
     "float32": Tolerance(largest=1e-5, iou=None, exact=True),
-    "float16": Tolerance(largest=2e-3, iou=5e-4),
+    "float16": HALF,
     "dynamic": Tolerance(largest=None, iou=2e-3, mean=0.02),
     "int8": EIGHT_BIT,
     "uint8": EIGHT_BIT,
 }
 _FULLY_QUANTISED = ("int8", "uint8")
-# The error on other pictures than the calibration pictures is larger, for one U-Net twice as large.
-HALF_LIMIT = 0.25 * TOLERANCES["float16"].largest
 
 
 def convert(
@@ -64,11 +63,10 @@ def convert(
 
     Args:
         model: see `formats.Source`.
-        kind: "float32"; "float16", with large weights stored in float16; "dynamic", with int8
+        kind: "float32"; "float16", with all weights stored in float16; "dynamic", with int8
             weights and float activations; "int8", with integers except for a float32 input and
             output; or "uint8", with a uint8 input (a picture's bytes) and output (1/256 per step).
-        calibration: uint8 RGB (N, H, W, 3), pictures to find the ranges of "int8" and "uint8", and
-            the weights that stay in float32 for "float16".
+        calibration: uint8 RGB (N, H, W, 3), pictures to find the ranges of "int8" and "uint8".
         quantisation_aware: whether the model is from `quantise.with_channels` and contains ranges.
 
     Returns:
@@ -84,11 +82,8 @@ def convert(
         converted = pack(written)
     if kind in _FULLY_QUANTISED:
         _refuse_floats(converted)
-    kept = ()
-    if kind == "float16" and calibration is not None:
-        kept = half.sensitive(graph.parse(converted), calibration, HALF_LIMIT)
     shapes = ((1, *model.input_shape[1:]), (1, *model.output_shape[1:]))
-    return finish(converted, *shapes, kind, model.name, kept)
+    return finish(converted, *shapes, kind, model.name)
 
 
 def run_converter(
@@ -192,11 +187,14 @@ def latency(path: Path, threads: int) -> float:
 
 
 def inspect(path: Path, source: Source) -> Inspection:
-    """Lists the file's ops, and the ops that phone GPUs do not support."""
-    model = path.read_bytes()
-    parameters = source.model.count_params()
-    violations = gpu_ops.check(model, parameters, _layer_names(source.model))
-    return Inspection(graph.read(model).counts(), violations)
+    """Lists the file's ops, those that phone GPUs do not support, and the largest activations."""
+    model, layers = path.read_bytes(), _layer_names(source.model)
+    violations = gpu_ops.check(model, source.model.count_params(), layers)
+    activations = []
+    if source.calibration is not None and len(source.calibration):
+        activations = gpu_range.largest_activations(model, source.calibration, layers)
+    violations += gpu_range.check(activations)
+    return Inspection(graph.read(model).counts(), violations, activations)
 
 
 def _layer_names(model: keras.Model) -> set[str]:

@@ -3,8 +3,6 @@
 Everything is set in the file itself, so it does not depend on the version of the converter.
 """
 
-from collections.abc import Collection
-
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -14,8 +12,6 @@ from portrait.tflite import metadata
 
 SIGNATURE = "serving_default"
 
-_KEPT_IN_FLOAT32 = 2048  # constants with up to this many elements, in a float16 file
-
 
 def finish(
     converted: bytes,
@@ -23,7 +19,6 @@ def finish(
     answer: tuple[int, ...],
     kind: str,
     name: str,
-    kept: Collection[int] = (),
 ) -> bytes:
     """Finishes a converted file as `tflite.convert` describes it.
 
@@ -34,7 +29,6 @@ def finish(
             A style network gets no metadata, because MediaPipe has no task for it.
         kind: see `tflite.convert`.
         name: the name of the network in the metadata.
-        kept: the buffers of large constants that stay in float32 in a float16 file.
 
     Raises:
         ExportError: inputs or outputs differ from these, or a constant exceeds float16.
@@ -50,7 +44,7 @@ def finish(
     signature.outputs = [_named(graph, graph.outputs[0], output, answer, kind)]
     model.signatureDefs = [signature]
     if kind == "float16":
-        _halve(model, kept)
+        _halve(model)
     if output == ALPHA:
         _describe(model, image, name)
     return tflite_graph.pack(model)
@@ -68,38 +62,13 @@ def _describe(model: schema.ModelT, image: tuple[int, ...], name: str) -> None:
     model.metadata = [*(model.metadata or ()), entry]
 
 
-def large_floats(model: schema.ModelT) -> list[int]:
-    """The buffers of the float32 constants with more than `_KEPT_IN_FLOAT32` elements."""
-    tensors = model.subgraphs[0].tensors
-    floats = {each.buffer for each in tensors if each.type == schema.TensorType.FLOAT32}
-    others = {each.buffer for each in tensors if each.type != schema.TensorType.FLOAT32}
-    datas = {number: model.buffers[number].data for number in sorted(floats - others)}
-    return [
-        number
-        for number, data in datas.items()
-        if data is not None and len(data) > 4 * _KEPT_IN_FLOAT32
-    ]
+def _halve(model: schema.ModelT) -> None:
+    """Stores all float32 constants as float16, each with a DEQUANTIZE op.
 
-
-def to_half(data: bytes) -> np.ndarray:
-    """Converts the values of a float32 buffer to float16.
+    GPU delegates skip these ops and read the constants as float16.
 
     Raises:
-        ExportError: a value exceeds float16's largest number.
-    """
-    with np.errstate(over="ignore"):
-        half = np.frombuffer(bytes(data), "<f4").astype("<f2")
-    if not np.isfinite(half).all():
-        raise ExportError("a constant exceeds float16's largest number, 65504")
-    return half
-
-
-def _halve(model: schema.ModelT, kept: Collection[int]) -> None:
-    """Stores large float32 constants, except `kept`, as float16, each with a DEQUANTIZE op.
-
-    The converter's own float16 mode does this with all constants. Most of its error comes from
-    small constants: the normalisation, the first kernels and the biases. In float32, they reduce
-    the largest error of a trained Fast-SCNN from 0.016 to 0.0016; the file grows by 2 %.
+        ExportError: a constant exceeds float16's largest number.
     """
     graph = model.subgraphs[0]
     code = schema.OperatorCodeT()
@@ -107,11 +76,9 @@ def _halve(model: schema.ModelT, kept: Collection[int]) -> None:
     code.version = 3  # the first version that supports float16
     model.operatorCodes.append(code)
     operators = []
-    for number in large_floats(model):
-        if number in kept:
-            continue
+    for number in _constant_floats(model):
         buffer = model.buffers[number]
-        buffer.data = to_half(buffer.data).view(np.uint8)
+        buffer.data = _as_half(buffer.data).view(np.uint8)
         for index in [i for i, each in enumerate(graph.tensors) if each.buffer == number]:
             tensor, stored, operator = graph.tensors[index], schema.TensorT(), schema.OperatorT()
             stored.name, stored.shape = tensor.name + b"/float16", tensor.shape
@@ -122,6 +89,28 @@ def _halve(model: schema.ModelT, kept: Collection[int]) -> None:
             graph.tensors.append(stored)
             operators.append(operator)
     graph.operators[:0] = operators
+
+
+def _constant_floats(model: schema.ModelT) -> list[int]:
+    """The numbers of the buffers that hold float32 constants, and nothing else."""
+    tensors = model.subgraphs[0].tensors
+    floats = {each.buffer for each in tensors if each.type == schema.TensorType.FLOAT32}
+    others = {each.buffer for each in tensors if each.type != schema.TensorType.FLOAT32}
+    datas = {number: model.buffers[number].data for number in sorted(floats - others)}
+    return [number for number, data in datas.items() if data is not None and len(data)]
+
+
+def _as_half(data: bytes) -> np.ndarray:
+    """A float32 buffer's values as float16.
+
+    Raises:
+        ExportError: one is beyond float16.
+    """
+    with np.errstate(over="ignore"):
+        half = np.frombuffer(bytes(data), "<f4").astype("<f2")
+    if not np.isfinite(half).all():
+        raise ExportError("a constant is beyond float16's 65504")
+    return half
 
 
 def _named(

@@ -1,10 +1,11 @@
 """Compares the outputs of an exported file with its Keras model on real pictures."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from metrics import THRESHOLD, person_iou
+from metrics import THRESHOLD, boundary_iou, person_iou
 from portrait.export.formats import Runtime, Tolerance
 
 _BATCH = 8
@@ -30,6 +31,8 @@ class Parity(NamedTuple):
             pictures.
         iou: the mean person IoU of the file with the mattes; None if no matte has a person.
         keras_iou: the mean person IoU of the Keras model with the mattes.
+        boundary_iou: the mean boundary IoU of the file with the mattes; None if `iou` is None.
+        keras_boundary_iou: the mean boundary IoU of the Keras model with the mattes.
         worst: the index of the picture with the largest mean error.
         pictures: the figures of each picture.
     """
@@ -39,6 +42,8 @@ class Parity(NamedTuple):
     agreement: float | None
     iou: float | None
     keras_iou: float | None
+    boundary_iou: float | None
+    keras_boundary_iou: float | None
     worst: int
     pictures: list[Difference]
 
@@ -46,6 +51,11 @@ class Parity(NamedTuple):
     def iou_change(self) -> float | None:
         """The file's mean person IoU minus the Keras model's."""
         return None if self.iou is None else self.iou - self.keras_iou
+
+    @property
+    def boundary_change(self) -> float | None:
+        """The file's mean boundary IoU minus the Keras model's."""
+        return None if self.boundary_iou is None else self.boundary_iou - self.keras_boundary_iou
 
 
 def as_input(picture: np.ndarray, channels: int, opacity: int = 255) -> np.ndarray:
@@ -137,23 +147,30 @@ def compare(
         agreement=None if agreement is None else float(agreement),
         iou=mean_iou(ious),
         keras_iou=mean_iou(keras_ious),
+        boundary_iou=mean_iou(person_ious(outputs, mattes, boundary_iou)),
+        keras_boundary_iou=mean_iou(person_ious(expected, mattes, boundary_iou)),
         worst=int(np.argmax(mean_errors)),
         pictures=differences,
     )
     return parity, outputs
 
 
-def person_ious(alphas: np.ndarray, mattes: np.ndarray | None) -> list[float | None]:
+def person_ious(
+    alphas: np.ndarray,
+    mattes: np.ndarray | None,
+    score: Callable[[np.ndarray, np.ndarray], float] = person_iou,
+) -> list[float | None]:
     """The person IoU of each picture; None if its matte has no person.
 
     Args:
         alphas: float32 (N, H, W), 0..1.
         mattes: uint8 (N, H, W), 255 = person, or None.
+        score: another metric of an alpha and a matte.
     """
     if mattes is None:
         return [None] * len(alphas)
     pairs = zip(alphas, mattes / np.float32(255), strict=True)
-    return [person_iou(*pair) if (pair[1] >= THRESHOLD).any() else None for pair in pairs]
+    return [score(*pair) if (pair[1] >= THRESHOLD).any() else None for pair in pairs]
 
 
 def mean_iou(ious: list[float | None]) -> float | None:
@@ -176,7 +193,12 @@ def problem(parity: Parity, tolerance: Tolerance) -> str | None:
     if tolerance.mean is not None and parity.mean_error > tolerance.mean:
         mean = f"{parity.mean_error:.2g}"
         return f"the output differs from Keras's by {mean} on average, over {tolerance.mean}"
-    if tolerance.iou is None or parity.agreement is None:
+    if parity.agreement is None:
+        return None
+    change = parity.boundary_change
+    if tolerance.boundary is not None and change is not None and abs(change) > tolerance.boundary:
+        return f"the mean boundary IoU changed by {abs(change):.4f}, over {tolerance.boundary}"
+    if tolerance.iou is None:
         return None
     if parity.iou_change is None:
         lost, what = 1 - parity.agreement, "masks differ from Keras's: an IoU less than 1 by"

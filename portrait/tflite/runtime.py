@@ -25,6 +25,7 @@ class TfliteModel:
         name: the name of the model in messages.
         threads: number of CPU threads.
         xnnpack: whether to use XNNPACK's kernels, the default on phones' CPUs, or LiteRT's own.
+        keep_tensors: keep the outputs of all ops for `tensor`; needs `xnnpack=False`.
 
     Attributes:
         file: the bytes of the file.
@@ -39,7 +40,12 @@ class TfliteModel:
     """
 
     def __init__(
-        self, file: str | os.PathLike | bytes, name: str, threads: int = 1, xnnpack: bool = True
+        self,
+        file: str | os.PathLike | bytes,
+        name: str,
+        threads: int = 1,
+        xnnpack: bool = True,
+        keep_tensors: bool = False,
     ):
         self.name = name
         self.file = file if isinstance(file, bytes) else _read(Path(file))
@@ -52,6 +58,7 @@ class TfliteModel:
                     model_content=self.file,
                     num_threads=threads,
                     experimental_op_resolver_type=kernels,
+                    experimental_preserve_all_tensors=keep_tensors,
                 )
                 self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
@@ -64,6 +71,11 @@ class TfliteModel:
         if len(answer) != 4 or answer[0] != 1:
             raise UserError(f"{name}: the output is {_by(answer)}, not a picture (1xHxWxC)")
         self.input_shape, self.channels, self.output_shape = shape[1:3], shape[3], answer[1:]
+        self._steps = {
+            each["index"]: each["quantization"]
+            for each in self.interpreter.get_tensor_details()
+            if each["quantization"][0]
+        }
         self.takes_floats = self._taken["dtype"] == np.float32
         self.normalise(0.0, 1.0)
 
@@ -89,12 +101,21 @@ class TfliteModel:
         self.interpreter.set_tensor(self._taken["index"], self._batch)
         try:
             self.interpreter.invoke()
-            values = self.interpreter.get_tensor(self._given["index"])[0]
+            return self.tensor(self._given["index"])[0]
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{self.name}: LiteRT cannot run it: {first_line(error)}") from error
-        if self._given["dtype"] == np.float32:
-            return values
-        step, zero = self._given["quantization"]
+
+    def tensor(self, index: int) -> np.ndarray:
+        """Reads the values of a tensor after a run, float32.
+
+        Args:
+            index: the index of the tensor in the file. Without `keep_tensors` only the output's
+                values are kept.
+        """
+        values = self.interpreter.get_tensor(index)
+        if index not in self._steps:
+            return values.astype(np.float32, copy=False)
+        step, zero = self._steps[index]
         return (values.astype(np.float32) - zero) * np.float32(step)
 
     def latency(self) -> float:

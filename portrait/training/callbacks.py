@@ -12,6 +12,7 @@ import numpy as np
 from data_generator import PortraitSequence
 from portrait.errors import UserError
 from portrait.io.images import write_png
+from portrait.models.rescale import rescaled
 from portrait.training import previews
 from portrait.training.recipe import Recipe
 from portrait.training.run import Progress, Run
@@ -65,6 +66,10 @@ class Checkpointer(keras.callbacks.Callback):
         self._averages = keras.callbacks.SwapEMAWeights() if recipe.ema else None
         self.callbacks = [self._averages, self] if recipe.ema else [self]
         self._started = 0.0
+
+    def save(self, val_loss: float) -> None:
+        """Writes the checkpoint of the epoch; the network has its averaged weights."""
+        self.run.save_checkpoint(self.model, self.progress.epoch, val_loss)
 
     def draw(self) -> None:
         """Draws the results of the epoch; the network has its averaged weights."""
@@ -122,7 +127,7 @@ class Checkpointer(keras.callbacks.Callback):
         progress = self.progress
         better = val_loss < progress.best_loss
         if better or self._is_numbered(progress.epoch):
-            self.run.save_checkpoint(self.model, progress.epoch, val_loss)
+            self.save(val_loss)
         if better:
             progress.best_loss, progress.best_epoch, progress.waited = val_loss, progress.epoch, 0
         else:
@@ -133,12 +138,20 @@ PREVIEW_PICTURES = 8
 
 
 class PreviewCheckpointer(Checkpointer):
-    """Draws the mattes of eight fixed pictures and the curves, and writes TensorBoard logs."""
+    """Draws the mattes of eight fixed pictures and the curves, and writes TensorBoard logs.
+
+    Its checkpoints are rescaled (`models.rescale`), measured on these pictures. The network that
+    is in training, and its saved state, are not: optimizers depend on the scale of the weights.
+    """
 
     def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):
         super().__init__(run, recipe, progress)
-        self._fixed = _spread(validation, PREVIEW_PICTURES)
+        self._fixed = spread(validation, PREVIEW_PICTURES)
         self._board = _board(run.folder / "logs")
+
+    def save(self, val_loss: float) -> None:
+        with rescaled(self.model, self._fixed[0]):
+            super().save(val_loss)
 
     def draw(self) -> None:
         progress, folder = self.progress, self.run.folder
@@ -196,7 +209,7 @@ def _board(folder: Path) -> _Board | None:
     return _Board(folder, tf)
 
 
-def _spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def spread(sequence: PortraitSequence, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """`count` pictures spread evenly over an unshuffled sequence, with their targets."""
     chosen = evenly(range(len(sequence.images)), count)
     few = PortraitSequence(

@@ -9,7 +9,8 @@ import keras
 from data_generator import PortraitSequence
 from portrait import losses
 from portrait.backend import has_gpu
-from portrait.training.callbacks import PreviewCheckpointer, go_on
+from portrait.models.rescale import largest_activations
+from portrait.training.callbacks import PREVIEW_PICTURES, PreviewCheckpointer, go_on, spread
 from portrait.training.person_iou import PersonIoU
 from portrait.training.recipe import Recipe, make_optimizer
 from portrait.training.run import Run
@@ -67,9 +68,11 @@ def train(
         )
     best = run.load_checkpoint(model, progress.best_epoch)
     row = progress.history[progress.best_epoch - 1]
+    images, _ = spread(validation, PREVIEW_PICTURES)
+    layer, largest = max(largest_activations(model, images).items(), key=lambda each: each[1])
     print(
         f"best checkpoint: {best} (epoch {progress.best_epoch} of {progress.epoch}; validation: "
         f"loss {row['val_loss']:.4f}, person IoU {row['val_output_person_iou']:.4f}, "
-        f"MAD {row['val_output_mad']:.4f})"
+        f"MAD {row['val_output_mad']:.4f}, largest activation {largest:.0f} in {layer})"
     )
     return best

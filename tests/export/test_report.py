@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from portrait.export import gpu_engine, report, verify
+from portrait.export.formats import Activation
 
 
 def parity(max_error):
-    return verify.Parity(max_error, max_error / 10, 1.0, 0.875, 0.9, 0, [])
+    return verify.Parity(max_error, max_error / 10, 1.0, 0.875, 0.9, 0.7, 0.8, 0, [])
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def result():
         violations=[],
         parity={"near": parity(1e-3), "far": parity(2e-3)},
         latency={1: 0.0123, 2: 0.0071},
+        activations=[Activation(3.2, "CONV_2D", "a", "stem"), Activation(812.4, "ADD", "b", "sum")],
     )
 
 
@@ -27,7 +29,7 @@ def test_a_line_has_the_figures_of_the_furthest_runtime(result):
     row = report.table([result]).splitlines()[2].split()
     assert row == [
         *("float16", "1234", "987", "2.0e-03", "2.0e-04", "0.8750", "-0.02500", "12.3", "7.1"),
-        "yes",
+        *("812", "yes"),
     ]
     result.parity["broken"] = parity(float("nan"))
     assert np.isnan(result.furthest.max_error)
@@ -36,7 +38,7 @@ def test_a_line_has_the_figures_of_the_furthest_runtime(result):
 def test_gpu_columns_appear_with_a_verdict_and_mark_a_bad_one(result):
     result.gpu_float16 = gpu_engine.Verdict(0.013, 5e-4, 0.9985, True)
     assert report.table([result]).splitlines()[2].split()[9:] == [
-        *("yes", "1.3e-02", "5.0e-04", "0.9985", "yes")
+        *("812", "yes", "1.3e-02", "5.0e-04", "0.9985", "yes")
     ]
     nan = float("nan")
     result.gpu_float16 = gpu_engine.Verdict(nan, nan, 0.36, True)
@@ -52,10 +54,19 @@ def test_gpu_columns_appear_with_a_verdict_and_mark_a_bad_one(result):
 
 
 def test_a_line_of_a_painting_has_levels_and_no_iou(result):
-    result.parity = {"near": verify.Parity(1.25, 0.5, None, None, None, 0, [])}
+    result.parity = {"near": verify.Parity(1.25, 0.5, None, None, None, None, None, 0, [])}
     row = report.table([result], pictures=True).splitlines()[2].split()
-    assert row == ["float16", "1234", "987", "1.250", "0.500", "12.3", "7.1", "yes"]
+    assert row == ["float16", "1234", "987", "1.250", "0.500", "12.3", "7.1", "812", "yes"]
     assert result.as_json()["against_keras"] == {"near": {"max_error": 1.25, "mean_error": 0.5}}
+
+
+def test_the_largest_activation_and_its_layer_are_kept(result):
+    found = result.as_json()
+    assert found["largest_activation"]["layer"] == "sum"
+    assert [each["largest"] for each in found["activations"]] == [3.2, 812.4]
+    result.activations.append(Activation(float("nan"), "ADD", "c", "broken"))
+    assert result.as_json()["largest_activation"]["layer"] == "broken"
+    assert result.as_json()["largest_activation"]["largest"] is None
 
 
 def test_latencies_are_kept_in_milliseconds(result):

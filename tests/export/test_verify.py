@@ -35,6 +35,12 @@ def test_figures():
     assert [each.mean_error for each in parity.pictures] == pytest.approx([0.005, 0.05], rel=1e-5)
     assert (parity.keras_iou, parity.iou, parity.iou_change) == (1.0, 0.5, -0.5)
     assert parity.agreement == 0.5
+    # In pictures of 2 x 2 a mask is its own rim.
+    assert (parity.keras_boundary_iou, parity.boundary_iou, parity.boundary_change) == (
+        1,
+        0.5,
+        -0.5,
+    )
 
 
 def test_mattes_without_a_person_have_no_iou():
@@ -58,6 +64,8 @@ def test_mattes_without_a_person_have_no_iou():
         (-0.2, MATTES, Tolerance(None, 0.4), "0.5000, over 0.4"),
         (-0.2, MATTES, Tolerance(None, 0.4, gains=False), "0.5000"),
         (-0.2, None, Tolerance(None, 0.4), "0.5000, over 0.4"),
+        (-0.2, MATTES, Tolerance(None, None, boundary=0.6), None),
+        (-0.2, MATTES, Tolerance(None, None, boundary=0.4), "0.5000, over 0.4"),
         (np.nan, MATTES, Tolerance(None, None), "NaN"),
     ],
 )

@@ -1,5 +1,6 @@
 """A run of four epochs of a tiny network: what it leaves, and that a stopped one ends the same."""
 
+import contextlib
 import csv
 import functools
 
@@ -16,8 +17,9 @@ from portrait.data.targets import boundary_target
 from portrait.errors import UserError
 from portrait.inference.network import from_keras
 from portrait.models.layers import BatchNormalization, normalize
+from portrait.models.rescale import largest_activations
 from portrait.models.weights import best_checkpoint
-from portrait.training import previews
+from portrait.training import callbacks, previews
 from portrait.training.callbacks import is_preview
 from portrait.training.fit import compile_model, train
 from portrait.training.recipe import Recipe
@@ -176,6 +178,49 @@ def test_a_folder_in_training_is_left_alone(tmp_path):
 def without_curves(monkeypatch):
     """Saves half of the time of a run as short as these."""
     monkeypatch.setattr(previews, "curves", lambda *_: np.zeros((1, 1, 3), np.uint8))
+
+
+def test_checkpoints_are_in_the_range_of_float16_and_the_training_is_not_touched(
+    tmp_path, without_curves, monkeypatch, capsys
+):
+    """From a start whose activations are beyond it, which the training alone would not leave."""
+    recipe = Recipe(epochs=2, lr=1e-4, ema=True)
+    run, model, best = start(tmp_path / "rescaled", recipe, far_network())
+    fresh = far_network()
+    compile_model(fresh, recipe, 6)
+    run.load_state(fresh)
+    images = sequences()[1].images
+    assert max(largest_activations(fresh, images).values()) > 65_504
+    model.load_weights(best)
+    largest = largest_activations(model, images)
+    layer = max(largest, key=largest.get)
+    assert largest[layer] < 1000
+    assert f"largest activation {largest[layer]:.0f} in {layer}" in capsys.readouterr().out
+
+    monkeypatch.setattr(callbacks, "rescaled", lambda *_: contextlib.nullcontext())
+    plain, far, _ = start(tmp_path / "plain", recipe, far_network())
+    for ours, theirs in zip(history(run), history(plain), strict=True):
+        del ours["seconds"], theirs["seconds"]
+        assert ours == theirs
+    alphas = [each.predict_on_batch(images.astype(np.float32))["output"] for each in (model, far)]
+    np.testing.assert_array_equal(*alphas)
+
+
+def far_network(factor=2.0**17):
+    """A residual block between a stem and heads that multiply and divide by `factor`."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((*SIZE, 3), name="image")
+    x = keras.layers.Conv2D(4, 3, padding="same", name="stem")(normalize(image))
+    branch = keras.layers.PReLU(shared_axes=[1, 2], name="prelu")(x)
+    branch = keras.layers.SeparableConv2D(4, 3, padding="same", name="separable")(branch)
+    x = keras.layers.Add(name="add")([x, branch])
+    names = ("output", "boundary_attention")
+    heads = {n: keras.layers.Conv2D(1, 1, activation="sigmoid", name=n)(x) for n in names}
+    model = keras.Model(image, heads, name="far")
+    for name, scale in (("stem", factor), *((name, 1 / factor) for name in names)):
+        kernel, bias = model.get_layer(name).get_weights()
+        model.get_layer(name).set_weights([kernel * scale, bias])
+    return model
 
 
 class Killed(BaseException):

@@ -34,10 +34,13 @@ from portrait.export.formats import QAT_FORMATS, Format, Source
 from portrait.export.samples import Samples
 from portrait.io.files import replacing
 from portrait.models.build import for_inference
+from portrait.models.rescale import rescale
 from portrait.training.run import weights_bytes
+from portrait.util import evenly
 
 SUFFIXES = {"prune": "pruned", "cluster": "clustered", "qat": "qat"}
 
+_MEASURED = 8  # pictures for the largest activations
 _SMALLEST = 512  # layers with fewer weights are not changed
 _KERNELS = (tf_keras.layers.Conv2D, tf_keras.layers.Conv2DTranspose)
 
@@ -120,6 +123,7 @@ def compress(
     else:
         way = prune if plan.method == "prune" else cluster
         bridge.take_weights(model, way(network, training, validation, plan))
+        rescale(model, evenly(samples.calibration, _MEASURED))
         with replacing(output / f"{name}.weights.h5") as path:
             path.write_bytes(weights_bytes(model, path))
     details = {"compression": {**asdict(plan), "given_person_iou": had}}
