@@ -195,8 +195,8 @@ def _loaded(picture: Image.Image, data: bytes, path: str | os.PathLike) -> tuple
 def _with_end_marker(data: bytes) -> Image.Image | None:
     """Opens a JPEG if only its end marker is missing; returns None if pixels are missing, too.
 
-    The JPEG is decoded twice, with different bits appended. If pixels are missing, they are decoded
-    from the appended bits, and the two results differ.
+    The JPEG is decoded with different bits appended. If pixels are missing, they are decoded from
+    the appended bits, and the results differ.
     """
     data = data.rstrip(b"\xff")
     pictures = []
