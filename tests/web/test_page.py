@@ -82,6 +82,17 @@ def test_ones_own_network(window, networks):
     window.wait_for("studio.network.height === 256")
 
 
+DIFFERENCE = """(() => {
+    const {picture, alpha: {bytes, width, height}} = studio.frame;
+    const pen = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
+    pen.imageSmoothingQuality = 'high';
+    pen.drawImage(picture, 0, 0, width, height);
+    const {data} = pen.getImageData(0, 0, width, height);
+    return data.reduce((most, value, i) => Math.max(most, Math.abs(value - bytes[i])), 0);
+})()"""
+"""Between the picture that is drawn and the one that the alpha is of: both are of one moment."""
+
+
 def test_the_camera(window):
     """640 x 480 pixels; on idle cores at 20 frames a second or more, by the time that each takes.
 
@@ -95,6 +106,7 @@ def test_the_camera(window):
     window.press("c")
     window.wait_for("spent.length > 40")
     assert window.run("[studio.frame.width, studio.frame.height]") == [640, 480]
+    assert window.run(DIFFERENCE) == 0
     if os.getloadavg()[0] < 3:
         assert statistics.quantiles(window.run("spent.slice(5)"), n=4)[0] < 50
     window.run("(() => { window.stop = studio.record(); })()")

@@ -1,12 +1,12 @@
 // The page: its buttons, keys and words. The work is in studio.js.
-import {backdrop, BACKDROPS} from './backdrops.js';
+import {showBackdrops, showColours} from './choices.js';
 import {fetchBytes} from './model.js';
-import {openPicture, onDropOrPaste} from './sources.js';
+import {keepForOffline} from './offline.js';
+import {onDropOrPaste, openPicture} from './sources.js';
 import {Studio} from './studio.js';
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-const COLOURS = ['#ffffff', '#e9e4da', '#8e9aa0', '#23292b', '#2f5d62', '#d98b6a'];
 const NAMES = {
   blur: 'blurred background', colour: 'plain background', picture: 'another background',
   cutout: 'cut-out', matte: 'matte', style: 'painted person',
@@ -19,6 +19,7 @@ const studio = new Studio($('canvas'), {
 let models = [];
 let stopRecording = null;
 let facingMode = 'user';
+let addBackdrop = null;
 
 function say(text, wrong = false) {
   $('say').textContent = text;
@@ -142,65 +143,8 @@ function toggleCompare() {
   studio.set({split: on ? $('split').value / 100 : 0});
 }
 
-function makeColours() {
-  for (const colour of COLOURS) {
-    const swatch = document.createElement('span');
-    swatch.className = 'swatch';
-    swatch.style.background = colour;
-    choice($('colours'), 'colour-choice', colour, swatch, colour === studio.look.colour,
-      () => studio.set({colour}));
-  }
-  const own = document.createElement('input');
-  Object.assign(own, {type: 'color', id: 'own-colour', value: '#7a9e87'});
-  own.setAttribute('aria-label', 'Another colour');
-  own.addEventListener('input', () => {
-    document.querySelector('[name=colour-choice]:checked')?.toggleAttribute('checked', false);
-    for (const each of document.querySelectorAll('[name=colour-choice]')) each.checked = false;
-    soon(() => studio.set({colour: own.value}));
-  });
-  $('colours').append(own);
-}
-
-function makeBackdrops() {
-  Object.keys(BACKDROPS).forEach((name, i) => {
-    const picture = backdrop(name);
-    if (i === 0) studio.setBackground(picture);
-    choice($('backdrops'), 'backdrop', name, thumbnail(picture), i === 0,
-      () => studio.setBackground(picture), name);
-  });
-  const own = document.createElement('button');
-  own.type = 'button';
-  own.innerHTML = '<span class="swatch" aria-hidden="true">+</span>Your own';
-  own.addEventListener('click', () => $('background').click());
-  $('backdrops').append(own);
-}
-
-/** A radio button that looks like `swatch`. */
-function choice(list, group, value, swatch, checked, take, title = '') {
-  const label = document.createElement('label');
-  const input = Object.assign(document.createElement('input'), {type: 'radio', name: group, value, checked});
-  if (!title) input.setAttribute('aria-label', value);
-  input.addEventListener('change', take);
-  label.append(input, swatch, title);
-  list.insertBefore(label, list.querySelector('button'));
-  return input;
-}
-
-function thumbnail(picture) {
-  const canvas = Object.assign(document.createElement('canvas'), {width: 160, height: 120, className: 'swatch'});
-  const scale = Math.max(160 / picture.width, 120 / picture.height);
-  const [width, height] = [picture.width * scale, picture.height * scale];
-  canvas.getContext('2d').drawImage(picture, (160 - width) / 2, (120 - height) / 2, width, height);
-  return canvas;
-}
-
 async function openBackground(file) {
-  const picture = await attempt(() => openPicture(file));
-  if (!picture) return;
-  const input = choice($('backdrops'), 'backdrop', file.name, thumbnail(picture), false,
-    () => studio.setBackground(picture), 'Yours');
-  input.checked = true;
-  studio.setBackground(picture);
+  await attempt(async () => addBackdrop(await openPicture(file), file.name));
 }
 
 // Pictures out
@@ -293,22 +237,6 @@ async function chooseStyle() {
   });
 }
 
-/** Waits a moment for the service worker, which then keeps what is loaded for use offline. */
-async function offline() {
-  if (!navigator.serviceWorker) return;
-  try {
-    await navigator.serviceWorker.register('sw.js');
-  } catch (error) {
-    console.warn('This page will not work offline:', error.message);
-    return;
-  }
-  if (navigator.serviceWorker.controller) return;
-  await new Promise((done) => {
-    navigator.serviceWorker.addEventListener('controllerchange', done);
-    setTimeout(done, 3000);
-  });
-}
-
 const ACTIONS = {open: () => $('photo').click(), camera: toggleCamera, sample};
 const KEYS = {
   o: ACTIONS.open, c: toggleCamera, b: () => studio.frame && toggleCompare(), s: () => studio.frame && save(),
@@ -364,10 +292,11 @@ function wire() {
 
 async function start() {
   wire();
-  makeColours();
-  makeBackdrops();
+  showColours($('colours'), studio.look.colour, (colour) => soon(() => studio.set({colour})));
+  addBackdrop = showBackdrops($('backdrops'), (picture) => studio.setBackground(picture),
+    () => $('background').click());
   setEffect('blur');
-  await offline();
+  await keepForOffline();
   models = JSON.parse(new TextDecoder().decode(await fetchBytes('models/models.json')));
   models.forEach((model, i) => {
     const list = $(model.paints ? 'style' : 'network');

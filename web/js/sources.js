@@ -54,6 +54,7 @@ export function onDropOrPaste(take, {over = () => {}} = {}) {
 export class Camera {
   video = document.createElement('video');
   #stream = null;
+  #pens = [];
 
   constructor() {
     this.video.muted = true;
@@ -70,11 +71,13 @@ export class Camera {
   }
 
   /**
-   * Starts, and calls `await work(video)` for each frame; frames that come meanwhile are left out.
+   * Starts, and calls `await work(frame)` for each frame; frames that come meanwhile are left out.
    *
-   * @param work gets the video element.
+   * @param work gets {picture, width, height, live, mirror}, as a painter takes it. The picture is
+   *   a still of the frame: the alpha, which takes time, and the picture are of the same moment. It
+   *   stays as it is until the next call has ended.
    * @param failed gets the error of a `work` that throws; the camera has stopped then.
-   * @param facingMode 'user' or 'environment'.
+   * @param options {facingMode, width, height}: 'user' or 'environment'; the size that is wished.
    * @throws Error: there is no camera, or it may not be used.
    */
   async start(work, failed, {facingMode = 'user', width = 640, height = 480} = {}) {
@@ -91,11 +94,11 @@ export class Camera {
     this.video.srcObject = stream;
     await this.video.play();
     const next = () => this.video.requestVideoFrameCallback
-      ? this.video.requestVideoFrameCallback(frame) : requestAnimationFrame(frame);
-    const frame = async () => {
+      ? this.video.requestVideoFrameCallback(step) : requestAnimationFrame(step);
+    const step = async () => {
       if (this.#stream !== stream) return;
       try {
-        await work(this.video);
+        await work(this.#still());
       } catch (error) {
         this.stop();
         failed(error);
@@ -104,6 +107,18 @@ export class Camera {
       if (this.#stream === stream) next();
     };
     next();
+  }
+
+  /** What the camera shows now, on one of two canvases in turn. */
+  #still() {
+    const {videoWidth: width, videoHeight: height} = this.video;
+    if (this.#pens.length < 2) this.#pens.push(new OffscreenCanvas(width, height).getContext('2d'));
+    else this.#pens.reverse();
+    const pen = this.#pens.at(-1);
+    if (pen.canvas.width !== width) pen.canvas.width = width;
+    if (pen.canvas.height !== height) pen.canvas.height = height;
+    pen.drawImage(this.video, 0, 0);
+    return {picture: pen.canvas, width, height, live: true, mirror: this.facesUser};
   }
 
   stop() {

@@ -88,7 +88,8 @@ export class Studio extends EventTarget {
   async openPhoto(file) {
     const picture = await openPicture(file);
     this.stopCamera();
-    this.frame?.picture.close?.();
+    const before = this.frame?.picture;
+    this.#alone(() => before?.close?.()); // when no network looks at it any more
     const {width, height} = picture;
     this.frame = {picture, width, height, alpha: null, live: false, mirror: false};
     this.draw();
@@ -124,42 +125,41 @@ export class Studio extends EventTarget {
 
   /** Starts the camera, and shows its frames until `stopCamera` or another picture. */
   async startCamera(options) {
-    await this.camera.start((video) => this.#alone(() => this.#live(video)), (error) => {
+    await this.camera.start((frame) => this.#alone(() => this.#live(frame)), (error) => {
       this.stopCamera();
       this.dispatchEvent(new CustomEvent('failed', {detail: error}));
     }, options);
     this.#smoother.reset();
     this.#times = [];
-    const {videoWidth: width, videoHeight: height} = this.camera.video;
-    this.frame = {picture: this.camera.video, width, height, alpha: null, live: true};
+    const {video} = this.camera;
+    const {videoWidth: width, videoHeight: height} = video;
+    this.frame = {picture: video, width, height, alpha: null, live: true, mirror: this.mirror};
     this.dispatchEvent(new Event('camera'));
   }
 
   stopCamera() {
-    if (!this.camera.running) return;
+    if (!this.camera.running && !this.frame?.live) return;
     this.camera.stop();
     this.frame = null;
     this.dispatchEvent(new Event('camera'));
   }
 
   /** One frame of the camera. */
-  async #live(video) {
-    const {frame, network} = this;
-    if (!frame?.live) return;
-    const start = performance.now();
-    frame.width = video.videoWidth;
-    frame.height = video.videoHeight;
-    frame.mirror = this.mirror && this.camera.facesUser;
+  async #live(frame) {
+    const {network} = this;
     const times = {};
+    frame.mirror &&= this.mirror;
     if (network) {
-      const alpha = await network.alpha(video);
-      times.network = performance.now() - start;
-      const before = performance.now();
+      const start = performance.now();
+      const alpha = await network.alpha(frame.picture);
+      const seen = performance.now();
       frame.alpha = this.#smoother.smooth(alpha, alpha.bytes);
-      times.smooth = performance.now() - before;
-      frame.painted = await this.#paint(video);
+      times.network = seen - start;
+      times.smooth = performance.now() - seen;
+      frame.painted = await this.#paint(frame.picture);
     }
-    if (this.frame !== frame) return;
+    if (!this.frame?.live) return; // the camera has stopped meanwhile
+    this.frame = frame;
     const before = performance.now();
     this.draw();
     const now = performance.now();
