@@ -11,6 +11,8 @@ from portrait.models import vgg16
 from portrait.style_transfer import colour, gatys, gatys_loss
 from portrait.style_transfer.vgg import extractor
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture(scope="module")
 def small_loss():
