@@ -38,8 +38,8 @@ from portrait.util import aligned
 FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-_PATIENCE = 600  # seconds for anything, on a busy computer
-_LAST_WILL = 15  # seconds that processes may outlive their parent
+_PATIENCE = 3600  # seconds for anything, on a busy computer
+_LAST_WILL = 120  # seconds that processes may outlive their parent
 
 if __name__ == "__main__":
     flags.DEFINE_boolean("run", True, "Run it.")
@@ -61,7 +61,8 @@ class Stage:
         )
         self._text = b""
         self._ended: dict[int, int] = {}
-        self._next(_PATIENCE)
+        if not self._next(_PATIENCE):
+            raise UserError(f"{script}.py is not imported within {_PATIENCE} s")
 
     def start(self, arguments: list[str], folder: Path) -> int:
         """Starts `SCRIPT ARGUMENTS` in a folder, where `out` and `err` appear; its process."""

@@ -8,7 +8,7 @@ under limits of time and memory, and these are counted:
     read, refused   fine: it can be used, or a UserError of one line says why not
     trace           any other exception
     lines           an error of several lines, or a library that writes past our line
-    hang            no end after --seconds
+    hang            no end after --seconds of CPU time, or ten times as many in all
     killed          the process ended, by a signal of a library
     memory          more than 2 GB beyond what the process had
     half            a file of a temporary name, or one that cannot be read, was left
@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -40,7 +41,8 @@ from portrait.util import aligned
 
 FLAGS = flags.FLAGS
 OUTCOMES = (*FINE, "trace", "lines", "hang", "killed", "memory", "half")
-_START_S = 300  # to import TensorFlow on a busy computer
+_START_S = 60.0  # of CPU time, to import TensorFlow
+_WAITING = 10  # times the CPU time that a process may have may pass on a busy computer
 
 if __name__ == "__main__":
     flags.DEFINE_boolean("run", True, "Run it.")
@@ -48,7 +50,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("seed", 0, "Seed of the damage.")
     flags.DEFINE_list("kinds", [], "Kinds of files. Default: all.")
     flags.DEFINE_integer("first", 0, "The number of the first mutant of each kind.", 0)
-    flags.DEFINE_float("seconds", 60.0, "The longest time for a mutant.", 1)
+    flags.DEFINE_float("seconds", 30.0, "The longest CPU time for a mutant.", 1)
     flags.DEFINE_string("keep", "", "A folder for the files that are not taken well.")
 
 
@@ -75,7 +77,7 @@ def _answers(kind: str, first: int, last: int):
     os.close(writes)
     number, ready, end = first, False, ""
     try:
-        for line in _lines(reads):
+        for line in _lines(reads, process.pid):
             if line == "ready":
                 ready = True
             else:
@@ -95,20 +97,29 @@ def _answers(kind: str, first: int, last: int):
         yield number, end or "killed", text, FLAGS.seconds
 
 
-def _lines(pipe: int):
+def _lines(pipe: int, process: int):
     """The lines that come out of a pipe until it is closed.
 
     Raises:
-        TimeoutError: nothing came for too long.
+        TimeoutError: the process computed, or waited, for too long without a line.
     """
-    text, patience = b"", _START_S
-    while select.select([pipe], [], [], patience)[0]:
-        if not (part := os.read(pipe, 1 << 16)):
-            return
-        *lines, text = (text + part).split(b"\n")
-        patience = FLAGS.seconds
-        yield from (line.decode() for line in lines)
-    raise TimeoutError
+    text, seconds = b"", _START_S
+    used, begun = _cpu(process), time.monotonic()
+    while True:
+        if select.select([pipe], [], [], 1)[0]:
+            if not (part := os.read(pipe, 1 << 16)):
+                return
+            *lines, text = (text + part).split(b"\n")
+            yield from (line.decode() for line in lines)
+            used, begun, seconds = _cpu(process), time.monotonic(), FLAGS.seconds
+        elif _cpu(process) - used > seconds or time.monotonic() - begun > _WAITING * seconds:
+            raise TimeoutError
+
+
+def _cpu(process: int) -> float:
+    """The CPU time of a process in seconds."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run() -> None:

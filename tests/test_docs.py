@@ -123,3 +123,13 @@ def test_the_example_of_an_effect_darkens_the_background(examples, monkeypatch):
     monkeypatch.setattr(catalogue, "NAMES", (*catalogue.NAMES, "darken_background"))
     result = catalogue.render(image, alpha, ["darken_background"], settings)
     assert (result[:, :8] == 50).all() and (result[:, 12:] == 200).all()
+
+
+def test_the_tests_of_the_table_of_files_exist():
+    rows = [
+        row for row in (ROOT / "docs" / "security.md").read_text().splitlines() if "| `tests" in row
+    ]
+    assert len(rows) > 10
+    for row in rows:
+        for file, name in re.findall(r"`(tests/\S+)::(\w+)`", row):
+            assert f"def {name}(" in (ROOT / file).read_text(), row

@@ -54,6 +54,10 @@ class Clocks:
     def repair(self, packet: av.Packet) -> None:
         """Shifts the packet's `pts` and `dts`, if it has any."""
         stream, base = packet.stream_index, packet.time_base
+        if packet.pts is not None and packet.dts is not None:
+            delay = float((packet.pts - packet.dts) * base)
+            if not -_REORDERED <= delay <= self._far:  # damaged: shown when it is decoded
+                packet.pts = packet.dts
         seconds = self._seconds(packet)
         if seconds is None:
             return

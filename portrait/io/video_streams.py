@@ -100,6 +100,7 @@ def find_decoder(video: av.VideoStream) -> av.CodecContext:
         context.extradata = video.codec_context.extradata
         context.width, context.height = video.codec_context.width, video.codec_context.height
     context.thread_type = "AUTO"
+    context.options = {"max_pixels": str(MOST_PIXELS)}  # the container's are not the decoder's
     return context
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from portrait.models.registry import SPECS
 SHIPPED = Path(__file__).resolve().parents[2] / "trained_models"
 """The folder of the trained networks in the repository, with one folder per network."""
 CHECKPOINT_NAME = re.compile(r"(\d+)-(\d+\.\d+)\.weights\.h5")
+
+_MOST_BYTES = 2_000_000_000  # that the arrays of a file may take in memory
+_GROUP_BYTES = 500_000  # counted for a group, so that endless ones end
 
 
 def shipped_weights(name: str) -> Path:
@@ -114,11 +118,46 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise UserError(f"there is no weights file {path}")
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     # zipfile, zlib and NumPy raise different exceptions for damaged files and other kinds of files.
     except Exception as error:
         raise UserError(f"{path} cannot be read as an .npz file: {first_line(error)}") from error
+
+
+def check_archive(path: str | os.PathLike) -> None:
+    """Raises ValueError if the arrays of an `.npz` file need more memory than any network does."""
+    with zipfile.ZipFile(path) as archive:
+        _check_bytes(sum(member.file_size for member in archive.infolist()))
+
+
+def _check_hdf5(path: str | os.PathLike) -> None:
+    """Raises ValueError if a file leads to other files, or its arrays need too much memory."""
+    import h5py
+
+    with h5py.File(path) as file:
+        total, groups = 0, [file]
+        while groups:
+            group = groups.pop()
+            for name in group:
+                # A hard link may lead back to a group above it.
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"{name} is a link")
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    groups.append(item)
+                    total += _GROUP_BYTES
+                elif item.external or item.is_virtual:
+                    raise ValueError(f"the values of {name} are in another file")
+                else:
+                    total += item.nbytes
+                _check_bytes(total)
+
+
+def _check_bytes(count: int) -> None:
+    if count > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES / 1e9:.0f} GB of arrays")
 
 
 def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1.0) -> None:
@@ -158,6 +197,7 @@ def load_weights(model, path: str | os.PathLike) -> None:
         raise UserError(f"there is no weights file {path}")
     try:
         with warnings.catch_warnings(action="ignore"):  # Keras warns about each layer
+            _check_hdf5(path)
             model.load_weights(path)
     # h5py and Keras raise many different exceptions for damaged files.
     except Exception as error:

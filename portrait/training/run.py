@@ -24,7 +24,7 @@ import numpy as np
 
 from portrait.errors import UserError
 from portrait.io.files import replacing
-from portrait.models.weights import CHECKPOINT_NAME, read_settings
+from portrait.models.weights import CHECKPOINT_NAME, check_archive, read_settings
 
 RUN_NAME = re.compile(r"\d{8}(-\d+)?")
 
@@ -162,6 +162,7 @@ class Run:
             return Progress()
         path = self.folder / "state.npz"
         try:
+            check_archive(path)
             with np.load(path) as state:
                 progress = _progress(json.loads(str(state["progress"])))
                 for prefix, variables in (

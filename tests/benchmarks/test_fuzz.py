@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what libraries
 SLOW = ("tflite", "weights", "state.npz", "style run.json", "run.json", "webp animated")
 EACH = 8
 # What `benchmarks/fuzz.py` has found: (kind, number).
-FOUND = {"matte palette": [123, 178]}
+FOUND = {"matte palette": [123, 178], "mat": [161], "mat 4": [187], "mpg": [124, 171, 216]}
 
 
 def original(subject: Subject, folder) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_clips
 
+from portrait.io import video_streams
 from portrait.io.video_frames import Frame
 from portrait.io.video_reader import VideoReader, open_video
 from portrait.io.video_streams import VideoError
@@ -222,3 +223,15 @@ def test_playlists_open_nothing(tmp_path, playlist):
         (tmp_path / name).write_text(playlist.format(url=url))
         with pytest.raises(VideoError, match=name):
             VideoReader(tmp_path / name)
+
+
+def test_frames_are_bounded(tmp_path, monkeypatch):
+    clip = tiny_clips.write(tmp_path / "a.mp4", PICTURES[:3])
+    most = PICTURES.shape[1] * PICTURES.shape[2]
+    for limit, count in ((most, 3), (most // 2, 0)):
+        monkeypatch.setattr(video_streams, "MOST_PIXELS", limit)
+        try:
+            frames = list(open_video(clip))
+        except VideoError:
+            frames = []
+        assert len(frames) == count

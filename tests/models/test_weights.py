@@ -1,8 +1,11 @@
 """Which file is meant, which network it is of, and what is shipped."""
 
 import json
+import pickle
 import re
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 import tiny_network
@@ -13,7 +16,9 @@ from portrait.models.registry import SPECS, full_name, parse_input_shape
 from portrait.models.weights import (
     average,
     best_checkpoint,
+    load_weights,
     network_of,
+    read_arrays,
     shipped_weights,
     weights_file,
 )
@@ -102,3 +107,63 @@ def test_a_mean_of_weights(tmp_path):
     after = np.asarray(model(pictures)["output"])
     odds = (before / (1 - before)) ** 2
     np.testing.assert_allclose(after, odds / (1 + odds), atol=1e-5)
+
+
+class Spy:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_archives_run_nothing_and_are_bounded(tmp_path):
+    np.savez(tmp_path / "code.npz", kernel=np.array([Spy(tmp_path / "ran")], object))
+    np.savez(tmp_path / "bomb.npz", kernel=np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "a") as archive:
+        archive.writestr("more", b"")
+        archive.infolist()[0].file_size = 2_100_000_000  # as 2 MB of packed zeros would say
+    (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Spy(tmp_path / "ran")))
+    for name in ("code.npz", "bomb.npz", "pickle.npz"):
+        with pytest.raises(UserError, match=name) as error:
+            read_arrays(tmp_path / name)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_that_lead_elsewhere_are_refused(tmp_path):
+    model = tiny_network.build()
+    whole = tmp_path / "whole.weights.h5"
+    model.save_weights(whole)
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["x"] = np.zeros(3)
+
+    def external(file):
+        file["x"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
+
+    def stored_elsewhere(file):
+        place = [(str(tmp_path / "other.h5"), 0, 12)]
+        file.create_dataset("x", (3,), "f4", external=place)
+
+    def virtual(file):
+        layout = h5py.VirtualLayout((3,), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (3,))
+        file.create_virtual_dataset("x", layout)
+
+    def huge(file):
+        file.create_dataset("x", (1 << 20, 1 << 10), "f4", chunks=(1024, 1024))
+
+    def circular(file):
+        file["layers/x"] = file["layers"]
+
+    for spoil in (external, stored_elsewhere, virtual, huge, circular):
+        path = tmp_path / f"{spoil.__name__}.weights.h5"
+        path.write_bytes(whole.read_bytes())
+        with h5py.File(path, "r+") as file:
+            spoil(file)
+        with pytest.raises(UserError, match=path.name) as error:
+            load_weights(model, path)
+        assert "\n" not in str(error.value)
+    load_weights(model, whole)
