@@ -13,7 +13,7 @@ from pathlib import Path
 
 from portrait.errors import UserError, printable, warn_skipped
 from portrait.io.files import replacing
-from portrait.models.registry import parse_input_shape
+from portrait.models.registry import DEFAULT, parse_input_shape
 
 _ROWS = 24  # rows of a sheet of suspects
 
@@ -150,7 +150,7 @@ def suspects(
     exclude: str = "",
     person_label: Sequence[str] = (),
     count: int = 2 * _ROWS,
-    model: str = "lite_unet_big",
+    model: str = DEFAULT,
     input_range: str = "",
     input_shape: str = "",
 ) -> None:
@@ -189,7 +189,7 @@ def blank(
     output: str | Path,
     *,
     person_share: float = 0.004,
-    model: str = "lite_unet_big",
+    model: str = DEFAULT,
     input_range: str = "",
     input_shape: str = "",
 ) -> None:

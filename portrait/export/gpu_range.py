@@ -60,10 +60,12 @@ def check(activations: Sequence[Activation]) -> list[Violation]:
     """
     for each in activations:
         if not each.largest <= LIMIT:
-            reason = (
-                f"activations up to {each.largest:,.0f}, over {LIMIT:,.0f}: "
-                "GPUs compute in float16, which ends at 65,504"
-            )
+            reason = "activations that are not numbers (NaN)"
+            if each.largest > LIMIT:
+                reason = (
+                    f"activations up to {each.largest:,.0f}, over {LIMIT:,.0f}: "
+                    "GPUs compute in float16, which ends at 65,504"
+                )
             return [Violation(each.op, each.tensor, each.layer, reason)]
     return []
 

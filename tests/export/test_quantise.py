@@ -59,6 +59,31 @@ def test_quantisation_starts_where_the_network_is(network, pictures):
     assert alpha.std() > 0.1
 
 
+def unequal_channels(x):
+    """A depthwise kernel whose channels differ a thousandfold, and a normalisation that undoes it.
+
+    With one step for all of them, which tfmot has, the small ones would be rounded to 0.
+    """
+    depthwise = keras.layers.DepthwiseConv2D(1, use_bias=False, name="unequal")
+    norm = keras.layers.BatchNormalization(name="equal")
+    x = norm(depthwise(x))
+    factors = np.geomspace(1e-3, 1, x.shape[-1]).astype(np.float32)
+    depthwise.set_weights([factors.reshape(1, 1, -1, 1)])
+    _, offset, mean, variance = norm.get_weights()
+    norm.set_weights([1 / factors, offset, mean, variance])
+    return x
+
+
+def test_before_training_the_alphas_are_nearly_the_network_s(pictures):
+    network = bridge.twin(tiny_network.build(tail=unequal_channels))
+    batch = pictures.astype(np.float32)
+    wanted = network(batch)[0].numpy()
+    assert wanted.std() > 0.1
+    found = quantise.quantisation_aware(network, pictures)(batch, training=False)[0].numpy()
+    assert np.abs(found - wanted).mean() < 2 / 256
+    np.testing.assert_array_equal(network(batch)[0].numpy(), wanted)  # it is left as it was
+
+
 @pytest.mark.parametrize(("kind", "channels"), [("int8", 3), ("uint8", 4)])
 def test_quantised_end_to_end(rounding, pictures, tmp_path, kind, channels):
     trained = quantise.with_channels(rounding, channels)

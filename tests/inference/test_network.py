@@ -35,7 +35,7 @@ def test_the_shipped_network_finds_a_person():
 
 def test_names_are_those_of_rgb_files():
     names = networks.shipped_files()
-    assert {"fast_scnn", "lite_unet_big", "lite_unet_big_288x224"} <= set(names)
+    assert {"fast_scnn", "lite_unet_small", "lite_unet_big_288x224"} <= set(names)
     assert not any("rgba" in name for name in names)
     assert names["fast_scnn"].name == "fast_scnn_float16.tflite"
     assert networks.load("lite_unet_big_288x224").input_shape == (288, 224)

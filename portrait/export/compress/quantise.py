@@ -4,6 +4,7 @@ During training, activations and weights are rounded to 256 levels as in the int
 """
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
@@ -77,6 +78,7 @@ def quantisation_aware(network: tf_keras.Model, pictures: np.ndarray) -> tf_kera
         raise UserError(
             f"{network.name} cannot be trained in 8 bits: {first_line(error)}"
         ) from error
+    _equalise(rounding, network)
     _set_ranges(rounding, network, pictures)
     for layer in rounding.layers:
         inner = getattr(layer, "layer", None)
@@ -100,13 +102,53 @@ def _annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
     return _quantisation.quantize_annotate_layer(layer)
 
 
+def _equalise(rounding: tf_keras.Model, network: tf_keras.Model) -> None:
+    """Gives all channels of a depthwise kernel the same largest value, 1.
+
+    tfmot rounds these kernels with one step for all channels. Without this, a channel with values
+    a hundred times smaller than the largest is rounded to 0. The batch normalisation after the
+    kernel takes the factors; the function stays the same (Nagel et al., 1906.04721).
+    """
+    for norm in network.layers:
+        if not isinstance(norm, tf_keras.layers.BatchNormalization):
+            continue
+        before = norm.inbound_nodes[0].inbound_layers
+        if not isinstance(before, tf_keras.layers.DepthwiseConv2D) or before.use_bias:
+            continue
+        kernel, gamma, mean = (
+            _variable(rounding.get_layer(f"quant_{layer.name}"), name)
+            for layer, name in (
+                (before, "depthwise_kernel"),
+                (norm, "gamma"),
+                (norm, "moving_mean"),
+            )
+        )
+        largest = np.abs(kernel.numpy()).max(axis=(0, 1))
+        largest[largest == 0] = 1.0
+        kernel.assign(kernel / largest)
+        gamma.assign(gamma * largest.reshape(-1))
+        mean.assign(mean / largest.reshape(-1))
+
+
+def _variable(layer: tf_keras.layers.Layer, name: str) -> tf.Variable:
+    """The weight of this name; attributes hold rounded values once a layer was called."""
+    return next(each for each in layer.weights if _last_part(each) == name)
+
+
+def _last_part(variable: tf.Variable) -> str:
+    return variable.name.split("/")[-1].split(":")[0]
+
+
 def _set_ranges(rounding: tf_keras.Model, network: tf_keras.Model, pictures: np.ndarray) -> None:
-    """Sets the range of every activation to the network's range on the pictures."""
+    """Sets the range of every activation to the network's on the pictures, and of every kernel.
+
+    Training finds the kernels' ranges in every step; this is for use before the first one.
+    """
     ranges = _ranges(network, pictures)
     for layer in rounding.layers:
         name = layer.name.removeprefix("quant_")
         for variable in layer.weights:
-            kind, _, end = variable.name.split("/")[-1].split(":")[0].rpartition("_")
+            kind, _, end = _last_part(variable).rpartition("_")
             if end not in ("min", "max"):
                 continue
             if kind == layer.name:  # the range of the input
@@ -116,8 +158,10 @@ def _set_ranges(rounding: tf_keras.Model, network: tf_keras.Model, pictures: np.
                 low = -high
             elif kind in ("post_activation", "output"):
                 low, high = ranges[name]
-            else:  # the range of weights, which is computed in every step
-                continue
+            else:  # of weights, with one range for each place of their last axis, or one for all
+                weights = np.abs(_variable(layer, kind).numpy())
+                high = weights.max(axis=tuple(range(weights.ndim - len(variable.shape))))
+                low = -high
             variable.assign(low if end == "min" else high)
 
 
