@@ -171,10 +171,10 @@ def test_only_large_weights_are_compressed(files):
 def test_export_with_all_checks(trained, pictures, expected, tmp_path):
     mattes = np.where(expected > np.median(expected), 255, 0).astype(np.uint8)
     samples = Samples(pictures, pictures, mattes, "a portrait of scikit-image")
-    kinds = ["mlpackage_float16", "mlmodel"]
+    kinds = ["mlpackage_float32", "mlmodel"]
     report = convert_all(trained, tmp_path, "net", samples, formats=kinds)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "net_float16.mlpackage",
+        "net_float32.mlpackage",
         "net.mlmodel",
         "net_export.json",
         "net_export.png",
