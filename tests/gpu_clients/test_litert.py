@@ -13,15 +13,36 @@ from function_layer import FunctionLayer
 from portrait.export import gpu_engine, tflite
 from portrait.export.gpu_engine import FLOAT16, FLOAT32
 from portrait.models.build import for_inference
+from portrait.style_transfer.export import TOLERANCES
+from portrait.style_transfer.painter import load_style
+from portrait.style_transfer.transform_net import fix_style
 
 pytestmark = pytest.mark.gpu_clients
 
+RGB = [file for file in gpu_files.SHIPPED if "rgba" not in file.name]
 
-@pytest.fixture(params=[FLOAT16, FLOAT32], ids=["float16", "float32"])
-def engine(request):
-    if request.param.missing:
-        pytest.skip(request.param.missing)
-    return request.param
+
+def _assert_right(file, engine):
+    if engine.missing:
+        pytest.skip(engine.missing)
+    verdict = gpu_engine.check(file, gpu_files.pictures(file), engine)
+    if verdict.refused:
+        pytest.fail(verdict.refused)  # which is not what test_overflow_is_seen expects
+    assert verdict.wholly
+    assert verdict.mean_error < 1e-3  # not so of NaN
+    assert verdict.iou >= 0.997
+    return verdict
+
+
+@pytest.mark.parametrize("file", gpu_files.parameters())
+def test_file_in_float16(file):
+    # Float16 has 11 bits, float32 has 24: this proves which of them the engine computes in.
+    assert _assert_right(file, FLOAT16).max_error > 1e-4
+
+
+@pytest.mark.parametrize("file", gpu_files.parameters(RGB))
+def test_file_in_float32(file):
+    assert _assert_right(file, FLOAT32).max_error < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -33,32 +54,26 @@ def overflowing(tmp_path_factory):
     return path
 
 
-def _assert_right(file, engine):
-    verdict = gpu_engine.check(file, gpu_files.pictures(file), engine)
-    assert verdict.refused is None
-    assert verdict.wholly
-    assert verdict.mean_error < 1e-3  # not so of NaN
-    assert verdict.iou >= 0.997
-    return verdict
-
-
-@pytest.mark.parametrize("file", gpu_files.parameters())
-def test_file(file, engine):
-    verdict = _assert_right(file, engine)
-    # Float16 has 11 bits, float32 has 24: this proves which of them the engine computes in.
-    assert (verdict.max_error > 1e-4) == (engine is FLOAT16)
-
-
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="what test_file must see")
-def test_overflow_is_seen(overflowing):
+def test_style(tmp_path):
     if FLOAT16.missing:
         pytest.skip(FLOAT16.missing)
+    network, mix, _ = load_style("", "")
+    file = tmp_path / "style.tflite"
+    file.write_bytes(tflite.convert(fix_style(network, mix, (128, 96)), "float16"))
+    verdict = gpu_engine.check(file, gpu_files.pictures(file), FLOAT16)
+    assert verdict.refused is None
+    assert verdict.wholly
+    tolerance = TOLERANCES["float16"]  # in levels of 0..255
+    assert 0.01 < verdict.max_error < tolerance.largest
+    assert verdict.mean_error < tolerance.mean
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="what test_file_in_float16 must see")
+def test_overflow_is_seen(overflowing):
     _assert_right(overflowing, FLOAT16)
 
 
 def test_overflow_is_no_fault_in_float32(overflowing):
-    if FLOAT32.missing:
-        pytest.skip(FLOAT32.missing)
     _assert_right(overflowing, FLOAT32)
 
 
@@ -68,9 +83,11 @@ def _transposed_in_rank_5(x):
     return tf.reshape(tf.transpose(x, [0, 2, 1, 3, 4]), [1, height, width, channels])
 
 
-def test_file_that_no_gpu_takes_is_refused(engine, tmp_path):
+def test_file_that_no_gpu_takes_is_refused(tmp_path):
+    if FLOAT16.missing:
+        pytest.skip(FLOAT16.missing)
     model = tiny_network.build(tail=FunctionLayer(_transposed_in_rank_5, "rank_5"))
     path = tmp_path / "rank_5.tflite"
     path.write_bytes(tflite.convert(for_inference(model), "float32"))
     with pytest.raises(gpu_engine.EngineError, match="refuses"):
-        gpu_engine.run(path, tiny_network.pictures(1), engine)
+        gpu_engine.run(path, tiny_network.pictures(1))
