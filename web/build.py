@@ -77,7 +77,7 @@ def _models(folder: Path, own: list[Path]) -> None:
     folder.mkdir()
     entries = json.loads((HERE / "models.json").read_text())
     files = [(SHIPPED / entry["file"], entry) for entry in entries]
-    files += [(path, {"name": path.stem, "about": "your own"}) for path in own]
+    files += [(path, {"name": _title(path), "about": ""}) for path in own]
     listed = []
     for path, entry in files:
         if not path.is_file():
@@ -88,6 +88,12 @@ def _models(folder: Path, own: list[Path]) -> None:
         listed.append(entry | {"file": name, "bytes": size, "paints": _paints(model, path)})
     shutil.copy(ROOT / "docs" / "licences.md", folder)
     (folder / "models.json").write_text(json.dumps(listed, indent=1))
+
+
+def _title(path: Path) -> str:
+    """The name of a file for people: "great_wave_float32.tflite" is "Great wave"."""
+    name = path.stem.removesuffix("_float32").removesuffix("_float16")
+    return name.replace("_", " ").capitalize()
 
 
 def _paints(model: bytes, path: Path) -> bool:

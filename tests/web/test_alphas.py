@@ -42,6 +42,29 @@ def test_alphas_are_the_interpreters(window, tmp_path, name, size, tolerance):
     assert np.abs(alpha - expected).mean() < tolerance / 10
 
 
+def test_a_small_person_is_looked_at_again(window, tmp_path):
+    """With a network that takes red for the person: the second look sees more of the outline."""
+    rows, columns = np.indices((384, 512))
+    truth = np.hypot(rows - 120, columns - 380) < 45
+    Image.fromarray(np.uint8(truth[..., None] * [255, 0, 0])).save(tmp_path / "photo.png")
+    photo = built_page.bytes_of((tmp_path / "photo.png").read_bytes())
+    for look in ("photoAlpha(network, photo, 512, 384)", "network.alpha(photo)"):
+        window.run(f"""(async () => {{
+            const {{Network, photoAlpha}} = await import('./js/model.js');
+            const network = await Network.load('models/red.tflite.gz', 'wasm');
+            const photo = await createImageBitmap(new Blob([{photo}]));
+            window.looked = await {look};
+            network.delete();
+        }})()""")
+        size = tuple(window.run("[looked.height, looked.width]"))
+        alpha = built_page.floats(window, "looked.data").reshape(size)
+        error = np.abs(resize(alpha, truth.shape) - truth).mean()
+        if look.startswith("photo"):
+            twice = error
+            assert size > (96, 128)
+    assert twice < 0.6 * error
+
+
 SMOOTHED = """(async () => {
     const {Smoother} = await import('./js/temporal.js');
     const smoother = new Smoother(), side = 24, results = [];

@@ -63,6 +63,13 @@ def test_the_page_fits_the_screen(window, width):
     window.do("Emulation.clearDeviceMetricsOverride")
 
 
+def test_nobody_is_noted(window, tmp_path):
+    Image.new("RGB", (160, 120), (90, 90, 90)).save(tmp_path / "wall.png")
+    built_page.open_photo(window, tmp_path / "wall.png")
+    window.wait_for("document.querySelector('#say').textContent.startsWith('Nobody')")
+    assert built_page.picture(window, "studio.png()").shape[:2] == (120, 160)
+
+
 def test_a_file_that_is_no_picture_is_one_line(window, tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     window.upload("#photo", tmp_path / "notes.txt")
@@ -109,8 +116,9 @@ def test_the_camera(window):
     assert window.run(DIFFERENCE) == 0
     if os.getloadavg()[0] < 3:
         assert statistics.quantiles(window.run("spent.slice(5)"), n=4)[0] < 50
-    window.run("(() => { window.stop = studio.record(); })()")
-    time.sleep(1.5)
+    window.run("(() => { window.stop = studio.record(); spent.length = 0; })()")
+    window.wait_for("spent.length > 12")
+    time.sleep(1)
     film = io.BytesIO(built_page.content(window, "stop()"))
     with av.open(film) as container:
         assert "webm" in container.format.name

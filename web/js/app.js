@@ -40,7 +40,7 @@ async function attempt(work) {
 
 async function openFile(file) {
   if (file.name?.endsWith('.tflite')) await openNetwork(file);
-  else if (await attempt(() => studio.openPhoto(file).then(() => true))) shown();
+  else if (await attempt(() => studio.openPhoto(file).then(() => true))) sayWhatIsShown();
 }
 
 async function openNetwork(file) {
@@ -51,7 +51,7 @@ async function openNetwork(file) {
       await studio.useNetwork(bytes);
       listed('network', file.name);
     } catch (error) {
-      if (!error.message.includes('style')) throw error;
+      if (!error.paints) throw error;
       await studio.useStyle(bytes);
       listed('style', file.name);
       $('painted').hidden = false;
@@ -88,16 +88,23 @@ function shown() {
   $('copy').hidden = !navigator.clipboard?.write;
   $('stats').hidden = !there || !$('numbers').checked;
   describe();
-  if (studio.frame && !studio.frame.live) {
-    say(studio.network ? `${studio.frame.width} × ${studio.frame.height} pixels.` : 'Loading the network …');
-  }
 }
+
+function sayWhatIsShown() {
+  const {width, height, alpha} = studio.frame;
+  if (!alpha) say('Loading the network …');
+  else if (alpha.data.some((value) => value >= 0.5)) say(`${width} × ${height} pixels.`);
+  else say('Nobody was found in this picture.');
+}
+
+let aspect = 0;
 
 function describe() {
   const {effect} = studio.look;
   if (studio.frame) {
     const {width, height} = studio.frame;
-    $('view').style.setProperty('--aspect', width / height);
+    aspect = width / height;
+    $('view').style.setProperty('--aspect', aspect);
     $('view').style.setProperty('--pixels', width);
   }
   $('view').classList.toggle('clear', effect === 'cutout');
@@ -188,22 +195,27 @@ async function toggleRecord() {
 
 // What the studio tells
 
-function cameraChanged() {
+let filming = false;
+
+function changed() {
   const {running} = studio.camera;
   $('camera').querySelector('span').textContent = running ? 'Stop camera' : 'Use camera';
   $('record').hidden = !running || !window.MediaRecorder;
   $('flip').hidden = !running || !matchMedia('(pointer: coarse)').matches;
   if (!running && stopRecording) toggleRecord();
   shown();
-  say(running ? 'The camera is on.' : 'The camera is off.');
+  if (running !== filming) say(running ? 'The camera is on.' : 'The camera is off.');
+  filming = running;
 }
 
-function showStats({detail: {rate, network, smooth, draw}}) {
+function showStats({detail: {rate, network, smooth, paint, draw}}) {
+  if (studio.frame && studio.frame.width / studio.frame.height !== aspect) describe(); // a phone was turned
   const ms = (value) => `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ms`;
   const parts = [];
   if (rate !== undefined) parts.push(`${rate} fps`);
   if (network !== undefined) parts.push(`alpha ${ms(network)}`);
   if (smooth !== undefined) parts.push(`smooth ${ms(smooth)}`);
+  if (paint !== undefined) parts.push(`paint ${ms(paint)}`);
   if (draw !== undefined) parts.push(`draw ${ms(draw)}`);
   $('stats').textContent = parts.join('  ·  ');
 }
@@ -214,7 +226,8 @@ function backendName() {
 
 function ready(name) {
   $('about').textContent = `${name} runs on ${backendName()}.`;
-  say(studio.frame ? 'Ready.' : `Ready, on ${backendName()}.`);
+  if (studio.frame && !studio.frame.live) sayWhatIsShown();
+  else say(`Ready, on ${backendName()}.`);
 }
 
 async function chooseNetwork() {
@@ -223,7 +236,7 @@ async function chooseNetwork() {
   say(`Loading the network, ${(model.bytes / 1e6).toFixed(1)} MB …`);
   await attempt(async () => {
     await studio.useNetwork(new URL(`models/${model.file}`, location.href));
-    ready(`“${model.name}”, ${model.about},`);
+    ready(`“${model.name}”`);
   });
 }
 
@@ -283,7 +296,7 @@ function wire() {
     facingMode = facingMode === 'user' ? 'environment' : 'user';
     attempt(() => studio.startCamera({facingMode}));
   });
-  studio.addEventListener('camera', cameraChanged);
+  studio.addEventListener('changed', changed);
   studio.addEventListener('drawn', showStats);
   studio.addEventListener('failed', ({detail}) => say(detail.message, true));
   onDropOrPaste(openFile, {over: (on) => { $('drop').hidden = !on; }});

@@ -8,6 +8,10 @@ import {Smoother} from './temporal.js';
 const SHOWN = 1600; // pixels of the longer side on the screen, at most; results have all
 const SECOND = 1000;
 
+/**
+ * Its events: `changed`, another picture, the camera, or nothing is shown; `drawn`, with the
+ * milliseconds of each stage; `failed`, with the error that ended the camera.
+ */
 export class Studio extends EventTarget {
   /** How the picture is to look, see `Painter.draw`. */
   look = {effect: 'blur', strength: 0.5, colour: '#e9e4da', split: 0};
@@ -45,7 +49,7 @@ export class Studio extends EventTarget {
     const network = await Network.load(source, this.backend);
     if (network.paints) {
       network.delete();
-      throw new Error('This network paints: it is a style.');
+      throw Object.assign(new Error('This network paints: it is a style.'), {paints: true});
     }
     await this.#alone(() => {
       this.network?.delete();
@@ -93,6 +97,7 @@ export class Studio extends EventTarget {
     const {width, height} = picture;
     this.frame = {picture, width, height, alpha: null, live: false, mirror: false};
     this.draw();
+    this.dispatchEvent(new Event('changed'));
     await this.#see();
   }
 
@@ -105,8 +110,10 @@ export class Studio extends EventTarget {
       frame.alpha = await photoAlpha(this.network, frame.picture, frame.width, frame.height);
       const seen = performance.now();
       frame.painted = await this.#paint(frame.picture);
+      const painted = performance.now();
       this.draw();
-      this.#report({network: seen - start, draw: performance.now() - seen});
+      const times = {network: seen - start, draw: performance.now() - painted};
+      this.#report(frame.painted ? {...times, paint: painted - seen} : times);
     });
   }
 
@@ -134,14 +141,14 @@ export class Studio extends EventTarget {
     const {video} = this.camera;
     const {videoWidth: width, videoHeight: height} = video;
     this.frame = {picture: video, width, height, alpha: null, live: true, mirror: this.mirror};
-    this.dispatchEvent(new Event('camera'));
+    this.dispatchEvent(new Event('changed'));
   }
 
   stopCamera() {
     if (!this.camera.running && !this.frame?.live) return;
     this.camera.stop();
     this.frame = null;
-    this.dispatchEvent(new Event('camera'));
+    this.dispatchEvent(new Event('changed'));
   }
 
   /** One frame of the camera. */
@@ -155,8 +162,10 @@ export class Studio extends EventTarget {
       const seen = performance.now();
       frame.alpha = this.#smoother.smooth(alpha, alpha.bytes);
       times.network = seen - start;
-      times.smooth = performance.now() - seen;
+      const smoothed = performance.now();
+      times.smooth = smoothed - seen;
       frame.painted = await this.#paint(frame.picture);
+      if (frame.painted) times.paint = performance.now() - smoothed;
     }
     if (!this.frame?.live) return; // the camera has stopped meanwhile
     this.frame = frame;
