@@ -126,7 +126,8 @@ export class Network {
    * Puts a picture, or a box of it, into the network's input: squeezed to its size, or padded where
    * that would distort it much.
    *
-   * @returns the place in the input that it takes, {x, y, width, height}.
+   * @returns the place in the input that it takes, {x, y, width, height}, and the RGBA bytes `data`
+   *   of all of the input.
    */
   look(picture, box = null) {
     const {pen, width, height, pixels} = this;
@@ -150,7 +151,7 @@ export class Network {
         pixels[to++] = data[at + 2];
       }
     }
-    return place;
+    return {...place, data};
   }
 
   #placeOf(aspect) {
@@ -180,7 +181,9 @@ export class Network {
    */
   async alpha(picture, box = null) {
     const place = this.look(picture, box);
-    const bytes = this.pen.getImageData(place.x, place.y, place.width, place.height).data;
+    const all = place.width === this.width && place.height === this.height;
+    const bytes = all ? place.data
+      : this.pen.getImageData(place.x, place.y, place.width, place.height).data;
     const data = cut(await this.compute(), this.width, place);
     return {data, width: place.width, height: place.height, bytes};
   }

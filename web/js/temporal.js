@@ -7,6 +7,7 @@
 const KEEP = 0.8; // of the alpha before, where nothing has changed
 const COLOUR = 14; // grey levels of change at which most of that is gone
 const JUMP = 0.6; // difference of the alphas at which nothing of it is left
+const LEAST = 0.002; // smaller differences are not seen
 const RADIUS = 2; // pixels around, over which a change is averaged: noise is no movement
 
 export class Smoother {
@@ -24,48 +25,51 @@ export class Smoother {
    */
   smooth(alpha, bytes) {
     const {data, width, height} = alpha;
-    const grey = new Float32Array(width * height);
+    const old = this.before;
+    const grey = old?.spare?.length === data.length ? old.spare : new Float32Array(data.length);
     for (let i = 0, j = 0; i < grey.length; i++, j += 4) {
       grey[i] = 0.299 * bytes[j] + 0.587 * bytes[j + 1] + 0.114 * bytes[j + 2];
     }
-    const old = this.before;
     if (old && old.width === width && old.height === height) {
-      const change = grey.map((value, i) => Math.abs(value - old.grey[i]));
-      const around = boxMean(change, width, height, RADIUS);
+      const {grey: greyBefore, data: dataBefore} = old;
+      for (let i = 0; i < data.length; i++) greyBefore[i] = Math.abs(grey[i] - greyBefore[i]);
+      boxMean(greyBefore, width, height, RADIUS);
       for (let i = 0; i < data.length; i++) {
-        const step = old.data[i] - data[i];
-        if (step === 0) continue;
-        const moved = around[i] / COLOUR;
+        const step = dataBefore[i] - data[i];
+        if (step < LEAST && step > -LEAST) continue;
+        const moved = greyBefore[i] / COLOUR;
         const jumped = step / JUMP;
-        const keep = KEEP * Math.exp(-moved * moved) * Math.max(0, 1 - jumped * jumped);
-        data[i] += keep * step;
+        if (moved > 3 || jumped > 1 || jumped < -1) continue;
+        data[i] += KEEP * Math.exp(-moved * moved) * (1 - jumped * jumped) * step;
       }
     }
-    this.before = {data: data.slice(), grey, width, height};
+    this.before = {data: data.slice(), grey, width, height, spare: old?.grey};
     return alpha;
   }
 }
 
-/** The means of squares of 2 radius + 1 pixels, in time that does not depend on `radius`. */
+/** Replaces values by the means of squares of 2 radius + 1 pixels, cut off at the borders. */
 function boxMean(values, width, height, radius) {
-  const across = new Float32Array(values.length);
-  const result = new Float32Array(values.length);
-  run(values, across, height, width, width, 1, radius);
-  run(across, result, width, height, 1, width, radius);
-  return result;
+  const line = new Float32Array(Math.max(width, height));
+  for (let y = 0; y < height; y++) mean(values, line, y * width, width, 1, radius);
+  for (let x = 0; x < width; x++) mean(values, line, x, height, width, radius);
 }
 
-/** Running means along lines: `lines` of them, `between` apart, of `length` values `step` apart. */
-function run(from, to, lines, length, between, step, radius) {
-  const share = 1 / (2 * radius + 1);
-  for (let line = 0; line < lines; line++) {
-    const start = line * between;
-    const at = (i) => from[start + step * Math.min(Math.max(i, 0), length - 1)];
-    let sum = 0;
-    for (let i = -radius; i <= radius; i++) sum += at(i);
-    for (let i = 0; i < length; i++) {
-      to[start + step * i] = sum * share;
-      sum += at(i + radius + 1) - at(i - radius);
+/** Running means along a line of `length` values, `step` apart. */
+function mean(values, line, start, length, step, radius) {
+  let sum = 0;
+  let count = 0;
+  for (let i = 0, at = start; i < length; i++, at += step) line[i] = values[at];
+  for (let i = 0; i < Math.min(radius, length); i++, count++) sum += line[i];
+  for (let i = 0, at = start; i < length; i++, at += step) {
+    if (i + radius < length) {
+      sum += line[i + radius];
+      count++;
     }
+    if (i > radius) {
+      sum -= line[i - radius - 1];
+      count--;
+    }
+    values[at] = sum / count;
   }
 }
