@@ -13,7 +13,7 @@ from function_layer import FunctionLayer
 from PIL import Image
 
 from portrait.errors import UserError
-from portrait.export import FilesRefused, convert_all, tflite, verify
+from portrait.export import FilesRefused, convert_all, gpu_engine, tflite, verify
 from portrait.export.formats import Format, Inspection, Tolerance
 from portrait.export.samples import Samples
 from portrait.models.build import for_inference
@@ -59,6 +59,24 @@ def test_files_and_report(trained, samples, tmp_path, capsys):
     assert f"{max(errors):.1e}" in capsys.readouterr().out
     with Image.open(tmp_path / "v1.2_export.png") as picture:
         assert picture.mode == "RGB"
+
+
+def test_gpu_check_says_how_to_get_the_engine(trained, samples, tmp_path, capsys, monkeypatch):
+    absent = gpu_engine.FLOAT16._replace(description=tmp_path / "absent.json")
+    monkeypatch.setattr(gpu_engine, "FLOAT16", absent)
+    report = convert_all(trained, tmp_path, "net", samples, formats=["float16"], gpu_check=True)
+    assert report["files"][0]["gpu_float16"] is None
+    assert "make gpu-engines" in capsys.readouterr().out
+
+
+@pytest.mark.gpu_clients
+def test_gpu_check_adds_a_verdict(trained, samples, tmp_path):
+    if gpu_engine.FLOAT16.missing:
+        pytest.skip(gpu_engine.FLOAT16.missing)
+    report = convert_all(trained, tmp_path, "net", samples, formats=["float16"], gpu_check=True)
+    verdict = report["files"][0]["gpu_float16"]
+    assert verdict["wholly"] and verdict["refused"] is None
+    assert 1e-5 < verdict["max_error"] < 0.05
 
 
 def test_android(trained, samples, tmp_path):
