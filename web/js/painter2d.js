@@ -4,6 +4,8 @@
 
 const SOFT = 240; // pixels of the longer side of the blurred background
 const DISC = 0.04; // radius of the blur at strength 1, as a share of the longer side
+const LEAST = 0.2; // Alphas up to here become 0: these pixels are mostly of the old background.
+const RANGE = 0.7; // Alphas so far above that become 1.
 const FILLS = 4; // times that the background is drawn over its own hole, until that is closed
 
 export class Painter2d {
@@ -126,7 +128,7 @@ export class Painter2d {
       this.image = mask.createImageData(width, height);
     }
     const bytes = this.image.data;
-    for (let i = 0, j = 3; i < data.length; i++, j += 4) bytes[j] = data[i] * 255 + 0.5;
+    for (let i = 0, j = 3; i < data.length; i++, j += 4) bytes[j] = (data[i] - LEAST) * (255 / RANGE);
     mask.putImageData(this.image, 0, 0);
     return mask.canvas;
   }
