@@ -205,6 +205,7 @@ def _given_weights(weight_dir: str) -> Path | None:
 
 def _fill(network, weights: Path | None, start: str, pictures, val_ratio: float) -> None:
     """Loads the initial weights of a training into the network."""
+    from portrait.models.rescale import balance
     from portrait.models.start.start import start as start_from
     from portrait.models.weights import load_weights, read_settings
 
@@ -212,6 +213,7 @@ def _fill(network, weights: Path | None, start: str, pictures, val_ratio: float)
         start_from(network, start, pictures)
         return
     load_weights(network, weights)
+    balance(network)
     print(f"starting from {weights}")
     if not (weights.parent / "run.json").is_file():
         return

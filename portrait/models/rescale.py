@@ -86,13 +86,27 @@ def rescale(model: keras.Model, pictures: np.ndarray) -> None:
     groups = _Groups(model)
     if not groups.scalable():
         return
-    scales = _scales(model, groups, largest_activations(model, pictures))
+    _apply(model, groups, _scales(model, groups, largest_activations(model, pictures)))
+
+
+def balance(model: keras.Model) -> None:
+    """Changes the weights of `model` so that it can be trained on, its outputs the same.
+
+    The steps of Adam are as large as the learning rate, whatever the size of a weight: they would
+    destroy kernels that `rescale` has made small. Where the first convolution of a group has a
+    kernel of less than a quarter of He's deviation, or more than four times that, a power of two
+    brings it there (He et al., 1502.01852).
+    """
+    groups = _Groups(model)
+    scalable, scales = groups.scalable(), {}
     for layer in filter(_is_scalable, model.operations):
-        given, made = (
-            np.where(groups.fixed(x), 1.0, scales.get(groups.of(x), 1.0)).astype(np.float32)
-            for x in (layer.input, layer.output)
-        )
-        _scale(layer, given, made)
+        group, before = groups.of(layer.output), scales.get(groups.of(layer.input), 1.0)
+        if group in scalable and group not in scales:
+            kernel = layer.get_weights()[_kernel_place(layer)]
+            wanted = math.sqrt(2 * layer.output.shape[-1] / kernel.size)
+            power = math.log2(wanted / max(math.sqrt(np.square(kernel).mean()), 1e-30))
+            scales[group] = before * (2.0 ** round(power) if abs(power) >= 2 else 1.0)
+    _apply(model, groups, scales)
 
 
 @contextlib.contextmanager
@@ -188,6 +202,15 @@ def _scales(model: keras.Model, groups: _Groups, largest: dict[str, float]) -> d
     return scales
 
 
+def _apply(model: keras.Model, groups: _Groups, scales: dict[int, float]) -> None:
+    for layer in filter(_is_scalable, model.operations):
+        given, made = (
+            np.where(groups.fixed(x), 1.0, scales.get(groups.of(x), 1.0)).astype(np.float32)
+            for x in (layer.input, layer.output)
+        )
+        _scale(layer, given, made)
+
+
 def _inputs(layer: Any) -> list:
     return [] if isinstance(layer, keras.layers.InputLayer) else keras.tree.flatten(layer.input)
 
@@ -195,6 +218,11 @@ def _inputs(layer: Any) -> list:
 def _is_scalable(layer: Any) -> bool:
     """Whether it is a convolution whose weights may change; the normalisation's are frozen."""
     return isinstance(layer, _CONVOLUTIONS) and layer.trainable
+
+
+def _kernel_place(layer: keras.layers.Layer) -> int:
+    """The place of the kernel among the weights; of a separable one, of its pointwise part."""
+    return 1 if isinstance(layer, keras.layers.SeparableConv2D) else 0
 
 
 def _depthwise_part(layer: keras.layers.SeparableConv2D) -> Any:
@@ -220,7 +248,7 @@ def _scale(layer: keras.layers.Layer, given: np.ndarray, made: np.ndarray) -> No
         made: the same of its output.
     """
     weights = layer.get_weights()
-    place = 1 if isinstance(layer, keras.layers.SeparableConv2D) else 0  # of its pointwise part
+    place = _kernel_place(layer)
     ratios = made / given[:, np.newaxis]
     if isinstance(layer, keras.layers.Conv2DTranspose):  # whose kernel is (h, w, out, in)
         ratios = ratios.T

@@ -58,7 +58,7 @@ def overflowing(file: Path) -> bytes:
     maker = {op.outputs[0]: op for op in main.operators}
 
     def multiply(tensor: int, factor: float) -> None:
-        while main.tensors[tensor].buffer and tensor in maker:  # DEQUANTIZE of float16 values
+        while tensor in maker:  # DEQUANTIZE of float16 values
             tensor = maker[tensor].inputs[0]
         buffer = model.buffers[main.tensors[tensor].buffer]
         kind = np.float16 if main.tensors[tensor].type == 1 else np.float32

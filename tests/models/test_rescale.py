@@ -7,7 +7,7 @@ import tiny_network
 
 from network import build as build_mattingnet
 from portrait.models.build import build
-from portrait.models.rescale import largest_activations, rescale, rescaled
+from portrait.models.rescale import balance, largest_activations, rescale, rescaled
 
 FAR = 2.0**17  # half of it is beyond float16's 65,504
 SIZE = (32, 32)
@@ -110,6 +110,23 @@ def test_a_network_in_range_keeps_its_weights(pictures):
     weights = model.get_weights()
     rescale(model, pictures)
     assert all(map(np.array_equal, weights, model.get_weights()))
+
+
+def test_balanced_it_has_the_weights_that_it_began_with(pictures):
+    """Fresh kernels have He's deviation; here the first is made small, as `rescale` does."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+    model = build_mattingnet(SIZE, "small")
+    weights, before = model.get_weights(), outputs(model, pictures)
+    balance(model)
+    assert all(map(np.array_equal, weights, model.get_weights()))
+    scale_kernel(model.get_layer("conv2d"), 2.0**-6)
+    for head in ("conv2d_5", "conv2d_transpose_4"):
+        scale_kernel(model.get_layer(head), 2.0**6)
+    balance(model)
+    assert all(map(np.array_equal, weights, model.get_weights()))
+    for name, values in outputs(model, pictures).items():
+        np.testing.assert_array_equal(values, before[name])
 
 
 @pytest.mark.parametrize("name", ["fast_scnn", "selfie_net"])

@@ -29,7 +29,7 @@ def test_the_alphas_stay_the_same_to_the_last_bit():
         if tensor.name.endswith(b"/float16")
     )
     assert abs(len(unpacked) - len(packed) - halves) < 0.02 * len(packed)
-    assert len(gzip.compress(unpacked)) < 1.2 * len(gzip.compress(packed))
+    assert len(gzip.compress(unpacked)) < 1.4 * len(gzip.compress(packed))
 
 
 def test_a_file_without_float16_is_left_alone():

@@ -34,7 +34,7 @@ from portrait.export.formats import QAT_FORMATS, Format, Source
 from portrait.export.samples import Samples
 from portrait.io.files import replacing
 from portrait.models.build import for_inference
-from portrait.models.rescale import rescale
+from portrait.models.rescale import balance, rescale
 from portrait.training.run import weights_bytes
 from portrait.util import evenly
 
@@ -115,6 +115,8 @@ def compress(
     check_request(name, formats, android, plan.method)
     given = verify.keras_outputs(for_inference(model), samples.pictures)
     had = verify.mean_iou(verify.person_ious(given, samples.mattes))
+    if plan.method != "qat":
+        balance(model)
     network = bridge.twin(model)
     if plan.method == "qat":
         rounding = quantise.quantisation_aware(network, samples.calibration)
