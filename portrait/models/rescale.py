@@ -77,12 +77,15 @@ def rescale(model: keras.Model, pictures: np.ndarray) -> None:
     it, so that few kernels change. Other pictures reach up to three times as much as a few do:
     activations stay below 1,000 on pictures of the same kind. A network in range, or without groups
     that can be scaled, keeps its weights. Channels whose scale is fixed stay as they are, in range
-    or not; in MattingNet these are the few behind its heads.
+    or not; in MattingNet these are the few behind its heads. A network with more inputs than the
+    picture is not for phones, and keeps its weights, too.
 
     Args:
         model: a network as `build.build` makes it.
         pictures: (N, H, W, 3), 0..255, of the model's size; a few typical ones.
     """
+    if len(model.inputs) > 1:
+        return
     groups = _Groups(model)
     if not groups.scalable():
         return

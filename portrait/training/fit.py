@@ -68,11 +68,18 @@ def train(
         )
     best = run.load_checkpoint(model, progress.best_epoch)
     row = progress.history[progress.best_epoch - 1]
-    images, _ = spread(validation, PREVIEW_PICTURES)
-    layer, largest = max(largest_activations(model, images).items(), key=lambda each: each[1])
     print(
         f"best checkpoint: {best} (epoch {progress.best_epoch} of {progress.epoch}; validation: "
         f"loss {row['val_loss']:.4f}, person IoU {row['val_output_person_iou']:.4f}, "
-        f"MAD {row['val_output_mad']:.4f}, largest activation {largest:.0f} in {layer})"
+        f"MAD {row['val_output_mad']:.4f}{_largest_activation(model, validation)})"
     )
     return best
+
+
+def _largest_activation(model: keras.Model, validation: PortraitSequence) -> str:
+    """The largest activation on a few pictures, for the log; empty if there are other inputs."""
+    if len(model.inputs) > 1:
+        return ""
+    images, _ = spread(validation, PREVIEW_PICTURES)
+    layer, largest = max(largest_activations(model, images).items(), key=lambda each: each[1])
+    return f", largest activation {largest:.0f} in {layer}"

@@ -151,3 +151,13 @@ def test_for_a_while(pictures):
     with rescaled(model, pictures):
         assert max(largest_activations(model, pictures).values()) < 1000
     assert all(map(np.array_equal, weights, model.get_weights()))
+
+
+def test_a_network_with_another_input_keeps_its_weights(pictures):
+    one = far_network()
+    box = keras.Input((4,), name="face")
+    image = keras.Input((*SIZE, 3), name="image")
+    two = keras.Model({"image": image, "face": box}, one(image))
+    weights = two.get_weights()
+    rescale(two, pictures)
+    assert all(map(np.array_equal, weights, two.get_weights()))
