@@ -1,6 +1,6 @@
 """Breaks off command lines at random moments, and takes away what they need.
 
-python benchmarks/faults.py [--kills=120] [--jobs=train,convert,...] [--seed=0]
+python benchmarks/faults.py [--kills=120] [--jobs=train,convert,...] [--wants=...] [--seed=0]
 
 Each job is killed (SIGKILL, SIGTERM, Ctrl-C by turns) after it has begun to write, and given again,
 until it ends; then its result must equal that of an unbroken run. After each kill, no half file may
@@ -39,14 +39,9 @@ FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _PATIENCE = 3600  # seconds for anything, on a busy computer
+# Ctrl-C ends a process that has done its work, and is finished by Python, without a word.
+_INTERRUPTED = (130, 0, 1, -signal.SIGINT)
 _LAST_WILL = 120  # seconds that processes may outlive their parent
-
-if __name__ == "__main__":
-    flags.DEFINE_boolean("run", True, "Run it.")
-    flags.DEFINE_integer("kills", 120, "Kills over all jobs.", 0)
-    flags.DEFINE_list("jobs", [], "Which jobs. Default: all.")
-    flags.DEFINE_boolean("wants", True, "Also take away disk, memory, home and so on.")
-    flags.DEFINE_integer("seed", 0, "Seed of the moments.")
 
 
 class Stage:
@@ -171,7 +166,7 @@ class Trial:
                 self._note("hang", f"after {signal_number.name}")
                 os.killpg(pid, signal.SIGKILL)
                 self.stage.status(pid, 60)
-            elif signal_number == signal.SIGINT and status not in (130, 0, 1):
+            elif signal_number == signal.SIGINT and status not in _INTERRUPTED:
                 self._note("status", f"{status} after Ctrl-C")
         self._check(pid, output, folder)
         return hit
@@ -291,8 +286,9 @@ def run() -> None:
         rows = [_killed(name, job, folder, share) for name, job in chosen.items() if share]
         names = list(dict.fromkeys(key for _, counts in rows for key in counts))
         table = [[name, *(str(counts[key]) for key in names)] for name, counts in rows]
-        print("\n".join(aligned([["job", *names], *table])))
-        for lack in WANTS if FLAGS.wants else ():
+        if rows:
+            print("\n".join(aligned([["job", *names], *table])))
+        for lack in FLAGS.wants:
             for name, job in chosen.items():
                 wrong = want(lack, job, folder / lack.replace(" ", "_") / name)
                 print(f"{lack}, {name}: {wrong or 'ok'}", flush=True)
@@ -320,4 +316,9 @@ def _weights(inputs: Path) -> None:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_boolean("run", True, "Run it.")
+    flags.DEFINE_integer("kills", 120, "Kills over all jobs.", 0)
+    flags.DEFINE_list("jobs", [], "Which jobs. Default: all.")
+    flags.DEFINE_list("wants", list(WANTS), "What to take away.")
+    flags.DEFINE_integer("seed", 0, "Seed of the moments.")
     cli.run(run, ("run",))

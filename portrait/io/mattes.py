@@ -212,7 +212,7 @@ def _read_mat(path: str | os.PathLike) -> np.ndarray:
     name = "mask" if "mask" in planes else next(iter(planes))
     height, width, number = planes[name]
     if not height or not width:
-        raise PictureError(f"{path}: the array '{name}' is empty")
+        raise PictureError(f"{path}: the array is empty")
     check_size(path, width, height, number + 2)
     try:
         return loadmat(io.BytesIO(data), variable_names=[name])[name]

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -28,6 +29,8 @@ from portrait.io.files import replacing
 from portrait.io.images import PictureError, write_png
 from portrait.prepare.soft_mattes import soft_matte
 from portrait.prepare.upper_body import find_crops
+
+log = logging.getLogger(__name__)
 
 _MARKER = "prepared.json"
 _JPEG_QUALITY = 95
@@ -93,7 +96,12 @@ def _in_processes(write: Callable, pairs: Sequence[Pair], workers: int, bar: Cal
     """`list(bar(map(write, pairs)))` in several processes."""
     # Not forked, because the threads of TensorFlow and OpenCV do not survive a fork.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
+    try:
+        executor = ProcessPoolExecutor(workers, context, _start_worker)
+    except OSError as error:  # its locks are in shared memory
+        log.warning("one process prepares, because others cannot start: %s", error.strerror)
+        return list(bar(map(write, pairs)))
+    with executor as pool:
         try:
             return list(bar(pool.map(write, pairs, chunksize=4)))
         except BrokenProcessPool as error:

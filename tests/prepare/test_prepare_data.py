@@ -74,6 +74,18 @@ def test_a_crop_and_its_matte_are_of_one_place_and_the_colours_stay(tmp_path):
         assert image[..., 2].mean() < 8 < part.mean()
 
 
+def test_without_shared_memory_one_process_prepares(street, tmp_path, monkeypatch, caplog):
+    def refuse(*arguments):
+        raise OSError(30, "Read-only file system")
+
+    pairs = find_pairs([street], "training")
+    prepare(pairs, tmp_path / "a", Preparation(), workers=2)
+    monkeypatch.setattr(datasets, "ProcessPoolExecutor", refuse)
+    prepare(pairs, tmp_path / "b", Preparation(), workers=2)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    assert "Read-only file system" in caplog.text
+
+
 def test_other_pictures_do_not_go_into_a_prepared_folder(street, tmp_path):
     pairs = find_pairs([street], "training")
     prepare(pairs[:3], tmp_path / "new", Preparation(), workers=1)
