@@ -19,6 +19,10 @@ from absl import app, flags
 from portrait.errors import UserError, printable
 
 FLAGS = flags.FLAGS
+# "Status: 1" is oneDNN's.
+_OUT_OF_MEMORY = re.compile(
+    "bad_alloc|nsufficient memory|start new thread|out of memory|Status: 1, message: could not"
+)
 
 
 def run(command: Callable[[], None], verbs: Sequence[str]) -> None:
@@ -92,7 +96,7 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         if isinstance(each, OSError) and each.errno == errno.ENOMEM:
             return True
-        if re.search(r"bad_alloc|nsufficient memory|start new thread|out of memory", str(each)):
+        if _OUT_OF_MEMORY.search(str(each)):
             return True
     return False
 

@@ -53,6 +53,7 @@ def raises(error):
         OSError(12, "Cannot allocate memory"),
         RuntimeError("can't start new thread"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("received an exception:Status: 1, message: could not create a primitive"),
         type("ResourceExhaustedError", (Exception,), {})("OOM when allocating a tensor"),
     ],
 )
