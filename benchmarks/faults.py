@@ -162,6 +162,7 @@ class Trial:
                 os.kill(pid, signal_number)
             status = self.stage.status(pid, 60)
             self.counts[signal_number.name] += 1
+            print(f"{self.name}: {self.counts.total()} kills and ends", flush=True)
             if status is None:
                 self._note("hang", f"after {signal_number.name}")
                 os.killpg(pid, signal.SIGKILL)

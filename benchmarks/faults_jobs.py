@@ -42,8 +42,8 @@ def jobs(inputs: Path) -> dict[str, Job]:
     """All jobs by name; writes their inputs into a folder."""
     _write_inputs(inputs)
     tiny = ["--model=mattingnet", "--model_size=small", "--input_shape=32x32"]
-    training = [*tiny, f"--data={inputs / 'data'}", "--batch_size=4", "--nb_epoch=12"]
-    training += ["--augment=flip_horizontal,add", "--workers=1", "--lr=0.003", "--checkpoint=5"]
+    training = [*tiny, f"--data={inputs / 'data'}", "--batch_size=4", "--nb_epoch=6"]
+    training += ["--augment=flip_horizontal,add", "--workers=1", "--lr=0.003", "--checkpoint=4"]
     weights = f"--weight_dir={inputs / 'weights'}"
     return {
         "train": Job(

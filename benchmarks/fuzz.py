@@ -23,7 +23,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -34,7 +33,7 @@ from absl import flags
 
 from benchmarks import fuzz_worker
 from benchmarks.fuzz_subjects import subjects
-from benchmarks.fuzz_worker import FINE, mutant
+from benchmarks.fuzz_worker import FINE
 from portrait import cli
 from portrait.errors import UserError
 from portrait.util import aligned
@@ -148,16 +147,9 @@ def run() -> None:
 
 
 def _keep(kind: str, number: int) -> None:
-    if not FLAGS.keep:
-        return
-    subject = subjects()[kind]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / subject.file
-        subject.make(path)
-        data = mutant(subject, path.read_bytes(), kind, FLAGS.seed, number)
-    target = Path(FLAGS.keep) / f"{kind.replace(' ', '_')}_{number}_{subject.file}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(data)
+    if FLAGS.keep:
+        command = [sys.executable, fuzz_worker.__file__, kind, str(FLAGS.seed), str(number)]
+        subprocess.run([*command, FLAGS.keep], stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -115,12 +115,13 @@ def in_json(data: bytes, draw: random.Random) -> bytes:
     return json.dumps(tree).encode()
 
 
-def _places(tree):
+def _places(tree, depth: int = 50):
+    """The values in a tree, as what holds them and the key, but for the deepest ones."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in list(items):
         yield tree, key
-        if isinstance(value, dict | list):
-            yield from _places(value)
+        if isinstance(value, dict | list) and depth:
+            yield from _places(value, depth - 1)
 
 
 def in_hdf5(data: bytes, draw: random.Random) -> bytes:

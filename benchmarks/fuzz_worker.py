@@ -1,6 +1,7 @@
 """Reads damaged files of one kind in a process of its own, for `fuzz.py`, without its flags.
 
-python benchmarks/fuzz_worker.py KIND SEED FIRST LAST PIPE
+python benchmarks/fuzz_worker.py KIND SEED FIRST LAST PIPE    reads mutants
+python benchmarks/fuzz_worker.py KIND SEED NUMBER FOLDER       keeps one
 """
 
 import contextlib
@@ -102,6 +103,16 @@ def work(kind: str, seed: int, first: int, last: int, answers: int) -> None:
             pipe.write(json.dumps([number, *found, time.process_time() - begun]) + "\n")
 
 
+def keep(kind: str, seed: int, number: int, folder: Path) -> None:
+    """Writes a mutant into a folder."""
+    subject = subjects()[kind]
+    with tempfile.TemporaryDirectory() as place:
+        subject.make(Path(place) / subject.file)
+        data = mutant(subject, (Path(place) / subject.file).read_bytes(), kind, seed, number)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{kind.replace(' ', '_')}_{number}_{subject.file}").write_bytes(data)
+
+
 def _empty(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     for each in folder.iterdir():
@@ -111,4 +122,7 @@ def _empty(folder: Path) -> Path:
 
 if __name__ == "__main__":
     kind, *numbers = sys.argv[1:]
-    work(kind, *map(int, numbers))
+    if len(numbers) == 4:
+        work(kind, *map(int, numbers))
+    else:
+        keep(kind, int(numbers[0]), int(numbers[1]), Path(numbers[2]))
