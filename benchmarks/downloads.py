@@ -27,12 +27,6 @@ from portrait.tflite.runtime import TfliteModel
 from portrait.util import evenly
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("data", None, "Folders of pictures with mattes.", required=True)
-flags.DEFINE_string("peer", None, "The .tflite file that times are relative to.", required=True)
-flags.DEFINE_string("input_range", "0..1", "The range of pixel values of --peer.")
-flags.DEFINE_string("models", "trained_models", "The folder with the folders of networks.")
-flags.DEFINE_boolean("gpu_check", True, "Run the files in a GPU engine, minutes for each file.")
-flags.DEFINE_integer("rounds", 50, "Timed runs of each file.", lower_bound=1)
 
 _HEAD = ("file", "for", "input", "MB", "person / boundary IoU", "time", "GPU, float16")
 _FORMS = {
@@ -114,4 +108,10 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_list("data", None, "Folders of pictures with mattes.", required=True)
+    flags.DEFINE_string("peer", None, "The .tflite file that times are relative to.", required=True)
+    flags.DEFINE_string("input_range", "0..1", "The range of pixel values of --peer.")
+    flags.DEFINE_string("models", "trained_models", "The folder with the folders of networks.")
+    flags.DEFINE_boolean("gpu_check", True, "Run the files in a GPU engine, minutes for each file.")
+    flags.DEFINE_integer("rounds", 50, "Timed runs of each file.", lower_bound=1)
     cli.run(_main, ["data"])

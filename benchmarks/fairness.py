@@ -31,15 +31,6 @@ from portrait.io.files import replacing
 from portrait.util import aligned
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("models", [], "Models, as benchmarks/segmentation.py takes them.")
-flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
-flags.DEFINE_string(
-    "input_range",
-    "",
-    "0..1, -1..1 or 0..255: the pixel values that .tflite files take, where their metadata does "
-    "not say.",
-)
-flags.DEFINE_string("output", "output", "The folder to write into.")
 
 SHOWN = ("person_iou", "boundary_iou")
 # Of a face's box: left, top, right, bottom of both cheeks.
@@ -201,4 +192,13 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_list("models", [], "Models, as benchmarks/segmentation.py takes them.")
+    flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
+    flags.DEFINE_string(
+        "input_range",
+        "",
+        "0..1, -1..1 or 0..255: the pixel values that .tflite files take, where their metadata "
+        "does not say.",
+    )
+    flags.DEFINE_string("output", "output", "The folder to write into.")
     cli.run(_main, ["models"])

@@ -180,4 +180,6 @@ def _read(path: Path) -> None:
     elif path.suffix == ".mp4":
         assert _decoded(path), "no frame"
     else:
+        # Pillow may be set to read pictures that are cut off.
+        assert path.suffix != ".png" or b"IEND" in data[-8:-4], "the end is missing"
         Image.open(io.BytesIO(data)).load()

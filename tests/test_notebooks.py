@@ -7,7 +7,7 @@ from project import ROOT
 from tiny_portraits import write
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SLOW = ("Convert_to_mlmodels", "Convert_to_tflite", "Model_output_EDA")
+SLOW = ("Convert_to_mlmodels", "Convert_to_tflite", "Model_output_EDA", "dataloader_test")
 
 
 def execute(path, replacements=()):
@@ -30,7 +30,7 @@ def said(outputs, stream):
 @pytest.mark.parametrize(
     "path",
     [
-        # What the slow ones call is tested in tests/export and tests/evaluation.
+        # What the slow ones call is tested in tests/data, tests/export and tests/evaluation.
         pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [])
         for path in NOTEBOOKS
     ],

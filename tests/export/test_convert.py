@@ -64,7 +64,7 @@ def test_files_and_report(trained, samples, tmp_path, capsys):
 def test_gpu_check_says_how_to_get_the_engine(trained, samples, tmp_path, capsys, monkeypatch):
     absent = gpu_engine.FLOAT16._replace(description=tmp_path / "absent.json")
     monkeypatch.setattr(gpu_engine, "FLOAT16", absent)
-    report = convert_all(trained, tmp_path, "net", samples, formats=["float16"], gpu_check=True)
+    report = convert_all(trained, tmp_path, "net", samples, formats=["float32"], gpu_check=True)
     assert report["files"][0]["gpu_float16"] is None
     assert "make gpu-engines" in capsys.readouterr().out
 
@@ -73,7 +73,7 @@ def test_gpu_check_says_how_to_get_the_engine(trained, samples, tmp_path, capsys
 def test_gpu_check_adds_a_verdict(trained, samples, tmp_path):
     if gpu_engine.FLOAT16.missing:
         pytest.skip(gpu_engine.FLOAT16.missing)
-    report = convert_all(trained, tmp_path, "net", samples, formats=["float16"], gpu_check=True)
+    report = convert_all(trained, tmp_path, "net", samples, formats=["float32"], gpu_check=True)
     verdict = report["files"][0]["gpu_float16"]
     assert verdict["wholly"] and verdict["refused"] is None
     assert 1e-5 < verdict["max_error"] < 0.05

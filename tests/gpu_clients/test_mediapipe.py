@@ -9,9 +9,12 @@ from metrics import person_iou
 from portrait.tflite.runtime import TfliteModel
 
 pytestmark = pytest.mark.gpu_clients
+RGBA = [path for path in gpu_files.SHIPPED if "rgba" in path.name]  # made for LiteRT
+RGB = [path for path in gpu_files.SHIPPED if path not in RGBA]
+SLOW = [pytest.param(path, id=path.stem, marks=pytest.mark.slow) for path in RGBA]
 
 
-@pytest.mark.parametrize("file", gpu_files.parameters())
+@pytest.mark.parametrize("file", [*gpu_files.parameters(RGB), *SLOW])
 def test_file(file):
     mediapipe_process.skip_without(gpu=True)
     pictures = gpu_files.pictures(file)
