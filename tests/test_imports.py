@@ -183,4 +183,4 @@ def test_few_entries_stand_at_the_root():
     if listed.returncode:
         pytest.skip("not a git checkout")
     entries = {line.partition("/")[0] for line in listed.stdout.splitlines()}
-    assert len([entry for entry in entries if not entry.startswith(".")]) <= 23
+    assert len([entry for entry in entries if not entry.startswith(".")]) <= 22
