@@ -1,6 +1,7 @@
 """Damages files, from a seed: bytes anywhere, and the fields that formats are made of."""
 
 import contextlib
+import copy
 import io
 import json
 import random
@@ -109,7 +110,7 @@ def in_json(data: bytes, draw: random.Random) -> bytes:
         elif draw.random() < 0.1:
             holder[key] = json.loads("[" * 400 + "]" * 400)
         else:
-            holder[key] = draw.choice(_VALUES)
+            holder[key] = copy.deepcopy(draw.choice(_VALUES))
     if draw.random() < 0.02:
         return b"[" * 200_000
     return json.dumps(tree).encode()

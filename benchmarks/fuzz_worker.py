@@ -46,8 +46,7 @@ def outcome(subject: Subject, path: Path, output: Path) -> tuple[str, str]:
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-                memory = cli.is_out_of_memory(error)  # which is a line for cli.py
-                found = ("refused" if memory else "trace"), text
+                found = ("refused" if cli.told(error) else "trace"), text
     finally:
         peak = _status("VmHWM") - before
     if found[0] in FINE and written[0]:
@@ -97,6 +96,7 @@ def work(kind: str, seed: int, first: int, last: int, answers: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         pipe.write("ready\n")
         for number in range(first, last):
+            path.unlink()  # HDF5 takes a file for one that it has not closed, by its inode
             path.write_bytes(mutant(subject, original, kind, seed, number))
             begun = time.process_time()
             found = outcome(subject, path, _empty(Path(folder) / "out"))

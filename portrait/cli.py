@@ -76,13 +76,22 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
     except Exception as error:
         if any(isinstance(each, KeyboardInterrupt) for each in _chain(error)):
             return _fail("interrupted", 130)  # in code of Numba, which raises a SystemError
-        if is_out_of_memory(error):
-            return _fail("there is not enough memory: use smaller pictures or batches", 1)
+        if line := told(error):
+            return _fail(line, 1)
         if not _is_of_output(error):
             raise
         _discard_output()
         return _fail(f"cannot write the output: {error.strerror}", 1)
     return 0
+
+
+def told(error: Exception) -> str:
+    """What a user is told of an exception that is not a UserError; empty: it is a fault of ours."""
+    if is_out_of_memory(error):
+        return "there is not enough memory: use smaller pictures or batches"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"the name is too long: {str(error.filename)[:80]}..."
+    return ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,12 @@ def test_lack_of_memory_is_one_line(go, capsys, error):
     assert go(raises(error)) == 1
     err = capsys.readouterr().err
     assert err.startswith("error: ") and err.count("\n") == 1 and "memory" in err
+
+
+def test_a_name_that_is_too_long_is_one_line(go, capsys):
+    assert go(lambda: Path("x" * 5000).is_file()) == 1
+    err = capsys.readouterr().err
+    assert "xxx" in err and err.count("\n") == 1 and len(err) < 200
 
 
 def test_lack_of_memory_is_found_behind_what_it_caused(go):
