@@ -96,6 +96,7 @@ def test_in_a_browser(url, photo, tmp_path):
         for kind in "keyDown", "keyUp":
             window.do("Input.dispatchKeyEvent", type=kind, key="Enter", windowsVirtualKeyCode=13)
         window.wait_for(f"{RESULT} != {blurred!r}")
+        window.wait_for(LOADED)
         corner, middle = window.run(PIXELS)
         window.run("document.activeElement.blur()")  # which folds the list of effects up
         window.wait_for("document.querySelector('[role=option]') === null")
@@ -111,6 +112,7 @@ def test_in_a_browser(url, photo, tmp_path):
 
 
 RESULT = "(document.querySelector('img[src$=\"image.png\"]') || {}).src"
+LOADED = "document.querySelector('img[src$=\"image.png\"]').complete"
 EFFECTS = "input[aria-label^=Effects]"
 PIXELS = """(() => {
     const image = document.querySelector('img[src$="image.png"]');
