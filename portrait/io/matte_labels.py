@@ -303,11 +303,14 @@ def _flat(values: np.ndarray, pixels: Counter) -> tuple[int, int]:
     top = max(pixels)
     if len(pixels) <= 2 or min(values.shape) < 2:
         return 0, 0
-    low, high = 1, top - (top == _VOID)
-    if len(pixels) > _MOST_LABELS:  # networks leave plateaus near both ends
-        end = _VOID if top <= _VOID else _MOST_LEVEL
-        low, high = end // 16, end - end // 16
     inner = values[1:, 1:]
-    middle = (inner >= low) & (inner <= high)
-    same = (inner == values[:-1, 1:]) & (inner == values[1:, :-1])
-    return int(np.count_nonzero(middle & same)), int(np.count_nonzero(middle))
+    middle = (inner >= 1) & (inner <= top - (top == _VOID))
+    same = middle & (inner == values[:-1, 1:]) & (inner == values[1:, :-1])
+    if len(pixels) <= _MOST_LABELS or not middle.any():
+        return int(np.count_nonzero(same)), int(np.count_nonzero(middle))
+    # A soft matte may have large plateaus, but at few of its levels: each level counts alike.
+    levels, equal = _count(inner[middle][None]), Counter()
+    if same.any():
+        equal = _count(inner[same][None])
+    plateaus = sum(equal[level] > count / 2 for level, count in levels.items())
+    return levels.total() * plateaus // len(levels), levels.total()

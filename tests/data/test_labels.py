@@ -251,3 +251,16 @@ def test_nothing_but_void_is_left_out(tmp_path):
 def test_labels_are_numbers_or_colours(tmp_path, label):
     with pytest.raises(UserError, match="--person_label"):
         mattes(write_set(tmp_path, numbers), label)
+
+
+def test_soft_mattes_with_a_large_plateau_are_mattes(tmp_path):
+    """A background of which a network is not sure: most pixels between the extremes are equal."""
+
+    def draw(mask):
+        soft = cv2.GaussianBlur(np.where(mask, np.float32(255), np.float32(0)), (0, 0), 1.5)
+        soft = np.maximum(soft, 45)
+        soft[0] = 7 * np.arange(SIZE[1])  # a soft edge
+        return np.rint(soft).astype(np.uint8)
+
+    (first, *_) = mattes(write_set(tmp_path, draw))
+    np.testing.assert_array_equal(first, draw(person(0)))
