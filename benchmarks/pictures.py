@@ -1,0 +1,105 @@
+"""Draws the pictures of README.md that show what the current code does, into docs/images.
+
+python benchmarks/pictures.py
+
+example.jpg: a photograph, its alpha and three effects, all made by the functions behind `apply.py`.
+smoothing.gif: the alphas of a short clip, each frame alone and smoothed.
+
+The photographs come with scikit-image: NASA's portrait of Eileen Collins (public domain) and a
+rocket launch by SpaceX (CC0).
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from absl import flags
+from PIL import Image, ImageDraw, ImageFont
+from skimage import data
+from tqdm import tqdm
+
+from benchmarks.video import moving_person
+from portrait import cli
+from portrait.effects import Settings, matte, render, video
+from portrait.inference import network as networks
+from portrait.io.images import resize
+from portrait.io.sheets import INK, PAPER, as_rgb
+
+FLAGS = flags.FLAGS
+_CROP = slice(0, 330), slice(66, 396)  # head and shoulders, above the helmet that she holds
+_CHECK = 16  # pixels of a square that stands for transparency
+_CLIP = (640, 360, 60)  # width, height, frames
+_CELL = (180, 320)  # of the animation, (height, width)
+_FRAME = 80  # milliseconds: the clip at 0.4 of its speed, so that flicker can be seen
+_TITLES = ("each frame alone", "smoothed")
+_GREYS = 16  # levels of the animation
+
+
+def example() -> np.ndarray:
+    """The photograph, its alpha, the cut-out, portrait blur and another background, side by side.
+
+    Returns:
+        uint8 RGB (330, 5 * 330, 3).
+    """
+    photo = np.ascontiguousarray(data.astronaut()[_CROP])
+    alpha = matte(photo)
+    settings = Settings(background=lambda time: data.rocket())
+    cutout = render(photo, alpha, ["cutout"], settings)
+    return np.concatenate(
+        [
+            photo,
+            as_rgb(alpha),
+            on_squares(cutout),
+            render(photo, alpha, ["blur"], settings),
+            render(photo, alpha, ["replace"], settings),
+        ],
+        axis=1,
+    )
+
+
+def on_squares(cutout: np.ndarray) -> np.ndarray:
+    """Composites a cut-out, uint8 RGBA (H, W, 4), on grey and white squares; uint8 (H, W, 3)."""
+    rows, columns = np.indices(cutout.shape[:2]) // _CHECK
+    squares = np.where((rows + columns) % 2, 255, 204)[..., None]
+    opacity = cutout[..., 3:] / np.float32(255)
+    return np.rint(cutout[..., :3] * opacity + squares * (1 - opacity)).astype(np.uint8)
+
+
+def smoothing(network: networks.Network) -> list[Image.Image]:
+    """The frames of the animation: alphas of a clip without (left) and with smoothing (right)."""
+    matters = [video.VideoMatter(network, smooth) for smooth in (False, True)]
+    clip = moving_person(*_CLIP)
+    return [
+        _cells([resize(matter(image), _CELL) for matter in matters])
+        for image, _ in tqdm(clip, total=_CLIP[2], desc="smoothing.gif", unit=" frames")
+    ]
+
+
+def _cells(alphas: list[np.ndarray]) -> Image.Image:
+    height, width = _CELL
+    sheet = Image.new("RGB", (2 * width + 4, height + 24), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for index, (alpha, title) in enumerate(zip(alphas, _TITLES, strict=True)):
+        levels = np.rint(alpha * (_GREYS - 1)) / (_GREYS - 1)
+        draw.text((index * (width + 4) + 4, 4), title, INK, font)
+        sheet.paste(Image.fromarray(as_rgb(levels)), (index * (width + 4), 24))
+    return sheet.quantize(2 * _GREYS)
+
+
+def main() -> None:
+    folder = Path(FLAGS.output)
+    target = folder / "example.jpg"
+    Image.fromarray(example()).save(target, quality=90, optimize=True)
+    print(target)
+    network = networks.load("selfie_net_big_256x256")
+    first, *others = smoothing(network)
+    target = folder / "smoothing.gif"
+    first.save(target, save_all=True, append_images=others, duration=_FRAME, loop=0, optimize=True)
+    print(target)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("output", "docs/images", "The folder for the pictures.")
+    cli.run(main, ["output"])
