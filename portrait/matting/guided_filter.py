@@ -13,6 +13,7 @@ def guided_filter(
     radius: int,
     eps: float,
     subsample: int = 1,
+    tolerance: float | None = None,
 ) -> np.ndarray:
     """Filters `target` so that its edges follow the colour picture `guide`.
 
@@ -22,7 +23,10 @@ def guided_filter(
         a_w = (cov_w(I) + eps 1)^-1 cov_w(I, p),   b_w = mean_w(p) - a_w . mean_w(I).
 
     The result of a pixel is the mean of the functions of all windows that contain it, applied to
-    its colour. Windows are cut off at the border. The time does not depend on `radius`.
+    its colour. With a `tolerance`, the mean is weighted by 1 / (e_w + tolerance), where e_w is the
+    least value of the above: the mean squared error plus eps |a_w|^2. Windows whose colours do not
+    explain the target, such as those with a texture, then count less. Windows are cut off at the
+    border. The time does not depend on `radius`.
 
     Args:
         guide: (H, W, 3), RGB 0..255, uint8 or float.
@@ -33,6 +37,7 @@ def guided_filter(
         subsample: the linear functions are computed on pictures that are smaller by this factor,
             and applied at full size. This is about subsample^2 times faster and hardly less
             accurate if `radius` is several times larger than `subsample`.
+        tolerance: the squared error above which windows count less; None: all count the same.
 
     Returns:
         float32 (H, W). It may exceed the target's range a little at strong edges.
@@ -53,13 +58,15 @@ def guided_filter(
         size = (-(-width // subsample), -(-height // subsample))
         small = cv2.resize(small, size, interpolation=cv2.INTER_AREA)
         p = cv2.resize(p, size, interpolation=cv2.INTER_AREA)
-    planes = _linear_functions(small, p, max(1, round(radius / subsample)), eps)
+    planes = _linear_functions(small, p, max(1, round(radius / subsample)), eps, tolerance)
     if subsample > 1:
         planes = cv2.resize(planes, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.einsum("hwc,hwc->hw", planes[..., :3], colours) + planes[..., 3]
 
 
-def _linear_functions(colours: np.ndarray, p: np.ndarray, radius: int, eps: float) -> np.ndarray:
+def _linear_functions(
+    colours: np.ndarray, p: np.ndarray, radius: int, eps: float, tolerance: float | None
+) -> np.ndarray:
     """The mean a (3 planes) and b (1 plane) of the windows around each pixel, (H, W, 4)."""
     side = 2 * radius + 1
     count = cv2.boxFilter(
@@ -90,7 +97,12 @@ def _linear_functions(colours: np.ndarray, p: np.ndarray, radius: int, eps: floa
     )
     a = _solve_symmetric((rr, rg, rb, gg, gb, bb), covariance)
     offset = mean_p - np.einsum("hwc,hwc->hw", a, mean_colour + centre)
-    return mean(np.dstack([a, offset]))
+    planes = np.dstack([a, offset])
+    if tolerance is None:
+        return mean(planes)
+    error = mean(p * p) - mean_p * mean_p - np.einsum("hwc,hwc->hw", a, covariance)
+    weight = 1 / (np.maximum(error, 0) + np.float32(tolerance))
+    return mean(planes * weight[..., None]) / mean(weight)[..., None]
 
 
 def _solve_symmetric(matrix: tuple[np.ndarray, ...], right: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Refines the alpha of any network at the photograph's own size.
 
-The functions in `METHODS` take the image, uint8 RGB (H, W, 3), and the alpha, float32 (H, W) in
-0..1, and return the refined alpha, float32 (H, W) in 0..1. Nothing is trained.
+The functions in `METHODS` take the image, uint8 RGB (H, W, 3), and an alpha that is not larger,
+float32 (h, w) in 0..1, and return the refined alpha, float32 (H, W) in 0..1.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,12 @@ from portrait.matting.dense_crf import dense_crf
 from portrait.matting.guided_filter import guided_filter
 from portrait.matting.trimap import make_trimap
 
-_RADIUS = 0.012  # of the guided filter's windows, as a share of the longer side
-_EPS = 1e-4
-_SUBSAMPLE = 4  # at most; smaller for small pictures
+_RADIUS = 2.0  # of the guided filter's windows, in widths of the coarse alpha's sharp edges
+_LARGEST_RADIUS = 0.012  # as a share of the longer side
+_EPS = 1e-5  # smaller values copy less texture, as colours then explain the alpha better
+_TOLERANCE = 0.03
+_SUBSAMPLE = 4  # at most; smaller for small radii
+_SHARP = 85  # percentile of the slopes along the outline: hair is not counted
 _BAND = 0.012  # width of the unknown band of the trimap, as a share of the longer side
 _CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
 _PULL = 0.15  # alphas closer than this to 0 or 1 are rounded to it
@@ -26,7 +29,10 @@ _PULL = 0.15  # alphas closer than this to 0 or 1 are rounded to it
 def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Enlarges a coarse alpha along the edges of its photograph.
 
-    The fast guided filter (He and Sun, 1505.00996), in the box where the alpha is not 0.
+    The fast guided filter (He and Sun, 1505.00996), in the box where the alpha is not 0. Its radius
+    follows the width of the sharp edges of the coarse alpha, which is about one and a half pixels
+    of the network. The result stays between the least and the largest coarse alpha within that
+    width, so that a texture inside the person cannot show up in it.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -37,17 +43,28 @@ def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     shape = image.shape[:2]
     result = np.zeros(shape, np.float32)
-    radius = max(2, round(_RADIUS * max(shape)))
+    width = edge_width(alpha) * max(shape) / max(alpha.shape)
+    radius = max(2, round(min(_RADIUS * width, _LARGEST_RADIUS * max(shape))))
     box = _around(alpha, shape, 2 * radius)
     if box is None:
         return result
     subsample = max(1, min(_SUBSAMPLE, radius // 2))
     rough = resize(alpha, shape)[box.slices]
-    fine = guided_filter(image[box.slices], rough, radius, _EPS, subsample)
+    fine = guided_filter(image[box.slices], rough, radius, _EPS, subsample, _TOLERANCE)
     # Alphas near 0 and 1 are rounded, because the filter would leave a haze there.
     fine = (fine - _PULL) / (1 - 2 * _PULL)
-    result[box.slices] = fine.clip(0, 1)
+    reach = np.ones((2 * round(min(width, radius)) + 1,) * 2, np.uint8)
+    result[box.slices] = fine.clip(cv2.erode(rough, reach), cv2.dilate(rough, reach))
     return result
+
+
+def edge_width(alpha: np.ndarray) -> float:
+    """The width in pixels of the sharp edges of an alpha (H, W): 2 for a mask, 1 if it has none."""
+    half = np.float32([-0.5, 0, 0.5])
+    right = cv2.sepFilter2D(alpha, cv2.CV_32F, half, np.float32([1]))
+    slope = cv2.magnitude(right, cv2.sepFilter2D(alpha, cv2.CV_32F, np.float32([1]), half))
+    edge = (slope > 0.25) | (cv2.absdiff(alpha, 0.5) < 0.25)
+    return 1 / max(0.02, float(np.percentile(slope[edge], _SHARP))) if edge.any() else 1.0
 
 
 def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from skimage import data
 
 import metrics
 from portrait.commands import flags
+from portrait.io.images import resize
 from portrait.matting import dense_crf, refine
 
 
@@ -34,6 +35,32 @@ def test_the_outline_moves_to_that_of_the_picture(disc, method):
     assert alpha.min() >= 0 and alpha.max() <= 1
     before, after = (metrics.boundary_iou(each, matte) for each in (rough, alpha))
     assert 1 - after < (1 - before) / 2
+
+
+@pytest.mark.parametrize("pixel", [1, 2, 4])
+def test_the_guided_filter_is_at_least_as_good_as_plain_enlargement(disc, pixel):
+    image, matte, _ = disc
+    coarse = resize(matte, (240 // pixel, 320 // pixel))
+    plain = metrics.mad(resize(coarse, matte.shape), matte)
+    # An alpha that is exact already loses less than one level of 255 on average.
+    assert metrics.mad(refine.refine_guided(image, coarse), matte) < max(plain, 1 / 255)
+
+
+def test_texture_inside_does_not_enter_the_alpha(disc):
+    image, matte, _ = disc
+    striped = image.copy()
+    striped[::8] = striped[::8] // 2 + np.uint8((20, 45, 60))  # halfway to the wall's colour
+    coarse = resize(matte, (80, 107))
+    inner = cv2.erode(matte, np.ones((17, 17))) == 1  # eight pixels: one and a half of `coarse`
+    assert (refine.refine_guided(striped, coarse)[inner] > 0.99).all()
+
+
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_edge_width(width):
+    ramp = (np.arange(60, dtype=np.float32) / width - 2).clip(0, 1)
+    # Differences of the pixels on both sides cannot be steeper than 1 in 2 pixels.
+    expected = max(2, width)
+    assert refine.edge_width(np.tile(ramp, (40, 1))) == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("method", refine.METHODS)
