@@ -3,12 +3,15 @@
   python apply.py --input=photo.jpg                                    portrait blur
   python apply.py --input=photo.jpg --effect=cutout --output=me.png    a transparent picture
   python apply.py --input=clip.mp4 --effect=replace --background=beach.jpg --output=beach.mp4
-  python apply.py --input=FOLDER --effect=grayscale_background,blur    several, in this order
+  python apply.py --input=FOLDER --effect=grayscale_background,blur    its photos and videos
+  python apply.py --input=frames/%05d.png --output=keyed/%05d.png --effect=green_screen
+  python apply.py --input=clip.mp4 --effect=foreground --output=fgr.mp4 --output_alpha=pha.mp4
   python apply.py --input=0 --output=me.mp4                            a webcam, until Ctrl-C
+  python apply.py --input=0 --virtual_camera=/dev/video2               for video calls
   python apply.py --serve=True                                         a page in the browser
 
-Effects: alpha, cutout, blur, replace, stylize_person, stylize_background, grayscale_background,
-side_by_side.
+Effects: alpha, cutout, foreground, blur, replace, green_screen, stylize_person, stylize_background,
+grayscale_background, side_by_side.
 """
 
 from absl import flags
@@ -21,14 +24,30 @@ VERBS = ("input", "serve")
 _DEFAULTS = cli.defaults(apply.apply, apply.serve)
 
 # What to do.
-flags.DEFINE_string("input", "", "A photo, a folder of photos, a video, or the number of a webcam.")
+flags.DEFINE_string(
+    "input",
+    "",
+    "A photo, a video, numbered pictures (frames/%05d.png), a folder of photos and videos, or the "
+    "number of a webcam.",
+)
 flags.DEFINE_boolean("serve", False, "Serve a local page for the browser: upload, webcam, effects.")
 
 flags.DEFINE_string(
     "output",
     _DEFAULTS["output"],
-    "The file to write, or a folder for NAME_EFFECT.png (.mp4 for videos). Transparent videos are "
-    ".webm or .mov files.",
+    "The file or the numbered pictures to write, or a folder for NAME_EFFECT.png (.mp4 for videos)."
+    " Transparent videos are .webm or .mov files.",
+)
+flags.DEFINE_string(
+    "output_alpha",
+    _DEFAULTS["output_alpha"],
+    "Also write the alpha: a file, numbered pictures, or a folder for NAME_alpha.png (.mp4).",
+)
+flags.DEFINE_string(
+    "virtual_camera",
+    _DEFAULTS["virtual_camera"],
+    "Show the result in this virtual camera, such as /dev/video2, and write no --output. See "
+    "docs/effects.md.",
 )
 flags.DEFINE_list(
     "effect", list(_DEFAULTS["effect"]), "One or more effects, applied in this order; see above."
@@ -38,6 +57,11 @@ flags.DEFINE_string(
     "background",
     _DEFAULTS["background"],
     "The background of replace: a colour (white, #3060a0), picture or video.",
+)
+flags.DEFINE_string(
+    "plate",
+    _DEFAULTS["plate"],
+    "A picture of the scene without people, from a camera that does not move: better outlines.",
 )
 flags.DEFINE_string(
     "style",
@@ -54,6 +78,9 @@ flags.DEFINE_enum(
     "photos only.",
 )
 flags.DEFINE_boolean("smooth", _DEFAULTS["smooth"], "Smooth the alphas of videos.")
+flags.DEFINE_float(
+    "frame_rate", _DEFAULTS["frame_rate"], "Frames per second of numbered pictures.", 0.1, 1000
+)
 
 # The network.
 flags.DEFINE_string(

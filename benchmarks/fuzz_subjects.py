@@ -17,8 +17,8 @@ from PIL import Image
 from benchmarks import fuzz_mutants
 from portrait.io.images import read_image
 from portrait.io.mattes import read_matte
+from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import open_video
-from portrait.io.video_writer import write_video
 
 _NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 _MATTE = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (24, 1))

@@ -33,6 +33,7 @@ from portrait import cli
 from portrait.data.sample.astronaut import matted_portrait
 from portrait.effects import video
 from portrait.effects.catalogue import Effects, Settings
+from portrait.effects.video_matting import VideoMatter
 from portrait.inference import network as networks
 from portrait.io.images import resize
 from portrait.io.video_frames import Frame
@@ -117,7 +118,7 @@ def effects() -> Effects:
 def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
     """Prints the milliseconds of each stage, in wall and CPU time, without overlap."""
     network_stage = Stage(network.run)
-    matter = video.VideoMatter(networks.Network("", network.input_shape, network_stage))
+    matter = VideoMatter(networks.Network("", network.input_shape, network_stage))
     look, refine = Stage(matter.coarse), Stage(refine_guided)
     render = Stage(effects())
     reader = open_video(clip)
@@ -187,7 +188,7 @@ def measure_flicker(network: networks.Network) -> None:
 
 
 def video_alphas(network: networks.Network, images: np.ndarray, smooth: bool) -> np.ndarray:
-    matter = video.VideoMatter(network, smooth)
+    matter = VideoMatter(network, smooth)
     return np.stack([matter(image) for image in images])
 
 

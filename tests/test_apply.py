@@ -129,6 +129,91 @@ def test_a_video(portrait, tmp_path):
     assert np.abs(pictures[:, :15, :15] - levels[:, None, None, None]).max() < 12
 
 
+def test_numbered_pictures_in_and_out(red, tmp_path):
+    folder = tmp_path / "shot"
+    folder.mkdir()
+    picture = np.zeros((56, 42, 3), np.uint8)
+    picture[10:, 10:30] = (255, 40, 0)
+    for number in (101, 102, 104):
+        Image.fromarray(np.roll(picture, number % 4, 1)).save(folder / f"{number:04d}.png")
+    common = {"model": str(red), "input_range": "0..1", "smooth": False}
+    source = str(folder / "%04d.png")
+    keyed, alphas = str(tmp_path / "out" / "%05d.png"), str(tmp_path / "alpha" / "%05d.png")
+    common["effect"] = ["green_screen"]
+    apply(source, output=keyed, output_alpha=alphas, **common)
+    for made in ("out", "alpha"):
+        names = sorted(path.name for path in (tmp_path / made).iterdir())
+        assert names == ["00101.png", "00102.png", "00104.png"]
+    assert read(tmp_path / "out/00101.png")[3, 3].tolist() == [0, 177, 64]
+    assert read(tmp_path / "alpha/00101.png")[30, 20] == 255
+    # As a video it takes the name of its folder, and its time from the flag.
+    (clip,) = apply(source, output=tmp_path, frame_rate=10, **common)
+    assert clip == tmp_path / "shot_green_screen.mp4"
+    assert tiny_clips.read(clip)[1] == [0, 0.1, 0.3]
+
+
+def test_foreground_and_alpha_as_two_videos(red, tmp_path):
+    frames = np.zeros((3, 64, 48, 3), np.uint8)
+    frames[:, 20:, 10:40] = (255, 40, 0)
+    clip = tiny_clips.write(tmp_path / "clip.mp4", frames)
+    targets = {"output": tmp_path / "fgr.mp4", "output_alpha": tmp_path / "pha.mp4"}
+    common = {"model": str(red), "input_range": "0..1", "effect": ["foreground"]}
+    assert apply(clip, **targets, **common) == list(targets.values())
+    foreground, times = tiny_clips.read(tmp_path / "fgr.mp4")
+    alpha, alpha_times = tiny_clips.read(tmp_path / "pha.mp4")
+    assert times == alpha_times == [0, 0.04, 0.08]
+    assert alpha[1, 40, 25].min() > 240 and alpha[1, 5, 5].max() < 10
+    assert foreground[1, 40, 25, 0] > 230 and foreground[1, 5, 5].max() < 12
+
+
+def test_a_folder_with_photos_and_videos(red, tmp_path, caplog):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    frames = np.zeros((2, 64, 48, 3), np.uint8)
+    frames[:, 20:, 10:40] = (255, 40, 0)
+    tiny_clips.write(folder / "b.mp4", frames)
+    tiny_clips.write(folder / "a.mkv", frames)
+    (folder / "bad.mp4").write_bytes(b"no video")
+    Image.fromarray(frames[0]).save(folder / "a.png")
+    walls = np.stack([np.full((64, 64, 3), level, np.uint8) for level in (80, 200)])
+    behind = tiny_clips.write(tmp_path / "behind.mp4", walls)
+    written = apply(
+        folder,
+        output=tmp_path / "out",
+        output_alpha=tmp_path / "alphas",
+        effect=["replace"],
+        background=str(behind),
+        model=str(red),
+        input_range="0..1",
+    )
+    assert {path.relative_to(tmp_path).as_posix() for path in written} == {
+        *("out/a_replace.png", "out/a_replace.mp4", "out/b_replace.mp4"),
+        *("alphas/a_alpha.png", "alphas/a_alpha.mp4", "alphas/b_alpha.mp4"),
+    }
+    assert all(path.is_file() for path in written)
+    assert "bad.mp4" in caplog.text
+    # The background starts again with each video.
+    for name in "ab":
+        corner = tiny_clips.read(tmp_path / "out" / f"{name}_replace.mp4")[0][:, 5, 5, 0]
+        assert np.abs(corner - np.array([80.0, 200.0])).max() < 12
+
+
+def test_a_plate_removes_who_is_on_it(red, tmp_path):
+    wall = np.full((96, 72, 3), 60, np.uint8)
+    wall[20:60, 50:66] = (255, 40, 0)  # a poster of somebody
+    picture = wall.copy()
+    picture[30:, 10:36] = (250, 90, 30)
+    Image.fromarray(wall).save(tmp_path / "wall.png")
+    Image.fromarray(picture).save(tmp_path / "me.png")
+    common = {"effect": ["alpha"], "model": str(red), "input_range": "0..1"}
+    without, with_plate = (
+        read(apply(tmp_path / "me.png", output=tmp_path / name, plate=plate, **common)[0])
+        for name, plate in (("a.png", ""), ("b.png", str(tmp_path / "wall.png")))
+    )
+    assert without[40, 58] > 200 and with_plate[:, 46:].max() == 0
+    assert with_plate[60, 22] == 255
+
+
 def test_ctrl_c_keeps_what_is_done_and_the_status_says_it(red, tmp_path):
     # Noise, so that the file grows while the clip is being written.
     frames = np.random.default_rng(0).integers(0, 256, (1500, 96, 64, 3), np.uint8)
@@ -176,6 +261,12 @@ def test_nobody_is_noted(tmp_path, caplog):
         ("me.jpg", {"output": "out.gif"}, r"out\.gif"),
         ("me.jpg", {"output": "me.jpg"}, r"me\.jpg"),
         ("me.jpg", {"effect": ["cutout"], "output": "out.jpg"}, r"out\.jpg"),
+        ("me.jpg", {"output_alpha": "out.mp4"}, r"out\.mp4"),
+        ("me.jpg", {"output": "a.png", "output_alpha": "a.png"}, r"a\.png"),
+        ("me.jpg", {"effect": ["alpha"], "output_alpha": "a.png"}, "--output_alpha"),
+        ("me.jpg", {"virtual_camera": "/dev/video2"}, "--virtual_camera"),
+        ("me.jpg", {"plate": "gone.png"}, r"gone\.png"),
+        ("frames/%05d.png", {}, r"frames"),
         ("me.jpg", {"effect": ["replace"], "background": "me.jpg", "output": "me.jpg"}, r"me\.jpg"),
     ],
 )

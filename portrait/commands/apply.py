@@ -5,11 +5,18 @@ of the arguments.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from portrait.errors import UserError, printable
 from portrait.io.files import refuse_overwriting
 from portrait.models.registry import DEFAULT
+
+if TYPE_CHECKING:
+    from portrait.effects.catalogue import Effects
+    from portrait.inference.network import Network
+    from portrait.matting.plate import Plate
 
 
 def serve(
@@ -26,24 +33,28 @@ def apply(
     source: str | Path,
     *,
     output: str | Path = "output",
+    output_alpha: str | Path = "",
+    virtual_camera: str = "",
     effect: Sequence[str] = ("blur",),
     strength: float = 0.5,
     background: str = "",
+    plate: str = "",
     style: str = "",
     linear: bool = False,
     refine: str = "guided",
     smooth: bool = True,
+    frame_rate: float = 25.0,
     model: str = DEFAULT,
     input_range: str = "",
     threads: int = 1,
 ) -> list[Path]:
-    """Applies effects to a photo, a folder of photos, a video or a webcam.
+    """Applies effects to a photo, a video, numbered pictures, a folder of files, or a webcam.
 
     Prints the names of the files that it writes. All arguments but `source` are flags of apply.py,
     which `python apply.py --help` explains.
 
     Args:
-        source: a path, or the number of a webcam.
+        source: a path, the pattern of numbered pictures, or the number of a webcam.
 
     Returns:
         The files written.
@@ -52,41 +63,125 @@ def apply(
         UserError: an argument or a file cannot be used.
         KeyboardInterrupt: Ctrl-C ended a video early, which leaves a playable file.
     """
-    from portrait.effects import photos, video
     from portrait.inference.network import load
-    from portrait.io.photos import is_video
 
     path = Path(source)
-    webcam = str(source).isdecimal() and not path.exists()
-    if not webcam and not path.exists():
-        raise UserError(f"there is no {path}")
-    moving = webcam or is_video(path)
+    kind = _kind(source)
+    moving = kind in ("webcam", "video")
     if moving and refine != "guided":
         raise UserError(f"--refine={refine} is for photos: videos take guided")
-    effects = _effects(effect, strength, background, style, linear, threads, moving)
+    if virtual_camera and not moving:
+        raise UserError("--virtual_camera shows a webcam or a video: give one as --input")
+    if output_alpha and list(effect) == ["alpha"]:
+        raise UserError("--output_alpha: --effect=alpha writes the alpha already")
+    scene = _plate(plate)
+    stills, clips = _effects(effect, strength, background, style, linear, threads, scene)
     network = load(model, input_range=input_range, threads=threads)
-    if path.is_dir():
-        written = photos.apply_to_folder(path, output, effects, network, refine)
-        print("\n".join(map(printable, written)))
+    job = _Job(stills, clips, network, refine, smooth, frame_rate, scene)
+    if kind == "folder":
+        return job.folder(path, Path(output), output_alpha)
+    name = f"webcam{source}" if kind == "webcam" else _stem(path)
+    target = _target(Path(output), name, "-".join(effect), _suffix(effect, moving))
+    alpha = None
+    if output_alpha:
+        alpha = _target(Path(output_alpha), name, "alpha", _suffix((), moving))
+    for each in filter(None, (background, plate)):
+        refuse_overwriting(target, each)
+    return job.one(source, kind, target, alpha, virtual_camera)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is done to files: effects for photos and for videos, the network, and flags."""
+
+    stills: "Effects"
+    clips: "Effects"
+    network: "Network"
+    refine: str
+    smooth: bool
+    frame_rate: float
+    plate: "Plate | None"
+
+    def one(
+        self, source: str | Path, kind: str, target: Path, alpha: Path | None, camera: str
+    ) -> list[Path]:
+        """Processes a photo, a video or a webcam."""
+        from portrait.effects import photos, video
+        from portrait.io.virtual_camera import Device
+
+        options = {"plate": self.plate, "alpha_target": alpha}
+        work = self.clips, self.network, self.smooth
+        where, complete = Device(camera) if camera else target, True
+        if kind == "photo":
+            stills = self.stills, self.network, self.refine
+            photos.apply_to_photo(source, target, *stills, **options)
+        elif kind == "webcam":
+            video.record_webcam(int(source), where, *work, **options)
+        else:
+            options["rate"] = self.frame_rate
+            complete = video.apply_to_video(source, where, *work, **options).complete
+        written = [] if camera else [target]
+        written += [alpha] if alpha else []
+        for each in written:
+            print(printable(each))
+        if not complete:
+            raise KeyboardInterrupt
         return written
-    target = _target(Path(output), f"webcam{source}" if webcam else path.stem, effect, moving)
-    if background:
-        refuse_overwriting(target, background)
-    complete = True
-    if webcam:
-        video.record_webcam(int(source), target, effects, network, smooth)
-    elif moving:
-        complete = video.apply_to_video(path, target, effects, network, smooth).complete
-    else:
-        photos.apply_to_photo(path, target, effects, network, refine)
-    print(printable(target))
-    if not complete:
-        raise KeyboardInterrupt
-    return [target]
+
+    def folder(self, source: Path, output: Path, output_alpha: str | Path) -> list[Path]:
+        """Processes the photos and the videos of a folder."""
+        from portrait.effects import photos, video
+        from portrait.io.photos import files_in
+
+        for flag, folder in (("output", output), ("output_alpha", output_alpha)):
+            if folder and source.resolve() == Path(folder).resolve():
+                raise UserError(f"--{flag} and --input must be different folders")
+        options = {"plate": self.plate, "alpha_output": output_alpha or None}
+        kinds = ("-".join(self.stills.names), "alpha")
+        pictures, clips = files_in(source, kinds)
+        written: list[Path] = []
+        if pictures:
+            work = self.stills, self.network, self.refine
+            written += photos.apply_to_photos(pictures, output, *work, **options)
+            print("\n".join(map(printable, written)), flush=True)
+        if clips:
+            work = self.clips, self.network, self.smooth
+            for each in video.apply_to_videos(clips, output, *work, **options):
+                written.append(each)
+                print(printable(each), flush=True)
+        return written
 
 
-def _effects(effect, strength, background, style, linear, threads, moving):
-    """Makes the effects with their settings."""
+def _kind(source: str | Path) -> str:
+    """ "photo", "video", "webcam" or "folder"."""
+    from portrait.io.photos import is_video
+    from portrait.io.sequences import is_sequence
+
+    path = Path(source)
+    if str(source).isdecimal() and not path.exists():
+        return "webcam"
+    if is_sequence(path) and not path.exists():
+        return "video"
+    if not path.exists():
+        raise UserError(f"there is no {path}")
+    if path.is_dir():
+        return "folder"
+    return "video" if is_video(path) else "photo"
+
+
+def _plate(path: str) -> "Plate | None":
+    if not path:
+        return None
+    from portrait.io.images import read_image
+    from portrait.matting.plate import Plate
+
+    return Plate(read_image(path), f"--plate={path}")
+
+
+def _effects(
+    effect, strength, background, style, linear, threads, plate
+) -> "tuple[Effects, Effects]":
+    """Makes the effects with their settings, for photos and for videos."""
     from portrait.effects import backgrounds, catalogue, styles
     from portrait.matting.foreground import blur_fusion, multilevel
 
@@ -95,14 +190,28 @@ def _effects(effect, strength, background, style, linear, threads, moving):
         background=backgrounds.load(background) if background else None,
         style=styles.load(style, threads) if style else None,
         linear=linear,
-        estimate=blur_fusion if moving else multilevel,
     )
-    return catalogue.Effects(effect, settings)
+    estimates = [plate.estimator(each) if plate else each for each in (multilevel, blur_fusion)]
+    return tuple(catalogue.Effects(effect, replace(settings, estimate=each)) for each in estimates)
 
 
-def _target(output: Path, name: str, effect: Sequence[str], moving: bool) -> Path:
-    """The file `output`, or NAME_EFFECT in the folder `output`."""
+def _stem(path: Path) -> str:
+    """The name of a source in the names of its results: of a sequence, that of its folder."""
+    from portrait.io.sequences import is_sequence
+
+    return path.resolve().parent.name if is_sequence(path) and not path.exists() else path.stem
+
+
+def _suffix(effect: Sequence[str], moving: bool) -> str:
+    if not moving:
+        return ".png"
+    from portrait.effects.video import video_suffix
+
+    return video_suffix(effect)
+
+
+def _target(output: Path, name: str, label: str, suffix: str) -> Path:
+    """The file or sequence `output`, or NAME_LABEL in the folder `output`."""
     if output.suffix and not output.is_dir():
         return output
-    suffix = ".png" if not moving else ".webm" if "cutout" in effect else ".mp4"
-    return output / f"{name}_{'-'.join(effect)}{suffix}"
+    return output / f"{name}_{label}{suffix}"

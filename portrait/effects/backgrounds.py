@@ -55,13 +55,19 @@ def plain(colour: str) -> BackgroundFunction:
 
 
 class _Clip:
-    """The frames of a repeating video by time; times may only grow."""
+    """The frames of a repeating video by time. An earlier time starts it again."""
 
     def __init__(self, path: Path):
-        self._frames = _over_and_over(path)
+        self._path = path
+        self._start()
+
+    def _start(self) -> None:
+        self._frames = _over_and_over(self._path)
         self._now, self._next = next(self._frames), next(self._frames)
 
     def __call__(self, time: float) -> np.ndarray:
+        if time < self._now[0]:
+            self._start()
         while self._next[0] <= time:
             self._now, self._next = self._next, next(self._frames)
         return self._now[1]

@@ -17,6 +17,9 @@ from portrait.matting import compositing
 from portrait.matting.compositing import Estimator, blend, fill
 from portrait.matting.foreground import multilevel
 
+GREEN = (0, 177, 64)
+"""The colour of `green_screen`: chroma key green, sRGB."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -102,6 +105,10 @@ def _replace(layers: Layers) -> None:
     layers.background = layers.taken_in(picture)
 
 
+def _green_screen(layers: Layers) -> None:
+    layers.background = layers.taken_in(fill(GREEN, layers.alpha.shape))
+
+
 def _grayscale_background(layers: Layers) -> None:
     grey = cv2.cvtColor(layers.given_out(layers.background), cv2.COLOR_RGB2GRAY)
     layers.background = layers.taken_in(cv2.merge([grey] * 3))
@@ -127,16 +134,26 @@ def _cutout(layers: Layers) -> np.ndarray:
     return np.dstack([layers.given_out(layers.foreground), _alpha(layers)])
 
 
+def _foreground(layers: Layers) -> np.ndarray:
+    # Black where there is nobody, because F is arbitrary there.
+    return layers.given_out(layers.foreground) * (layers.alpha > 0)[..., None]
+
+
 CHANGES: dict[str, Callable[[Layers], None]] = {
     "blur": _blur,
     "replace": _replace,
+    "green_screen": _green_screen,
     "stylize_person": _stylize_person,
     "stylize_background": _stylize_background,
     "grayscale_background": _grayscale_background,
 }
 """Effects that change a layer; several can be combined."""
 
-RESULTS: dict[str, Callable[[Layers], np.ndarray]] = {"alpha": _alpha, "cutout": _cutout}
+RESULTS: dict[str, Callable[[Layers], np.ndarray]] = {
+    "alpha": _alpha,
+    "cutout": _cutout,
+    "foreground": _foreground,
+}
 """Outputs other than a picture; at most one, after all effects on layers."""
 
 SIDE_BY_SIDE = "side_by_side"
@@ -180,7 +197,7 @@ def render(
     Args:
         image: uint8 RGB (H, W, 3).
         alpha: float32 (H, W), 0..1, from `matte`.
-        effects: from `NAMES`: changes first, then `alpha` or `cutout`, then `side_by_side`.
+        effects: from `NAMES`: changes first, then one of `RESULTS`, then `side_by_side`.
         settings: the settings of the effects; None: the defaults.
         time: of the picture in its video, in seconds.
 

@@ -1,24 +1,21 @@
-"""Effects on photographs and folders of them."""
+"""Effects on photographs."""
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from portrait.effects.catalogue import Effects
 from portrait.effects.matting import matte
-from portrait.errors import UserError
 from portrait.inference.network import Network
-from portrait.io.files import refuse_overwriting, replacing
-from portrait.io.images import read_image, write_png
+from portrait.io.files import refuse_overwriting
+from portrait.io.images import check_target, read_image, write_picture
 from portrait.io.photos import work_through
+from portrait.matting.plate import Plate
 
 log = logging.getLogger(__name__)
-
-_WITHOUT_ALPHA = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
-WRITABLE = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", **_WITHOUT_ALPHA}
 
 
 def apply_to_photo(
@@ -27,6 +24,9 @@ def apply_to_photo(
     effects: Effects,
     network: Network,
     refine: str = "guided",
+    *,
+    plate: Plate | None = None,
+    alpha_target: str | os.PathLike | None = None,
 ) -> None:
     """Applies effects to a photograph.
 
@@ -36,66 +36,64 @@ def apply_to_photo(
         effects: the effects.
         network: the network for the alpha.
         refine: see `matting.matte`.
+        plate: the scene without people, from the same camera.
+        alpha_target: a file for the alpha, too.
 
     Raises:
         UserError: the picture cannot be read, or the target cannot be written.
     """
-    _check_target(source, target, effects)
+    refuse_overwriting(target, source)
+    check_target(target, "cutout" in effects.names)
+    if alpha_target is not None:
+        refuse_overwriting(alpha_target, source, target)
+        check_target(alpha_target, False)
     image = read_image(source)
     alpha = matte(image, network, refine)
+    if plate:
+        alpha = plate.refine(image, alpha)
     if not alpha.any():
         log.warning("%s: nobody was found, the matte is empty", source)
     write_picture(target, effects(image, alpha))
+    if alpha_target is not None:
+        write_picture(alpha_target, np.rint(alpha * 255).astype(np.uint8))
 
 
-def apply_to_folder(
-    source: str | os.PathLike,
-    target: str | os.PathLike,
+def apply_to_photos(
+    sources: Sequence[Path],
+    output: str | os.PathLike,
     effects: Effects,
     network: Network,
     refine: str = "guided",
+    *,
+    plate: Plate | None = None,
+    alpha_output: str | os.PathLike | None = None,
 ) -> list[Path]:
-    """Applies effects to every photograph of a folder.
+    """Applies effects to photographs one by one; see `apply_to_photo`.
 
-    Writes `NAME_EFFECT.png`; for NAME, for mattes and earlier results in the folder, and for
-    unusable photographs, see `io.photos`.
+    For the names of the results and unusable photographs, see `io.photos`.
+
+    Args:
+        sources: the picture files.
+        output: the folder for `NAME_EFFECT.png`.
+        effects: as for `apply_to_photo`, like the other arguments.
+        network: the network for the alpha.
+        refine: see `matting.matte`.
+        plate: the scene without people.
+        alpha_output: the folder for `NAME_alpha.png`, or None.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: there are no photographs, none can be used, or `target` cannot be written.
+        UserError: no photograph can be used, or a file cannot be written.
     """
-    if Path(source).resolve() == Path(target).resolve():
-        raise UserError("--output and --input must be different folders")
+    label, alphas = "-".join(effects.names), []
 
     def work(photo: Path, path: Path) -> None:
-        apply_to_photo(photo, path, effects, network, refine)
+        alpha = None
+        if alpha_output is not None:
+            alpha = Path(alpha_output) / f"{path.stem.removesuffix(f'_{label}')}_alpha.png"
+        apply_to_photo(photo, path, effects, network, refine, plate=plate, alpha_target=alpha)
+        alphas.extend([alpha] if alpha else [])
 
-    return work_through(work, [source], target, ["-".join(effects.names)], Path(source).name)
-
-
-def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
-    """Writes uint8 (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in the format of the suffix.
-
-    Raises:
-        UserError: the folder cannot be written, or the picture is too large for the format.
-    """
-    kind = WRITABLE[Path(path).suffix.lower()]
-    if kind == "PNG":
-        write_png(path, array)
-        return
-    with replacing(path) as temporary:
-        try:
-            Image.fromarray(array).save(temporary, format=kind, quality=95)
-        except ValueError as error:  # WebP has at most 16383 pixels per side
-            raise UserError(f"cannot write {path}: {error}") from error
-
-
-def _check_target(source: str | os.PathLike, target: str | os.PathLike, effects: Effects) -> None:
-    refuse_overwriting(target, source)
-    suffix = Path(target).suffix.lower()
-    if suffix not in WRITABLE:
-        raise UserError(f"{target}: pictures can be written as {', '.join(WRITABLE)}")
-    if "cutout" in effects.names and suffix in _WITHOUT_ALPHA:
-        raise UserError(f"{target}: {suffix} files have no transparency, use .png")
+    return work_through(work, sources, output, [label], "photos") + alphas

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-_BETWEEN = 4
 _END = object()
 
 
@@ -18,14 +17,15 @@ class Pipeline:
     Args:
         source: yields the items; a thread iterates over it.
         stages: functions from an item to an item, each in its own thread.
+        between: the length of the queues between stages.
 
     Iterating yields the results. An exception in the source or a stage is raised there, after the
     results of all earlier items. Use it in a `with` block, which ends the threads.
     """
 
-    def __init__(self, source: Iterable, *stages: Callable[[Any], Any]):
+    def __init__(self, source: Iterable, *stages: Callable[[Any], Any], between: int = 4):
         self._stop = threading.Event()
-        queues = [queue.Queue(_BETWEEN) for _ in range(len(stages) + 1)]
+        queues = [queue.Queue(between) for _ in range(len(stages) + 1)]
         self._last = queues[-1]
         self._threads = [threading.Thread(target=self._feed, args=(source, queues[0]), daemon=True)]
         self._threads += [

@@ -1,9 +1,10 @@
-"""Effects on videos and webcams."""
+"""Effects on videos, numbered pictures and webcams."""
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,70 +17,23 @@ from tqdm import tqdm
 from portrait.backend import stderr_kept_back
 from portrait.effects.catalogue import Effects
 from portrait.effects.pipeline import Pipeline
-from portrait.effects.smoothing import Smoother
-from portrait.effects.windows import coarse_alpha, look, only_people, still_hold, windows_around
-from portrait.errors import UserError
+from portrait.effects.video_matting import VideoMatter
+from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network
 from portrait.io.animations import AnimationReader
 from portrait.io.files import refuse_overwriting
-from portrait.io.images import Window, resize
+from portrait.io.photos import result_paths
+from portrait.io.sequences import SequenceReader, is_sequence
 from portrait.io.video_frames import Frame
+from portrait.io.video_outputs import Target, check_target, open_output, write_video
 from portrait.io.video_reader import VideoReader, open_video
-from portrait.io.video_writer import check_target, write_video
-from portrait.matting.refine import refine_guided
+from portrait.io.video_streams import VideoError
+from portrait.io.virtual_camera import Device
+from portrait.matting.plate import Plate
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 15  # frames between two searches for people in the whole picture
 _WEBCAM_BASE = Fraction(1, 1000)
-
-
-class VideoMatter:
-    """Computes the alphas of a video's frames in order; one object for each video.
-
-    The network sees windows around the people of the previous frame, and the whole picture every 15
-    frames.
-
-    Args:
-        network: the network for the alpha.
-        smooth: whether to smooth the alphas, see `smoothing`.
-    """
-
-    def __init__(self, network: Network, smooth: bool = True):
-        self._network = network
-        self._smoother = Smoother() if smooth else None
-        self._windows: list[Window] = []
-        self._before: np.ndarray | None = None
-        self._frames = 0
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Computes the alpha, float32 (H, W), of the next frame, uint8 RGB (H, W, 3)."""
-        return refine_guided(image, self.coarse(image))
-
-    def coarse(self, image: np.ndarray) -> np.ndarray:
-        """Computes the alpha of the next frame on the grid, float32 (h, w)."""
-        alpha = self._look(image)
-        if self._smoother:
-            alpha = self._smoother(resize(image, alpha.shape), alpha)
-        self._before = only_people(alpha, self._before)
-        self._place(self._before, image)
-        self._frames += 1
-        return self._before
-
-    def _look(self, image: np.ndarray) -> np.ndarray:
-        if self._frames % _LOOK_AGAIN == 0 or not self._windows:
-            seen = coarse_alpha(self._network, image)
-            known = seen if self._before is None else np.maximum(seen, self._before)
-            self._place(known, image)
-            if not self._windows:
-                return seen
-        return look(self._network, image, self._windows)
-
-    def _place(self, alpha: np.ndarray, image: np.ndarray) -> None:
-        """Moves the windows, but only if people come close to their edges: moves may be visible."""
-        found = windows_around(alpha, image.shape, self._network.input_shape)
-        if not still_hold(self._windows, found, alpha, image.shape):
-            self._windows = found
 
 
 @dataclass(frozen=True)
@@ -97,35 +51,41 @@ class Outcome:
 
 def apply_to_video(
     source: str | os.PathLike,
-    target: str | os.PathLike,
+    target: Target,
     effects: Effects,
     network: Network,
     smooth: bool = True,
+    *,
+    plate: Plate | None = None,
+    alpha_target: Target | None = None,
+    rate: float = 25.0,
 ) -> Outcome:
-    """Applies effects to a video file.
+    """Applies effects to a video file or to numbered pictures.
 
     Timestamps (also of variable rates), duration and audio are preserved; rotated videos are turned
     upright. Damaged frames are skipped and counted. Ctrl-C leaves a playable file.
 
     Args:
-        source: the video file.
-        target: the file to write; its suffix determines the format, see `VideoWriter`.
+        source: the video file, or the pattern of a sequence of pictures, see `sequences`.
+        target: where to write; the suffix of a file determines the format, see `VideoWriter`.
         effects: the effects.
         network: the network for the alpha.
         smooth: whether to smooth the alphas.
+        plate: the scene without people, for a camera that does not move.
+        alpha_target: where to write the alphas, too.
+        rate: the frames per second of a sequence.
 
     Raises:
         UserError: the video cannot be read, the target cannot be written, or all frames are
             damaged.
     """
-    refuse_overwriting(target, source)
-    check_target(target, "cutout" in effects.names)
-    reader = open_video(source)
+    _check_targets(target, alpha_target, effects, source)
+    reader = SequenceReader(source, rate) if is_sequence(source) else open_video(source)
     bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)
     try:
         with bar:
-            matter = VideoMatter(network, smooth)
-            outcome = _convert(reader, target, effects, matter, bar.update)
+            matter = VideoMatter(network, smooth, plate)
+            outcome = _convert(reader, (target, alpha_target), effects, matter, bar.update)
     finally:
         reader.close()
     if outcome.broken:
@@ -137,29 +97,90 @@ def apply_to_video(
     return outcome
 
 
-def record_webcam(
-    number: int,
-    target: str | os.PathLike,
+def apply_to_videos(
+    sources: Sequence[Path],
+    output: str | os.PathLike,
     effects: Effects,
     network: Network,
     smooth: bool = True,
+    *,
+    plate: Plate | None = None,
+    alpha_output: str | os.PathLike | None = None,
+) -> Iterator[Path]:
+    """Applies effects to video files one by one, lazily; see `apply_to_video`.
+
+    Unreadable videos are skipped, and one warning at the end names and counts them.
+
+    Args:
+        sources: the video files.
+        output: the folder for `NAME_EFFECT.mp4`, or `.webm` if the effects end with a cut-out.
+        effects: as for `apply_to_video`, like the other arguments.
+        network: the network for the alpha.
+        smooth: whether to smooth the alphas.
+        plate: the scene without people.
+        alpha_output: the folder for `NAME_alpha.mp4`, or None.
+
+    Yields:
+        The files written.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; an incomplete file has been yielded, if it has a frame.
+        UserError: no video can be read, or a file cannot be written.
+    """
+    suffix, label = video_suffix(effects.names), "-".join(effects.names)
+    targets = result_paths(sources, output, [label], lambda source: suffix)
+    alphas = [(None,)] * len(sources)
+    if alpha_output is not None:
+        alphas = result_paths(sources, alpha_output, ["alpha"], lambda source: ".mp4")
+    left_out: list[str] = []
+    for source, (target,), (alpha,) in zip(sources, targets, alphas, strict=True):
+        try:
+            outcome = apply_to_video(
+                source, target, effects, network, smooth, plate=plate, alpha_target=alpha
+            )
+        except VideoError as error:
+            left_out.append(str(error))
+            continue
+        yield from filter(None, (target, alpha))
+        if not outcome.complete:
+            raise KeyboardInterrupt
+    if len(left_out) == len(sources):
+        raise UserError("no video could be used: " + "; ".join(left_out[:5]))
+    warn_skipped(left_out, "videos left out ({count}): {names}")
+
+
+def video_suffix(names: Sequence[str]) -> str:
+    """The usual format for the result of effects, by their names."""
+    return ".webm" if "cutout" in names else ".mp4"
+
+
+def record_webcam(
+    number: int,
+    target: Target,
+    effects: Effects,
+    network: Network,
+    smooth: bool = True,
+    *,
+    plate: Plate | None = None,
+    alpha_target: Target | None = None,
 ) -> Outcome:
-    """Applies effects to a webcam's frames until Ctrl-C, and writes a video file.
+    """Applies effects to a webcam's frames until Ctrl-C, and writes them.
 
     Raises:
         UserError: there is no such camera; see also `apply_to_video`.
     """
-    check_target(target, "cutout" in effects.names)
+    _check_targets(target, alpha_target, effects)
     with stderr_kept_back():  # OpenCV prints its attempts
         camera = cv2.VideoCapture(number)
     if not camera.isOpened():
         raise UserError(f"there is no webcam {number}")
+    camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old frames would be shown late
     print("recording, Ctrl-C stops")
     stream = _Camera(camera)
     try:
         with tqdm(desc=f"webcam {number}", unit=" frames", disable=None) as bar:
-            matter = VideoMatter(network, smooth)
-            return _convert(stream, target, effects, matter, bar.update)
+            matter = VideoMatter(network, smooth, plate)
+            return _convert(stream, (target, alpha_target), effects, matter, bar.update)
     finally:
         camera.release()
 
@@ -180,9 +201,22 @@ class _Camera:
             yield Frame(cv2.cvtColor(taken[1], cv2.COLOR_BGR2RGB), last)
 
 
+def _check_targets(
+    target: Target, alpha_target: Target | None, effects: Effects, source: str | os.PathLike = ""
+) -> None:
+    check_target(target, "cutout" in effects.names)
+    sources = [source] if source else []
+    if not isinstance(target, Device):
+        refuse_overwriting(target, *sources)
+        sources.append(target)
+    if alpha_target is not None:
+        check_target(alpha_target, False)
+        refuse_overwriting(alpha_target, *sources)
+
+
 def _convert(
-    stream: VideoReader | AnimationReader | _Camera,
-    target: str | os.PathLike,
+    stream: VideoReader | AnimationReader | SequenceReader | _Camera,
+    targets: tuple[Target, Target | None],
     effects: Effects,
     matter: VideoMatter,
     progress: Callable[[], object],
@@ -191,14 +225,23 @@ def _convert(
     find, paint = _make_stages(matter, effects, stream.time_base)
     empty = 0
 
-    def rendered(results: Pipeline) -> Iterator[Frame | av.Packet]:
+    def rendered(results: Pipeline, write_alpha: Callable | None) -> Iterator[Frame | av.Packet]:
         nonlocal empty
         for item, alpha in results:
             yield item
-            empty += isinstance(item, Frame) and not alpha.any()
+            if isinstance(item, Frame):
+                empty += not alpha.any()
+                if write_alpha:
+                    levels = np.rint(alpha * 255).astype(np.uint8)
+                    write_alpha(Frame(levels, item.pts, item.duration))
 
-    with Pipeline(stream, find, paint) as results:
-        frames, complete = write_video(target, stream, rendered(results), progress)
+    target, alpha_target = targets
+    # Someone waits for the picture of a virtual camera.
+    between = 1 if isinstance(target, Device) else 4
+    with contextlib.ExitStack() as stack:
+        results = stack.enter_context(Pipeline(stream, find, paint, between=between))
+        alphas = alpha_target and stack.enter_context(open_output(alpha_target, stream))
+        frames, complete = write_video(target, stream, rendered(results, alphas), progress)
     return Outcome(frames, stream.broken, empty, complete)
 
 

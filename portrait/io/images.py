@@ -17,6 +17,10 @@ from portrait.io.files import replacing
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 SUFFIXES |= {".ppm", ".pgm", ".avif", ".heic", ".heif"}
 
+_WITHOUT_ALPHA = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
+WRITABLE = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", **_WITHOUT_ALPHA}
+"""The formats of `write_picture` by suffix."""
+
 _BAND = 4_000_000  # pixels per step, so that large pictures are not in memory twice
 
 
@@ -148,6 +152,36 @@ def write_png(path: str | os.PathLike, array: np.ndarray) -> None:
         raise TypeError(f"write_png takes uint8, not {array.dtype}")
     with replacing(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
+
+
+def write_picture(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Writes uint8 (H, W), RGB (H, W, 3) or RGBA (H, W, 4) in the format of the suffix.
+
+    Raises:
+        UserError: the folder cannot be written, or the picture is too large for the format.
+    """
+    kind = WRITABLE[Path(path).suffix.lower()]
+    if kind == "PNG":
+        write_png(path, array)
+        return
+    with replacing(path) as temporary:
+        try:
+            Image.fromarray(array).save(temporary, format=kind, quality=95)
+        except ValueError as error:  # WebP has at most 16383 pixels per side
+            raise UserError(f"cannot write {path}: {error}") from error
+
+
+def check_target(path: str | os.PathLike, transparent: bool) -> None:
+    """Checks that the suffix is a supported format for pictures.
+
+    Raises:
+        UserError: the format is unknown, or `transparent` and the format has no transparency.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITABLE:
+        raise UserError(f"{path}: pictures can be written as {', '.join(WRITABLE)}")
+    if transparent and suffix in _WITHOUT_ALPHA:
+        raise UserError(f"{path}: {suffix} files have no transparency, use .png")
 
 
 def convert_mode(picture: Image.Image, mode: str, path: str | os.PathLike) -> Image.Image:

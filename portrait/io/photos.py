@@ -78,8 +78,8 @@ def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) ->
     for source in map(Path, inputs):
         found = [source]
         if source.is_dir():
-            found = photographs_in(source, kinds)  # first, because it reports unreadable folders
-            clips = sorted(each for each in source.iterdir() if is_video(each))
+            found = photographs_in(source, kinds)
+            clips = files_in(source, kinds)[1]
             warn_skipped(clips, "videos in a folder are skipped ({count}): {names}")
             found = [photo for photo in found if photo not in clips]
         for photo in found:
@@ -89,10 +89,29 @@ def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) ->
     return list(photos.values())
 
 
-def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
-    """Lists the photographs directly in a folder, sorted by name.
+def files_in(folder: str | Path, kinds: Sequence[str] = ()) -> tuple[list[Path], list[Path]]:
+    """Lists the photographs and the videos directly in a folder, both sorted by name.
 
-    Mattes and earlier results are left out: `NAME_matte` and `NAME_KIND` if there is a NAME.
+    Hidden files, mattes and earlier results are left out: `NAME_matte` and `NAME_KIND` if there is
+    a NAME.
+
+    Raises:
+        UserError: there are neither, or the folder is missing.
+    """
+    photos = without_made(list_images(folder), ("matte", *kinds))
+    clips = sorted(
+        each
+        for each in Path(folder).iterdir()
+        if not each.name.startswith(".") and each.is_file() and is_video(each)
+    )
+    photos = [photo for photo in photos if photo not in clips]
+    if not photos and not clips:
+        raise UserError(f"{folder} contains no photographs (.jpg, .png, .webp, ...) and no videos")
+    return photos, clips
+
+
+def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
+    """Lists the photographs directly in a folder, sorted by name; see `files_in`.
 
     Raises:
         UserError: there are no photographs, or the folder is missing.

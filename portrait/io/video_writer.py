@@ -1,8 +1,6 @@
-"""Writes videos with PyAV (FFmpeg) from a stream of frames and audio, until Ctrl-C."""
+"""Writes video files with PyAV (FFmpeg)."""
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,74 +10,11 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from portrait.errors import UserError
 from portrait.io.audio_writer import audio_track
-from portrait.io.files import replacing
 from portrait.io.video_frames import Frame
-from portrait.io.video_reader import VideoReader
-from portrait.io.video_streams import Audio, VideoError
+from portrait.io.video_streams import Audio
 
 WRITABLE = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TRANSPARENT = (".mov", ".webm")
-
-
-def write_video(
-    target: str | os.PathLike,
-    source: VideoReader,
-    items: Iterable[Frame | av.Packet],
-    progress: Callable[[], object] = lambda: None,
-) -> tuple[int, bool]:
-    """Writes a video from an iterable of frames and packets of audio.
-
-    The file appears when it is complete. After Ctrl-C, the frames so far become a playable file,
-    and the caller has to raise KeyboardInterrupt again.
-
-    Args:
-        target: the file to write; its suffix determines the format, see `VideoWriter`.
-        source: a reader, or an object with its `path`, `time_base`, `rate` and `audio`.
-        items: the frames and packets.
-        progress: called after each frame.
-
-    Returns:
-        The number of frames, and whether the video is complete (False after Ctrl-C).
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C came before the first frame; no file is left.
-        VideoError: there is no frame.
-        UserError: the target cannot be written.
-    """
-    frames, complete = 0, True
-    with _one_line(target), replacing(target) as temporary:
-        writer: VideoWriter | None = None
-        audio: list[av.Packet] = []  # packets before the first frame
-        try:
-            for item in items:
-                if not isinstance(item, Frame):
-                    audio.append(item)
-                else:
-                    writer = writer or VideoWriter(
-                        temporary, item.image.shape, source.time_base, source.rate, source.audio
-                    )
-                    writer.write(item)
-                    frames += 1
-                    progress()
-                while writer and audio:
-                    writer.write_audio(audio.pop(0))
-        except KeyboardInterrupt:
-            if not frames:
-                raise
-            complete = False
-        if writer is None:
-            raise VideoError(f"{source.path}: no frame can be decoded")
-        writer.close()
-    return frames, complete
-
-
-@contextlib.contextmanager
-def _one_line(target: str | os.PathLike) -> Iterator[None]:
-    """Converts FFmpeg's errors to a UserError."""
-    try:
-        yield
-    except av.error.FFmpegError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from error
 
 
 class VideoWriter:

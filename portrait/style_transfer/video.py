@@ -11,9 +11,10 @@ from portrait.errors import UserError, warn_skipped
 from portrait.io.images import shrink
 from portrait.io.photos import result_paths
 from portrait.io.video_frames import Frame
+from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import open_video
 from portrait.io.video_streams import VideoError
-from portrait.io.video_writer import WRITABLE, write_video
+from portrait.io.video_writer import WRITABLE
 
 
 def video_targets(sources: Sequence[str | Path], output: str | Path, label: str) -> list[Path]:

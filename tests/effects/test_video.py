@@ -10,6 +10,7 @@ import tiny_clips
 
 from portrait.effects import video
 from portrait.effects.catalogue import Effects, Settings
+from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError
 from portrait.inference.network import Network
 from portrait.io.video_reader import Frame
@@ -158,6 +159,9 @@ def test_a_webcam(pictures, tmp_path, monkeypatch):
             frame = next(self.frames, None)
             return frame is not None, frame
 
+        def set(self, setting, value):
+            return True
+
         def release(self):
             pass
 
@@ -203,7 +207,7 @@ def test_who_left_is_not_remembered():
     alpha[100:114, 90:104] = 1
     alpha[99, 90:104] = 0.55
     network = Network("leaving", alpha.shape, lambda image: alpha)
-    matter = video.VideoMatter(network, smooth=False)
+    matter = VideoMatter(network, smooth=False)
     image = np.zeros((*alpha.shape, 3), np.uint8)
     assert matter.coarse(image).any()
     alpha[:] = 0
@@ -213,7 +217,7 @@ def test_who_left_is_not_remembered():
 def test_who_comes_in_is_seen_within_15_frames():
     image = np.zeros((96, 256, 3), np.uint8)
     image[20:90, 10:60] = 255
-    matter = video.VideoMatter(WHITE_IS_PERSON, smooth=False)
+    matter = VideoMatter(WHITE_IS_PERSON, smooth=False)
     assert matter.coarse(image).any()
     image[20:90, 190:240] = 255
     alphas = [matter.coarse(image) for _ in range(15)]
@@ -225,7 +229,7 @@ def test_who_is_too_small_for_a_look_at_the_whole_is_not_lost():
         red = (image[..., 0] > 200).astype(np.float32)
         return red if red.mean() > 0.05 else np.zeros_like(red)
 
-    matter = video.VideoMatter(Network("needs size", (64, 48), run), smooth=False)
+    matter = VideoMatter(Network("needs size", (64, 48), run), smooth=False)
     near, far = np.zeros((2, 360, 640, 3), np.uint8)
     near[20:, 200:400, 0] = far[200:, 270:330, 0] = 255
     assert matter.coarse(near).any()

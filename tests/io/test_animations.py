@@ -8,8 +8,8 @@ from PIL import Image
 from portrait.effects import backgrounds
 from portrait.io.animations import is_animation
 from portrait.io.photos import find_photographs, is_video
+from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import VideoError, open_video
-from portrait.io.video_writer import write_video
 
 COLOURS = [(200, 0, 0), (0, 160, 0), (0, 0, 240)]
 FORMATS = ["gif", "png", "webp", "avif"]

@@ -10,9 +10,9 @@ import tiny_clips
 
 from portrait.io import video_streams
 from portrait.io.video_frames import Frame
+from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import VideoReader, open_video
 from portrait.io.video_streams import VideoError
-from portrait.io.video_writer import write_video
 
 GREYS = np.linspace(40, 200, 10).astype(np.uint8)
 PICTURES = GREYS[:, None, None, None].repeat(48, 1).repeat(64, 2).repeat(3, 3)
