@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from benchmarks.video import moving_person
 from portrait import cli
-from portrait.effects import Settings, matte, render, video
+from portrait.effects import Settings, matte, render
+from portrait.effects.video_matting import VideoMatter
 from portrait.inference import network as networks
 from portrait.io.images import resize
 from portrait.io.sheets import INK, PAPER, as_rgb
@@ -69,7 +70,7 @@ def on_squares(cutout: np.ndarray) -> np.ndarray:
 
 def smoothing(network: networks.Network) -> list[Image.Image]:
     """The frames of the animation: alphas of a clip without (left) and with smoothing (right)."""
-    matters = [video.VideoMatter(network, smooth) for smooth in (False, True)]
+    matters = [VideoMatter(network, smooth) for smooth in (False, True)]
     clip = moving_person(*_CLIP)
     return [
         _cells([resize(matter(image), _CELL) for matter in matters])
