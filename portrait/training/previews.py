@@ -49,7 +49,7 @@ def matte_sheet(images: np.ndarray, targets: dict, outputs: dict) -> np.ndarray:
                 before_green(image, alpha),
             )
         )
-    titles = ("image", "matte", "alpha", "boundary", "its prediction", "cut out")
+    titles = ("image", "matte", "alpha", "boundary target", "boundary", "cut-out")
     return grid(rows, titles, repeat=2)
 
 
