@@ -1,14 +1,15 @@
-"""Breaks off command lines at random moments, and takes away what they need.
+"""Kills commands at random moments, and runs them without resources that they need.
 
 python benchmarks/faults.py [--kills=120] [--jobs=train,convert,...] [--wants=...] [--seed=0]
 
-Each job is killed (SIGKILL, SIGTERM, Ctrl-C by turns) after it has begun to write, and given again,
-until it ends; then its result must equal that of an unbroken run. After each kill, no half file may
-have a final name, no process may be left, and no stack trace may have been written.
+Each job is killed (in turn by SIGKILL, SIGTERM and Ctrl-C) after it has begun to write, and started
+again until it ends. Its result must then equal that of an uninterrupted run. After each kill, no
+incomplete file may have a final name, no process may be left, and no stack trace may be printed.
 
-Then each job meets a full disk, a full stdout, a read-only folder, a system without shared memory,
-without a home, and a limit of its address space (3 GB): it must end with one line and exit status
-1, or do its work. The first ones of these need the right to mount (`unshare`, root).
+Then each job runs with a full disk, a full stdout, a read-only folder, without shared memory,
+without a home folder, and with a limit of its address space (3 GB). It must print one line and exit
+with status 1, or succeed. The full disk, the read-only folder and the missing shared memory need
+the right to mount (`unshare`, root).
 """
 
 import contextlib
@@ -38,14 +39,14 @@ from portrait.util import aligned
 FLAGS = flags.FLAGS
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-_PATIENCE = 3600  # seconds for anything, on a busy computer
-# Ctrl-C ends a process that has done its work, and is finished by Python, without a word.
+_PATIENCE = 3600  # seconds for any step, on a busy computer
+# Ctrl-C ends a process silently if it has done its work and Python is shutting down.
 _INTERRUPTED = (130, 0, 1, -signal.SIGINT)
 _LAST_WILL = 120  # seconds that processes may outlive their parent
 
 
 class Stage:
-    """A process that starts command lines of one script; see `faults_stage`."""
+    """A process that starts commands of one script; see `faults_stage`."""
 
     def __init__(self, script: str):
         self._process = subprocess.Popen(
@@ -60,7 +61,11 @@ class Stage:
             raise UserError(f"{script}.py is not imported within {_PATIENCE} s")
 
     def start(self, arguments: list[str], folder: Path) -> int:
-        """Starts `SCRIPT ARGUMENTS` in a folder, where `out` and `err` appear; its process."""
+        """Starts `SCRIPT ARGUMENTS` in a folder, with the output files `out` and `err`.
+
+        Returns:
+            The id of the process.
+        """
         command = {"arguments": arguments, "folder": str(folder), "out": "out", "err": "err"}
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
@@ -69,7 +74,7 @@ class Stage:
         return answer["pid"]
 
     def status(self, pid: int, seconds: float = 0.0) -> int | None:
-        """The exit status of a process (-N: signal N); None if it has not ended in time."""
+        """Returns the exit status of a process (-N: signal N); None if it has not ended in time."""
         until = time.monotonic() + seconds
         while pid not in self._ended:
             left = max(until - time.monotonic(), 0)
@@ -95,11 +100,11 @@ class Stage:
 
 
 class Trial:
-    """Runs of one job, whole and broken off, and what is wrong after them.
+    """Runs one job, uninterrupted and killed, and records the faults.
 
     Attributes:
-        counts: of kills by signal, and of everything that is wrong.
-        wrong: a line for each thing that is wrong.
+        counts: the numbers of kills by signal, and of faults by kind.
+        wrong: a line for each fault.
     """
 
     def __init__(self, name: str, job: Job, stage: Stage, folder: Path, seed: int = 0):
@@ -114,13 +119,13 @@ class Trial:
         self._expected = job.result(folder / "whole" / "output")
 
     def kill(self, kills: int) -> None:
-        """Breaks the job off this many times, and lets it end."""
+        """Kills the job this many times, and lets it end."""
         broken, tries = 0, 0
         output = self._fresh()
         while broken < kills:
             hit = self._run("broken", SIGNALS[broken % len(SIGNALS)])
             broken, tries = broken + hit, tries + 1
-            if not hit:  # it has ended before
+            if not hit:  # the job ended before the signal
                 self._compare(output)
                 output = self._fresh()
             if tries > 5 * kills + 20:
@@ -135,7 +140,7 @@ class Trial:
         return self.folder / "broken" / "output"
 
     def _run(self, place: str, signal_number: signal.Signals | None) -> bool:
-        """Runs the job, perhaps until it is broken off; whether it was, while it wrote."""
+        """Runs the job, and kills it if a signal is given; returns whether the signal hit it."""
         folder = self.folder / place
         output = folder / "output"
         before = _snapshot(output)
@@ -212,7 +217,7 @@ def _snapshot(output: Path) -> dict[str, tuple[int, int]]:
 
 
 def _members(session: int) -> list[str]:
-    """The living processes of a session."""
+    """Returns the names of the living processes of a session."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -235,7 +240,7 @@ WANTS = {
 
 
 def want(name: str, job: Job, folder: Path, kilobytes: int = 12) -> str:
-    """Runs a job without something that it needs; what is wrong, empty if nothing is."""
+    """Runs a job without a resource; returns what is wrong, or an empty text."""
     (folder / "output").mkdir(parents=True)
     command = [sys.executable, str(ROOT / f"{job.script}.py"), *job.next(folder / "output")]
     env, stdout = dict(os.environ), subprocess.PIPE
@@ -305,7 +310,7 @@ def _killed(name: str, job: Job, folder: Path, kills: int) -> tuple[str, Counter
 
 
 def _weights(inputs: Path) -> None:
-    """Fresh weights for the job that converts."""
+    """Writes random weights for the job that converts."""
     script = (
         "import sys; from portrait.backend import start_keras; start_keras()\n"
         "from portrait.models.build import build\n"
@@ -317,9 +322,9 @@ def _weights(inputs: Path) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_boolean("run", True, "Run it.")
-    flags.DEFINE_integer("kills", 120, "Kills over all jobs.", 0)
-    flags.DEFINE_list("jobs", [], "Which jobs. Default: all.")
-    flags.DEFINE_list("wants", list(WANTS), "What to take away.")
-    flags.DEFINE_integer("seed", 0, "Seed of the moments.")
+    flags.DEFINE_boolean("run", True, "Run the benchmark.")
+    flags.DEFINE_integer("kills", 120, "Number of kills over all jobs.", 0)
+    flags.DEFINE_list("jobs", [], "Names of jobs. Default: all.")
+    flags.DEFINE_list("wants", list(WANTS), "The resources to take away.")
+    flags.DEFINE_integer("seed", 0, "Seed of the moments of the kills.")
     cli.run(run, ("run",))

@@ -1,4 +1,4 @@
-"""The command lines that `faults.py` breaks, tiny ones, and what must be true afterwards."""
+"""The small commands that `faults.py` kills, and the conditions that their results must meet."""
 
 import csv
 import io
@@ -18,13 +18,13 @@ _PERSON = (_SIZE // 2, 3 * _SIZE // 4)
 
 @dataclass(frozen=True)
 class Job:
-    """A command line that can be broken off and given again.
+    """A command that can be killed and started again.
 
     Attributes:
-        script: its name without ".py".
-        arguments: from the folder that it writes into to the rest of the command line.
-        result: from that folder to what equals that of an unbroken run.
-        again: from the folder to the arguments of the next try; None: the same.
+        script: the name of the script without ".py".
+        arguments: returns the arguments, given the folder to write into.
+        result: returns a value, given that folder, that must equal that of an uninterrupted run.
+        again: returns the arguments of the next attempt, given the folder; None: the same ones.
     """
 
     script: str
@@ -33,13 +33,13 @@ class Job:
     again: Callable[[Path], list] | None = None
 
     def next(self, output: Path) -> list[str]:
-        """The arguments of the next try."""
+        """Returns the arguments of the next attempt."""
         made = self.again and self.again(output)
         return list(map(str, made or self.arguments(output)))
 
 
 def jobs(inputs: Path) -> dict[str, Job]:
-    """All jobs by name; writes their inputs into a folder."""
+    """Returns all jobs by name, and writes their inputs into a folder."""
     _write_inputs(inputs)
     tiny = ["--model=mattingnet", "--model_size=small", "--input_shape=32x32"]
     training = [*tiny, f"--data={inputs / 'data'}", "--batch_size=4", "--nb_epoch=6"]
@@ -114,7 +114,7 @@ def _write_inputs(folder: Path) -> None:
 
 
 def _history(output: Path) -> object:
-    """The rows of a training's history, but for times, and its checkpoints."""
+    """Returns the rows of the history of a training, without times, and its checkpoints."""
     (run,) = output.glob("*/run.json")
     with open(run.parent / "history.csv", newline="") as file:
         rows = [dict(row) for row in csv.DictReader(file)]
@@ -123,7 +123,7 @@ def _history(output: Path) -> object:
 
 
 def _bytes(output: Path, pattern: str = "*") -> object:
-    """All files below a folder, but hidden ones."""
+    """Returns the contents of all files below a folder, except hidden ones."""
     return {
         str(path.relative_to(output)): path.read_bytes()
         for path in sorted(output.rglob(pattern))
@@ -141,10 +141,9 @@ def _decoded(path: Path) -> int:
 
 
 def half_files(output: Path) -> list[str]:
-    """Files below a folder whose names are final and whose contents are not whole.
+    """Lists the files below a folder that have final names but incomplete contents.
 
-    TensorBoard's event files are left out: they grow while a training runs, and its readers know
-    that.
+    TensorBoard's event files are not checked, because they grow during a training.
     """
     found = []
     for path in output.rglob("*"):

@@ -1,9 +1,9 @@
-"""Command lines of one script in forked processes, without importing TensorFlow each time.
+"""Runs commands of one script in forked processes, without importing TensorFlow each time.
 
 python benchmarks/faults_stage.py SCRIPT
 
 Reads a line of JSON for each command from stdin: `arguments`, `folder`, and the files `out` and
-`err`. Writes {"pid": N} when it is started and {"pid": N, "status": M} when it has ended.
+`err`. Writes {"pid": N} when the command has started and {"pid": N, "status": M} when it has ended.
 """
 
 import importlib
@@ -31,7 +31,7 @@ def stage(script: str) -> None:
     if script in ("main", "stylize"):
         from portrait.backend import start_keras
 
-        start_keras()  # nothing is computed yet, so that there are no threads to lose
+        start_keras()  # nothing is computed yet, so there are no threads that a fork would lose
     living, waiting = set(), b""
     print(json.dumps({"ready": True}), flush=True)
     while True:

@@ -1,20 +1,20 @@
-"""Damages files of every kind that the project reads, and looks how it takes them.
+"""Damages files of every kind that the project reads, and checks how the project handles them.
 
 python benchmarks/fuzz.py [--mutants=10000] [--seed=0] [--kinds=mp4,tiff] [--first=0]
 
-A file that cannot be used must be refused in one line. Each kind is read in a process of its own,
-under limits of time and memory, and these are counted:
+An unusable file must be refused with an error of one line. Each kind is read in a separate process,
+with limits of time and memory. The table counts these outcomes:
 
-    read, refused   fine: it can be used, or a UserError of one line says why not
+    read, refused   correct: the file was used, or refused with a UserError of one line
     trace           any other exception
-    lines           an error of several lines, or a library that writes past our line
-    hang            no end after --seconds of CPU time, or ten times as many in all
-    killed          the process ended, by a signal of a library
-    memory          more than 2 GB beyond what the process had
-    half            a file of a temporary name, or one that cannot be read, was left
+    lines           an error of several lines, or output of a library on stderr
+    hang            no result after --seconds of CPU time, or ten times as many seconds in all
+    killed          the process ended unexpectedly, such as by a signal
+    memory          the process needed more than 2 GB in addition
+    half            a temporary file or an unreadable result was left
 
-What is not fine is listed with its kind and number: `--kinds=KIND --first=NUMBER --mutants=1`
-repeats it, and `--keep=DIR` keeps the file.
+Every wrong outcome is listed with its kind and number: `--kinds=KIND --first=NUMBER --mutants=1`
+repeats it, and `--keep=DIR` stores the file.
 """
 
 import json
@@ -41,20 +41,20 @@ from portrait.util import aligned
 FLAGS = flags.FLAGS
 OUTCOMES = (*FINE, "trace", "lines", "hang", "killed", "memory", "half")
 _START_S = 60.0  # of CPU time, to import TensorFlow
-_WAITING = 10  # times the CPU time that a process may have may pass on a busy computer
+_WAITING = 10  # limit of the elapsed time, as a multiple of the limit of CPU time
 
 if __name__ == "__main__":
-    flags.DEFINE_boolean("run", True, "Run it.")
+    flags.DEFINE_boolean("run", True, "Run the benchmark.")
     flags.DEFINE_integer("mutants", 10_000, "Damaged files over all kinds.", 1)
     flags.DEFINE_integer("seed", 0, "Seed of the damage.")
     flags.DEFINE_list("kinds", [], "Kinds of files. Default: all.")
     flags.DEFINE_integer("first", 0, "The number of the first mutant of each kind.", 0)
     flags.DEFINE_float("seconds", 30.0, "The longest CPU time for a mutant.", 1)
-    flags.DEFINE_string("keep", "", "A folder for the files that are not taken well.")
+    flags.DEFINE_string("keep", "", "A folder for the files with wrong outcomes.")
 
 
 def watch(kind: str, first: int, last: int):
-    """Yields (number, outcome, text, seconds) of mutants, whatever becomes of the processes."""
+    """Yields (number, outcome, text, seconds) of mutants; restarts processes that end early."""
     number = first
     while number < last:
         for answer in _answers(kind, number, last):
@@ -63,7 +63,7 @@ def watch(kind: str, first: int, last: int):
 
 
 def _answers(kind: str, first: int, last: int):
-    """The answers of one process; the last one says how it ended if it did not finish."""
+    """Yields the results of one process; the last one reports how it ended if it did not finish."""
     reads, writes = os.pipe()
     numbers = map(str, (FLAGS.seed, first, last, writes))
     process = subprocess.Popen(
@@ -97,10 +97,10 @@ def _answers(kind: str, first: int, last: int):
 
 
 def _lines(pipe: int, process: int):
-    """The lines that come out of a pipe until it is closed.
+    """Yields the lines of a pipe until it is closed.
 
     Raises:
-        TimeoutError: the process computed, or waited, for too long without a line.
+        TimeoutError: the process computed or waited too long without writing a line.
     """
     text, seconds = b"", _START_S
     used, begun = _cpu(process), time.monotonic()
@@ -116,7 +116,7 @@ def _lines(pipe: int, process: int):
 
 
 def _cpu(process: int) -> float:
-    """The CPU time of a process in seconds."""
+    """Returns the CPU time of a process in seconds."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""Damages files, from a seed: bytes anywhere, and the fields that formats are made of."""
+"""Damages files reproducibly: arbitrary bytes, and the fields of each format."""
 
 import contextlib
 import copy
@@ -20,7 +20,7 @@ _VALUES = (
 
 
 def in_bytes(data: bytes, draw: random.Random) -> bytes:
-    """Bytes changed, left out, put in and copied, and the end cut off."""
+    """Changes, deletes, inserts and copies bytes, and sometimes cuts off the end."""
     mutant = bytearray(data[: draw.randrange(1, len(data))] if draw.random() < 0.15 else data)
     for _ in range(draw.choice([1, 1, 2, 4, 10, 40])):
         place = draw.randrange(min(len(mutant), draw.choice([64, 600, len(data)])))
@@ -45,7 +45,7 @@ def in_bytes(data: bytes, draw: random.Random) -> bytes:
 
 
 def in_png(data: bytes, draw: random.Random) -> bytes:
-    """A chunk of a PNG, whose checksum is right again: decoders do not stop at it."""
+    """Damages chunks of a PNG and corrects their checksums, so that decoders read them."""
     if draw.random() < 0.3:
         return in_bytes(data, draw)
     chunks, place = [], 8
@@ -57,7 +57,7 @@ def in_png(data: bytes, draw: random.Random) -> bytes:
         number = draw.randrange(len(chunks))
         kind, content = chunks[number]
         if kind == b"IDAT" and draw.random() < 0.5:
-            with contextlib.suppress(zlib.error):  # of a chunk that has been changed already
+            with contextlib.suppress(zlib.error):  # the chunk was damaged before
                 content = zlib.compress(in_bytes(zlib.decompress(content), draw))
         elif content:
             content = in_bytes(content, draw)
@@ -74,7 +74,7 @@ def in_png(data: bytes, draw: random.Random) -> bytes:
 
 
 def in_zip(data: bytes, draw: random.Random) -> bytes:
-    """A member of an archive, such as an `.npz` file, which is packed anew."""
+    """Damages members of a ZIP archive, such as an `.npz` file, and packs them again."""
     if draw.random() < 0.4:
         return in_bytes(data, draw)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -84,7 +84,7 @@ def in_zip(data: bytes, draw: random.Random) -> bytes:
         kind = draw.randrange(4)
         if kind == 0:
             member[0] = draw.choice(["x.npy", "../x.npy", "/x", member[0] + "0", "progress", "é"])
-        elif kind == 1:  # the header in the first 128 bytes says type and shape
+        elif kind == 1:  # the first 128 bytes hold type and shape
             member[1] = in_bytes(member[1][:128], draw) + member[1][128:]
         elif kind == 2:
             member[1] = draw.choice(members)[1]
@@ -98,7 +98,7 @@ def in_zip(data: bytes, draw: random.Random) -> bytes:
 
 
 def in_json(data: bytes, draw: random.Random) -> bytes:
-    """Values of other types, missing and deep ones."""
+    """Replaces values of a JSON file by other types, deletes them, or nests them deeply."""
     if draw.random() < 0.25:
         return in_bytes(data, draw)
     tree = json.loads(data)
@@ -117,7 +117,7 @@ def in_json(data: bytes, draw: random.Random) -> bytes:
 
 
 def _places(tree, depth: int = 50):
-    """The values in a tree, as what holds them and the key, but for the deepest ones."""
+    """Yields the container and the key of each value in a tree, except for the deepest ones."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in list(items):
         yield tree, key
@@ -126,7 +126,7 @@ def _places(tree, depth: int = 50):
 
 
 def in_hdf5(data: bytes, draw: random.Random) -> bytes:
-    """Data sets of other shapes and types, missing ones, and links that lead elsewhere."""
+    """Replaces data sets by other shapes and types or by links, and deletes them."""
     if draw.random() < 0.5:
         return in_bytes(data, draw)
     import h5py
@@ -149,7 +149,7 @@ def in_hdf5(data: bytes, draw: random.Random) -> bytes:
                 tree[name] = h5py.ExternalLink("/etc/hostname", "/")
             elif kind == 3:
                 tree[name] = h5py.SoftLink(draw.choice(["/", f"/{name}", "/nowhere"]))
-            elif kind == 4:  # a terabyte that takes no room in the file
+            elif kind == 4:  # a terabyte that takes no space in the file
                 tree.create_dataset(name, (1 << 20, 1 << 18), "f4", chunks=(1024, 1024))
     return file.getvalue()
 
@@ -157,12 +157,12 @@ def in_hdf5(data: bytes, draw: random.Random) -> bytes:
 def _is_there(tree, name: str) -> bool:
     try:
         return name in tree
-    except RuntimeError:  # behind a link that leads in a circle
+    except RuntimeError:  # a circular link
         return False
 
 
 def in_tflite(data: bytes, draw: random.Random) -> bytes:
-    """Numbers of a model's graph: shapes, types, which tensors ops take, and options."""
+    """Changes numbers of a model's graph: shapes, types, buffers, inputs of ops, and op codes."""
     if draw.random() < 0.5:
         return in_bytes(data, draw)
     from portrait.tflite import graph

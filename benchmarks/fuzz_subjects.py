@@ -1,6 +1,6 @@
-"""What `fuzz.py` damages: small files of every kind that the project reads, and how it reads them.
+"""The files that `fuzz.py` damages: small files of every kind, and the functions that read them.
 
-Nothing is stored: the files are drawn and encoded here.
+No files are stored; they are generated here.
 """
 
 import json
@@ -30,10 +30,10 @@ class Subject:
     """A file and its reader.
 
     Attributes:
-        file: the file's name.
-        make: writes it to a path.
-        use: reads it from a path; what it writes goes into a folder.
-        mutate: damages it.
+        file: the name of the file.
+        make: writes the file to a path.
+        use: reads the file at a path, and writes its results into a folder.
+        mutate: damages the bytes of the file.
     """
 
     file: str
@@ -43,7 +43,7 @@ class Subject:
 
 
 def subjects() -> dict[str, Subject]:
-    """All kinds by name; those of networks import Keras when they are used."""
+    """Returns all kinds by name. The kinds of networks import Keras when they are used."""
     return {**_pictures(), **_mattes(), **_videos(), **_networks()}
 
 
@@ -146,7 +146,7 @@ def _videos() -> dict[str, Subject]:
 
 
 def _film(path: Path, codec: str, audio: str) -> None:
-    """Six frames, and a tone."""
+    """Writes a clip of six frames and a tone."""
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=25, options={"g": "5"})
         video.height, video.width = (96, 128) if codec == "mpeg2video" else (48, 32)
@@ -169,7 +169,7 @@ def _film(path: Path, codec: str, audio: str) -> None:
 
 
 def _watch(path: Path, output: Path) -> None:
-    """Reads a clip and writes it anew; what appears must be whole."""
+    """Reads a clip, writes it to a new file, and checks that the new file can be read."""
     suffix = (".mp4", ".webm", ".mov")[path.stat().st_size % 3]
     target = output / f"out{suffix}"
     reader = open_video(path)
@@ -195,7 +195,7 @@ def _networks() -> dict[str, Subject]:
 
 
 def _tiny():
-    """A network with an optimizer, once for each process."""
+    """Builds a network with an optimizer, once per process."""
     if not _MADE:
         from portrait.backend import start_keras
 
@@ -260,7 +260,7 @@ def _write_run(path: Path) -> None:
 
 
 def _read_run(path: Path, output: Path) -> None:
-    """As `main.py --resume=True` and `--weight_dir=RUN` read it."""
+    """Reads a run as `main.py --resume=True` and `--weight_dir=RUN` do."""
     from absl.testing import flagsaver
 
     from portrait import cli
@@ -276,7 +276,7 @@ def _read_run(path: Path, output: Path) -> None:
 
 
 def flags_of_main():
-    """The flags of main.py."""
+    """Returns the flags of main.py."""
     from portrait.commands import flags
 
     return flags.FLAGS

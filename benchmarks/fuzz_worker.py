@@ -1,7 +1,7 @@
-"""Reads damaged files of one kind in a process of its own, for `fuzz.py`, without its flags.
+"""The process that `fuzz.py` starts to read damaged files of one kind.
 
 python benchmarks/fuzz_worker.py KIND SEED FIRST LAST PIPE    reads mutants
-python benchmarks/fuzz_worker.py KIND SEED NUMBER FOLDER       keeps one
+python benchmarks/fuzz_worker.py KIND SEED NUMBER FOLDER      writes a mutant to a folder
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from portrait.errors import UserError
 
 FINE = ("read", "refused")
 _MOST_BYTES = 2_000_000_000
-_ADDRESSES = 8_000_000_000  # beyond which nothing may reserve: it protects this computer
+_ADDRESSES = 8_000_000_000  # limit of additional address space, to protect the computer
 
 
 def mutant(subject: Subject, original: bytes, kind: str, seed: int, number: int) -> bytes:
-    """The damaged file of this number."""
+    """Returns the damaged file with this number."""
     return subject.mutate(original, random.Random(f"{kind} {seed} {number}"))
 
 
 def outcome(subject: Subject, path: Path, output: Path) -> tuple[str, str]:
-    """How the file at `path` is taken: one of the outcomes of `fuzz.py`, and more about it."""
+    """Reads the file at `path`; returns one of the outcomes of `fuzz.py`, and details."""
     before, peak = _status("VmRSS"), 0
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     try:
         with _stderr() as written:
             try:
@@ -66,7 +66,7 @@ def _status(field: str) -> int:
 
 @contextlib.contextmanager
 def _stderr():
-    """What is written to the process's stderr, as the only item of a list."""
+    """Captures the stderr of the process; yields a list whose only item is the text."""
     written = [""]
     with tempfile.TemporaryFile() as file:
         kept = os.dup(2)
@@ -82,21 +82,21 @@ def _stderr():
 
 
 def work(kind: str, seed: int, first: int, last: int, answers: int) -> None:
-    """In a process of its own: reads mutants, and writes a line for each to `answers`."""
-    logging.disable(logging.CRITICAL)  # warnings of ours are no noise
+    """Reads mutants, and writes a line for each to the pipe `answers`."""
+    logging.disable(logging.CRITICAL)  # our own warnings are allowed
     subject = subjects()[kind]
     with tempfile.TemporaryDirectory() as folder, open(answers, "w", buffering=1) as pipe:
         path = Path(folder) / "in" / subject.file
         path.parent.mkdir()
         subject.make(path)
         original = path.read_bytes()
-        with contextlib.suppress(UserError):  # whatever is imported only once
+        with contextlib.suppress(UserError):  # imports modules before the limits are set
             subject.use(path, _empty(Path(folder) / "out"))
         resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + _ADDRESSES, -1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         pipe.write("ready\n")
         for number in range(first, last):
-            path.unlink()  # HDF5 takes a file for one that it has not closed, by its inode
+            path.unlink()  # HDF5 recognises files that it has not closed by their inode
             path.write_bytes(mutant(subject, original, kind, seed, number))
             begun = time.process_time()
             found = outcome(subject, path, _empty(Path(folder) / "out"))

@@ -1,8 +1,9 @@
-"""Builds the page: all that a static host needs, in one folder.
+"""Builds the page in the browser: one folder that a static host can serve.
 
-python -m web.build [FOLDER] [FILE.tflite ...]     run by `make web`; npm has installed LiteRT.js
+python -m web.build [FOLDER] [FILE.tflite ...]
 
-FILEs are networks of your own, from `main.py --convert`, or styles, from `stylize.py --convert`.
+`make web` installs LiteRT.js with npm and runs this module. The files are additional networks from
+`main.py --convert`, or styles from `stylize.py --convert`.
 """
 
 import gzip
@@ -23,21 +24,22 @@ PACKAGES = HERE / "node_modules" / "@litertjs"
 PAGE = ("index.html", "style.css", "icon.svg", "manifest.webmanifest")
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
 WORKER = "sw.js"
-_IMPORTED = 'from "@litertjs/wasm-utils"'  # by name: a page without a bundler needs an address
+_IMPORTED = 'from "@litertjs/wasm-utils"'  # without a bundler, the browser needs an address instead
 
 
 def build(target: Path, own: list[Path] = ()) -> None:
-    """Writes the page into `target`, which is replaced.
+    """Writes the page into a folder, and replaces an earlier page there.
 
     Args:
         target: the folder.
-        own: `.tflite` files to offer beside the shipped networks.
+        own: `.tflite` files to offer in addition to the shipped networks.
 
     Raises:
-        UserError: LiteRT.js is not installed, or a file cannot be offered.
+        UserError: LiteRT.js is not installed, the folder holds something else, or a file is missing
+            or has outputs that the page cannot use.
     """
     if target.exists() and not (target / WORKER).is_file():
-        raise UserError(f"{target} is not a built page: it is not replaced")
+        raise UserError(f"{target} does not hold a built page, so it is not replaced")
     if not PACKAGES.is_dir():
         raise UserError("LiteRT.js is not installed: run npm ci in web/, or make web")
     temporary = target.with_name(f"{target.name}.part")
@@ -55,7 +57,7 @@ def build(target: Path, own: list[Path] = ()) -> None:
 
 
 def _runtime(folder: Path) -> None:
-    """LiteRT.js with its licence; the WebAssembly is gzipped, since few static hosts do it."""
+    """Copies LiteRT.js and its licence; gzips the WebAssembly, because few static hosts do."""
     folder.mkdir()
     library = (PACKAGES / "core" / "dist" / "index.js").read_text()
     if _IMPORTED not in library:
@@ -73,7 +75,7 @@ def _runtime(folder: Path) -> None:
 
 
 def _models(folder: Path, own: list[Path]) -> None:
-    """The networks and styles, float16 unpacked, with models.json, which the page reads."""
+    """Writes the networks and styles, with float16 unpacked, and their list, models.json."""
     folder.mkdir()
     entries = json.loads((HERE / "models.json").read_text())
     files = [(SHIPPED / entry["file"], entry) for entry in entries]
@@ -91,22 +93,22 @@ def _models(folder: Path, own: list[Path]) -> None:
 
 
 def _title(path: Path) -> str:
-    """The name of a file for people: "great_wave_float32.tflite" is "Great wave"."""
+    """Returns a readable name: "Great wave" for "great_wave_float32.tflite"."""
     name = path.stem.removesuffix("_float32").removesuffix("_float16")
     return name.replace("_", " ").capitalize()
 
 
 def _paints(model: bytes, path: Path) -> bool:
-    """Whether a file gives pictures, not alphas."""
+    """Returns whether a file returns pictures rather than alphas."""
     main = graph.parse(model).subgraphs[0]
     shape = tuple(main.tensors[main.outputs[0]].shape)
     if len(shape) != 4 or shape[3] not in (1, 3):
-        raise UserError(f"{path} gives {shape}: neither an alpha nor a picture")
+        raise UserError(f"{path} returns {shape}, which is neither an alpha nor a picture")
     return bool(shape[3] == 3)
 
 
 def _sample(path: Path) -> None:
-    """A photograph to try: NASA's of Eileen Collins, in the public domain, from scikit-image."""
+    """Writes a photograph to try: NASA's portrait of Eileen Collins (public domain)."""
     from PIL import Image
     from skimage import data
 
@@ -114,7 +116,7 @@ def _sample(path: Path) -> None:
 
 
 def _worker(folder: Path) -> None:
-    """The service worker, with the names and hashes of all files, so that it notices new ones."""
+    """Writes the service worker with the names and hashes of all files, to detect new ones."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     hashes = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
@@ -127,7 +129,7 @@ def _worker(folder: Path) -> None:
 
 
 def _zip(path: Path, content: bytes) -> int:
-    """Writes a file gzipped, always to the same bytes, and returns their number."""
+    """Writes a gzip file with reproducible bytes, and returns its size."""
     return path.write_bytes(gzip.compress(content, 9, mtime=0))
 
 

@@ -1,14 +1,14 @@
-// Keeps the page's own files, so that it works offline. It keeps no pictures: those never pass here.
+// Stores the files of the page, so that it works offline. Pictures never pass here.
 // `web/build.py` fills in the names and hashes of all files.
 const FILES = {};
 const CACHE = 'portrait-page';
-// What is loaded before this worker runs; the rest is kept as it is asked for.
+// The files that are loaded before this worker runs. Other files are stored when they are requested.
 const SHELL = /^(index\.html|style\.css|icon\.svg|manifest|js\/|models\/models\.json|litert\/(index|wasm-utils))/;
 
-/** The key of a file in the cache: with its hash, so that a changed file is another. */
+/** Returns the key of a file in the cache. It contains the hash, so a changed file has a new key. */
 const keyOf = (name) => new URL(`${name}?${FILES[name]}`, registration.scope).href;
 
-/** The name of the file that a request asks for, if it is one of ours. */
+/** Returns the name of the requested file, if it belongs to the page. */
 function nameOf(request) {
   const url = new URL(request.url);
   if (request.method !== 'GET' || !url.href.startsWith(registration.scope)) return null;

@@ -1,13 +1,13 @@
-"""Runs `.tflite` files on a GPU engine of phones, with a driver that computes on the processor.
+"""Runs `.tflite` files in the GPU engine of phones, with a driver that computes on the CPU.
 
-LiteRT's `CompiledModel` runs ML Drift, its GPU engine, on Vulkan through WebGPU. Two Vulkan drivers
-in software stand in for a phone's GPU: lavapipe (Mesa 25) has 16-bit floats, so that ML Drift
-computes in float16 as on phones, and numbers above 65,504 overflow; SwiftShader has none, so that
-it computes in float32. A file that is wrong in the first only leaves float16's range; one that is
-wrong in both has an operation that the engine computes wrongly.
+LiteRT's `CompiledModel` runs its GPU engine, ML Drift, on Vulkan through WebGPU. Two Vulkan drivers
+in software replace a phone's GPU. lavapipe (Mesa 25) has 16-bit floats, so ML Drift computes in
+float16 as on phones, and numbers above 65,504 overflow. SwiftShader has no 16-bit floats, so ML
+Drift computes in float32. A file that fails only on lavapipe exceeds the range of float16. A file
+that fails on both contains an operation that the engine computes wrongly.
 
-`make gpu-engines` fetches the drivers. Each file runs in a process of its own, because a driver
-that crashes ends its process.
+`make gpu-engines` fetches the drivers. Each file runs in a separate process, because a driver that
+crashes ends its process.
 """
 
 import os
@@ -24,11 +24,11 @@ from portrait.export.verify import as_input, without_single_channel
 from portrait.tflite.runtime import TfliteModel
 
 ENGINES = Path(__file__).resolve().parents[2] / ".gpu-engines"
-"""Where `make gpu-engines` puts what it fetches."""
+"""The folder that `make gpu-engines` writes to."""
 HOW_TO_GET = "make gpu-engines fetches it"
 MEAN_ERROR, IOU = 1e-3, 0.997
-"""How far a file may be on a GPU from the same file on the CPU: the largest mean error of an alpha
-(for pictures in 0..255, 255 times that), and the smallest IoU of the two masks."""
+"""The limits for a file on a GPU, compared with the same file on the CPU: the largest mean error of
+an alpha (255 times as much for pictures in 0..255), and the smallest IoU of the two masks."""
 
 _CHILD = Path(__file__).with_name("gpu_engine_child.py")
 _SECONDS, _TRIES = 600, 5
@@ -39,9 +39,9 @@ class Engine(NamedTuple):
     """A Vulkan driver for ML Drift.
 
     Attributes:
-        name: of the driver.
-        description: the file that tells Vulkan's loader where the driver is.
-        settings: environment variables of the driver.
+        name: the name of the driver.
+        description: the JSON file that gives Vulkan's loader the path of the driver.
+        settings: environment variables for the driver.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Engine(NamedTuple):
 
     @property
     def missing(self) -> str | None:
-        """Why it cannot be used here; None where it can."""
+        """The reason why the driver cannot be used; None if it can."""
         if self.description.is_file():
             return None
         return f"there is no GPU engine {self.name} here ({HOW_TO_GET})"
@@ -72,10 +72,10 @@ class EngineError(Exception):
 
 
 class Run(NamedTuple):
-    """What an engine gives.
+    """The outputs of an engine.
 
     Attributes:
-        outputs: float32: alphas (N, H, W) in 0..1, or pictures (N, H, W, 3) in 0..255.
+        outputs: float32 alphas (N, H, W) in 0..1, or pictures (N, H, W, 3) in 0..255.
         wholly: whether every operation ran on the GPU.
     """
 
@@ -84,15 +84,15 @@ class Run(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A file on a GPU against the same file on the CPU.
+    """The comparison of a file on a GPU with the same file on the CPU.
 
     Attributes:
-        max_error: the largest difference at any pixel: 0..1 for alphas, levels of 0..255 for
-            pictures; NaN if an output is.
-        mean_error: the mean of the same.
+        max_error: the largest absolute difference at any pixel: 0..1 for alphas, 0..255 for
+            pictures; NaN if an output is NaN.
+        mean_error: the mean absolute difference, in the same units.
         iou: the smallest IoU of the two masks of a picture; None if the output is a picture.
         wholly: whether every operation ran on the GPU.
-        refused: why there are no figures; None where there are.
+        refused: the reason why the file did not run; None if it ran.
     """
 
     max_error: float | None
@@ -103,7 +103,7 @@ class Verdict(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether the file is right on this GPU: wholly on it, without NaN, within the limits."""
+        """Whether all operations ran on the GPU, and the errors are within the limits."""
         if not self.wholly or self.refused:
             return False
         largest = MEAN_ERROR if self.iou is not None else 255 * MEAN_ERROR
@@ -116,17 +116,17 @@ class Verdict(NamedTuple):
 
 
 def run(file: Path, pictures: np.ndarray, engine: Engine = FLOAT16) -> Run:
-    """Runs a file in a process of its own.
+    """Runs a file in a separate process.
 
     Args:
         file: a `.tflite` file that takes one picture as float32.
-        pictures: uint8 RGB (N, H, W, 3), of the file's size.
+        pictures: uint8 RGB (N, H, W, 3), of the file's input size.
         engine: the driver.
 
     Raises:
-        EngineError: the engine is not here, or refuses the file; the driver crashes or takes too
-            long.
-        UserError: the file is not such a file.
+        EngineError: the engine is not installed or refuses the file, or the driver crashes or takes
+            too long.
+        UserError: the file is not a `.tflite` file that takes one picture.
     """
     if engine.missing:
         raise EngineError(engine.missing)
@@ -145,8 +145,8 @@ def run(file: Path, pictures: np.ndarray, engine: Engine = FLOAT16) -> Run:
 def _run_child(arguments: list[Path], environment: dict[str, str]) -> None:
     """Runs the child until it succeeds.
 
-    LiteRT waits for about 100 s, in which a busy machine may not have compiled all shaders. Each
-    further child finds in the cache what the earlier ones have compiled.
+    LiteRT waits for about 100 s, and a busy machine may need longer to compile all shaders. Each
+    child reads from the cache the shaders that earlier ones have compiled.
     """
     command = [sys.executable, "-P", _CHILD, *arguments, str(_REFUSED), str(_LATE)]
     for _ in range(_TRIES):
@@ -175,7 +175,7 @@ def check(file: Path, pictures: np.ndarray, engine: Engine = FLOAT16) -> Verdict
         engine: the driver.
 
     Raises:
-        UserError: the file is not one that takes a picture.
+        UserError: the file is not a `.tflite` file that takes one picture.
     """
     try:
         outputs, wholly = run(file, pictures, engine)
@@ -190,7 +190,7 @@ def check(file: Path, pictures: np.ndarray, engine: Engine = FLOAT16) -> Verdict
 
 
 def _environment(engine: Engine, folder: str) -> dict[str, str]:
-    """The variables that make the loader of Vulkan take the engine's driver."""
+    """The environment variables that make Vulkan's loader use the engine's driver."""
     libraries = [str(path.parent) for path in ENGINES.glob("root/usr/lib/*/libvulkan.so.1")]
     libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
     return {

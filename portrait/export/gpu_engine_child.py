@@ -1,10 +1,10 @@
-"""The process that `gpu_engine.run` starts, with the driver in its environment.
+"""The process that `gpu_engine.run` starts, with environment variables that select the driver.
 
 python -P gpu_engine_child.py MODEL.tflite INPUTS.npy OUTPUTS.npz REFUSED LATE
 
-INPUTS are float32 (N, H, W, C). Writes `outputs`, float32 with N rows, and `wholly`. Ends with the
-status REFUSED if LiteRT refuses to run the model on the GPU, and LATE if it stops waiting for the
-driver; both print the reason.
+INPUTS are float32 (N, H, W, C). Writes `outputs`, float32 with N rows, and `wholly`. Exits with the
+status REFUSED if LiteRT refuses to run the model on the GPU, and with LATE if LiteRT stops waiting
+for the driver. Both print the reason.
 """
 
 import sys

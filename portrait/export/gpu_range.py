@@ -1,7 +1,7 @@
-"""The largest activation of each layer of a `.tflite` file, on real pictures.
+"""Measures the largest activation of each layer of a `.tflite` file on real pictures.
 
-Phones' GPUs compute in float16, whose largest number is 65,504. An activation beyond it is infinite
-there, and what follows is NaN or garbage, while the same file is right on every CPU.
+Phone GPUs compute in float16, whose largest number is 65,504. A larger activation becomes infinite
+there, and the outputs become NaN or garbage, although the same file is correct on every CPU.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ from portrait.tflite.runtime import TfliteModel
 from portrait.util import evenly
 
 LIMIT = 16_000.0
-"""A quarter of float16's largest number: other pictures reach more than the few that are tried."""
+"""A quarter of float16's largest number, because other pictures may have larger activations."""
 
 _PICTURES = 16
 
@@ -24,16 +24,16 @@ _PICTURES = 16
 def largest_activations(
     model: bytes, pictures: np.ndarray, layers: Collection[str] = ()
 ) -> list[Activation]:
-    """Runs a file on pictures with LiteRT's own kernels, which compute op by op.
+    """Runs a file on pictures with LiteRT's built-in kernels (no XNNPACK), which compute op by op.
 
     Args:
-        model: a `.tflite` file's bytes.
-        pictures: uint8 RGB (N, H, W, 3), of the file's size; 16 of them are tried.
-        layers: the names of the Keras model's layers, to name the ones that ops come from.
+        model: the bytes of a `.tflite` file.
+        pictures: uint8 RGB (N, H, W, 3), of the file's input size; 16 of them are used.
+        layers: the names of the Keras model's layers, to report the layer of each op.
 
     Returns:
-        For each op with a computed output the largest |activation|, in the order of the ops. A
-        quantised tensor counts with the numbers that its integers stand for.
+        The largest absolute activation of each op with a computed output, in the order of the ops.
+        Quantised tensors are dequantised first.
     """
     run = TfliteModel(model, "the file", xnnpack=False, keep_tensors=True)
     parsed = tflite_graph.parse(model).subgraphs[0]
@@ -54,9 +54,9 @@ def largest_activations(
 
 
 def check(activations: Sequence[Activation]) -> list[Violation]:
-    """The first op whose activations are beyond `LIMIT`, or not numbers; nothing if there is none.
+    """Returns the first op with an activation above `LIMIT` or NaN; an empty list if there is none.
 
-    Those after it follow from it.
+    Later ops are not listed, because their activations follow from the first one.
     """
     for each in activations:
         if not each.largest <= LIMIT:

@@ -27,7 +27,7 @@ _COUNTED = 1_000_000  # pixels that are counted in one step
 _RARE = 1e-4  # values with a smaller share of the pixels are ignored
 _NUMBER_END = 64  # numbers of classes are below this in the most common data sets
 _MIDDLE = range(100, 156)  # the unknown value of trimaps
-_FLAT, _VERY_FLAT = 0.5, 0.8  # shares of pixels that are equal to their neighbours
+_FLAT, _VERY_FLAT = 0.5, 0.8  # thresholds for the share of pixels that equal their neighbours
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _guess_number(pixels: Counter, common: set[int]) -> tuple[int | None, int | 
     if 0 in common and len(labels) == 1:
         return labels[0], None
     if 0 in common and len(labels) == 2 and labels[1] == _VOID and labels[0] < _NUMBER_END:
-        # If 255 is not only a seam along outlines, it may be the person as well as void.
+        # If 255 covers more than a seam along outlines, it may also be the person.
         return (labels[0], _VOID) if pixels[_VOID] < pixels[labels[0]] else (None, None)
     return None, None
 
@@ -299,7 +299,8 @@ def _count(values: np.ndarray) -> Counter:
 
 
 def _flat(values: np.ndarray, pixels: Counter) -> tuple[int, int]:
-    """Counts pixels between the extremes that equal their upper and left neighbours, and all."""
+    """Counts the pixels between the extremes: those equal to their upper and left neighbours, and
+    all."""
     top = max(pixels)
     if len(pixels) <= 2 or min(values.shape) < 2:
         return 0, 0
@@ -308,7 +309,7 @@ def _flat(values: np.ndarray, pixels: Counter) -> tuple[int, int]:
     same = middle & (inner == values[:-1, 1:]) & (inner == values[1:, :-1])
     if len(pixels) <= _MOST_LABELS or not middle.any():
         return int(np.count_nonzero(same)), int(np.count_nonzero(middle))
-    # A soft matte may have large plateaus, but at few of its levels: each level counts alike.
+    # A soft matte may have large plateaus, but only at a few levels, so all levels weigh the same.
     levels, equal = _count(inner[middle][None]), Counter()
     if same.any():
         equal = _count(inner[same][None])

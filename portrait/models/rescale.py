@@ -1,20 +1,21 @@
 """Keeps a network's activations in the range of float16 without changing its outputs.
 
-Phones' GPUs compute in float16, whose largest number is 65,504. A network without normalisation
-layers, such as MattingNet, learns sums that grow far beyond that.
+Phone GPUs compute in float16, whose largest number is 65,504. In a network without normalisation
+layers, such as MattingNet, sums grow far beyond that during training.
 
 Convolutions, PReLU, sums, concatenation and bilinear enlargement are positively homogeneous: for
 s > 0,
 
     conv(s x; K, s b) = s conv(x; K, b)    prelu(s x) = s prelu(x)    s x + s y = s (x + y)
 
-Tensors that such a layer joins form a group with one scale. A convolution from a group of scale s
-to a group of scale t keeps its function with the kernel (t / s) K and the bias t b. Channels that
-another kind of layer gives or takes, and those of the network's input and outputs, keep the scale
-1: in MattingNet the convolutions before the sigmoids and the tanh divide the scale out.
+The tensors that such a layer joins form a group with one scale. A convolution from a group of scale
+s to a group of scale t keeps its function with the kernel (t / s) K and the bias t b. The scale
+stays 1 for channels that another kind of layer reads or writes, and for channels of the network's
+input and outputs. In MattingNet, the convolutions before the sigmoids and the tanh therefore undo
+the scale.
 
-Scales are powers of two. A product with one is exact in floating point, therefore the outputs do
-not change in any bit.
+Scales are powers of two. Multiplication by a power of two is exact in floating point, so the
+outputs stay equal bit by bit.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ import keras
 import numpy as np
 
 TARGET = 256.0
-"""`rescale` brings the largest activation that it measures to at most this."""
+"""The limit to which `rescale` reduces the largest activation that it measures."""
 
 # f(s x) = s f(x) for every s > 0.
 _HOMOGENEOUS = (
@@ -40,16 +41,18 @@ _HOMOGENEOUS_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
 
 
 def largest_activations(model: keras.Model, pictures: np.ndarray) -> dict[str, float]:
-    """The largest magnitude that each layer gives on any of the pictures.
+    """Measures the largest absolute activation of each layer on the pictures.
 
-    The depthwise part of a separable convolution counts as a part of the layer.
+    The output of the depthwise part of a separable convolution counts as an activation of the
+    layer.
 
     Args:
         model: a functional model with one input.
-        pictures: (N, H, W, 3), 0..255, of the model's size.
+        pictures: (N, H, W, 3), 0..255, of the model's input size.
 
     Returns:
-        The largest |activation| by the layer's name, in the order of the layers; without the input.
+        The largest absolute activation by the layer's name, in the order of the layers, without the
+        input layer.
     """
     layers = [each for each in model.operations if not isinstance(each, keras.layers.InputLayer)]
     tensors = {each.name: keras.tree.flatten(each.output) for each in layers}
@@ -61,7 +64,7 @@ def largest_activations(model: keras.Model, pictures: np.ndarray) -> dict[str, f
         {name: [keras.ops.max(keras.ops.abs(x)) for x in each] for name, each in tensors.items()},
     )
     largest = dict.fromkeys(tensors, 0.0)
-    # One picture at a time: a functional model holds all of its tensors until it is done.
+    # One picture at a time, because a functional model keeps all tensors until it returns.
     for picture in pictures:
         found = probe(keras.ops.convert_to_tensor(picture[np.newaxis], "float32"), training=False)
         for name, values in found.items():
@@ -70,19 +73,21 @@ def largest_activations(model: keras.Model, pictures: np.ndarray) -> dict[str, f
 
 
 def rescale(model: keras.Model, pictures: np.ndarray) -> None:
-    """Changes the weights of `model` so that its activations stay small, its outputs the same.
+    """Changes the weights of `model` so that its activations become small and its outputs stay.
 
     Each group of tensors (see above) whose largest activation on the pictures is above `TARGET` is
-    divided by the smallest power of two that brings it there, and by no less than the group before
-    it, so that few kernels change. Other pictures reach up to three times as much as a few do:
-    activations stay below 1,000 on pictures of the same kind. A network in range, or without groups
-    that can be scaled, keeps its weights. Channels whose scale is fixed stay as they are, in range
-    or not; in MattingNet these are the few behind its heads. A network with more inputs than the
-    picture is not for phones, and keeps its weights, too.
+    divided by the smallest power of two that brings it to `TARGET` or below. The divisor is at
+    least that of the group before it, so that few kernels change. Activations on other pictures are
+    up to three times as large as on a few, so they stay below 1,000 on pictures of the same kind.
+
+    The weights stay unchanged if all activations are in range, if no group can be scaled, or if the
+    network has more than one input, because such a network is not exported to phones. Channels with
+    a fixed scale do not change, in range or not. In MattingNet, these are the few channels after
+    its heads.
 
     Args:
-        model: a network as `build.build` makes it.
-        pictures: (N, H, W, 3), 0..255, of the model's size; a few typical ones.
+        model: a network from `build.build`.
+        pictures: (N, H, W, 3), 0..255, of the model's input size; a few typical pictures.
     """
     if len(model.inputs) > 1:
         return
@@ -93,12 +98,12 @@ def rescale(model: keras.Model, pictures: np.ndarray) -> None:
 
 
 def balance(model: keras.Model) -> None:
-    """Changes the weights of `model` so that it can be trained on, its outputs the same.
+    """Changes the weights of `model` so that it can be fine-tuned, and its outputs stay.
 
-    The steps of Adam are as large as the learning rate, whatever the size of a weight: they would
-    destroy kernels that `rescale` has made small. Where the first convolution of a group has a
-    kernel of less than a quarter of He's deviation, or more than four times that, a power of two
-    brings it there (He et al., 1502.01852).
+    The steps of Adam are as large as the learning rate, regardless of the size of a weight. They
+    would destroy kernels that `rescale` has made small. If the kernel of a group's first
+    convolution has a standard deviation below a quarter of He's (He et al., 1502.01852), or above
+    four times He's, a power of two brings it close to He's.
     """
     groups = _Groups(model)
     scalable, scales = groups.scalable(), {}
@@ -114,7 +119,7 @@ def balance(model: keras.Model) -> None:
 
 @contextlib.contextmanager
 def rescaled(model: keras.Model, pictures: np.ndarray) -> Iterator[None]:
-    """Rescales `model` (see `rescale`) for as long as the context is open."""
+    """Rescales `model` (see `rescale`) within the context, and restores its weights on exit."""
     weights = model.get_weights()
     rescale(model, pictures)
     try:
@@ -124,11 +129,11 @@ def rescaled(model: keras.Model, pictures: np.ndarray) -> Iterator[None]:
 
 
 class _Groups:
-    """The groups of tensors that share a scale, numbered by one of their tensors."""
+    """The groups of tensors that share a scale; each group has the id of one of its tensors."""
 
     def __init__(self, model: keras.Model):
         self._parents: dict[int, int] = {}
-        self._fixed: dict[int, np.ndarray] = {}  # of each tensor, the channels that keep 1
+        self._fixed: dict[int, np.ndarray] = {}  # channels whose scale is 1, by tensor
         for layer in model.operations:
             tensors = [*_inputs(layer), *keras.tree.flatten(layer.output)]
             for tensor in tensors:
@@ -142,7 +147,7 @@ class _Groups:
                 self._fix([layer.output])
         self._fix(model.outputs)
         joins = [each for each in model.operations if isinstance(each, _HOMOGENEOUS)]
-        while any([self._spread(layer) for layer in joins]):  # a list, to spread in all of them
+        while any([self._spread(layer) for layer in joins]):  # a list: visits all layers
             pass
 
     def of(self, tensor: Any) -> int:
@@ -150,11 +155,11 @@ class _Groups:
         return self._root(id(tensor))
 
     def fixed(self, tensor: Any) -> np.ndarray:
-        """Which channels of a tensor keep the scale 1, (C,)."""
+        """The channels of a tensor whose scale is 1: bool (C,)."""
         return self._fixed[id(tensor)]
 
     def scalable(self) -> set[int]:
-        """The groups with channels that are not fixed."""
+        """The groups that have channels without a fixed scale."""
         free = [number for number, fixed in self._fixed.items() if not fixed.all()]
         return set(map(self._root, free))
 
@@ -168,7 +173,7 @@ class _Groups:
             self._fixed[id(tensor)][:] = True
 
     def _spread(self, layer: Any) -> bool:
-        """Fixes the channels that the layer joins with fixed ones; whether there were any."""
+        """Fixes channels that the layer joins with fixed ones; returns whether any was new."""
         inputs = [self.fixed(x) for x in _inputs(layer)]
         output = self.fixed(layer.output)
         if isinstance(layer, keras.layers.Concatenate):
@@ -192,7 +197,7 @@ def _scales(model: keras.Model, groups: _Groups, largest: dict[str, float]) -> d
         if isinstance(layer, keras.layers.InputLayer):
             continue
         tensors = keras.tree.flatten(layer.output)
-        if isinstance(layer, keras.layers.SeparableConv2D):  # its depthwise part has the input's
+        if isinstance(layer, keras.layers.SeparableConv2D):  # two scales
             tensors = [layer.input, layer.output]
         for group in map(groups.of, tensors):
             reached[group] = max(reached.get(group, TARGET), largest[layer.name])
@@ -219,12 +224,12 @@ def _inputs(layer: Any) -> list:
 
 
 def _is_scalable(layer: Any) -> bool:
-    """Whether it is a convolution whose weights may change; the normalisation's are frozen."""
+    """Whether the layer is a convolution whose weights may change; the first layer is frozen."""
     return isinstance(layer, _CONVOLUTIONS) and layer.trainable
 
 
 def _kernel_place(layer: keras.layers.Layer) -> int:
-    """The place of the kernel among the weights; of a separable one, of its pointwise part."""
+    """The index of the kernel (the pointwise one, if separable) in the layer's weights."""
     return 1 if isinstance(layer, keras.layers.SeparableConv2D) else 0
 
 
@@ -243,17 +248,17 @@ def _depthwise_part(layer: keras.layers.SeparableConv2D) -> Any:
 
 
 def _scale(layer: keras.layers.Layer, given: np.ndarray, made: np.ndarray) -> None:
-    """Has a convolution give `made` times its output from `given` times its input.
+    """Changes a convolution so that it maps `given` times its input to `made` times its output.
 
     Args:
         layer: the convolution.
         given: the scale of each channel of its input, (channels,).
-        made: the same of its output.
+        made: the scale of each channel of its output, (channels,).
     """
     weights = layer.get_weights()
     place = _kernel_place(layer)
     ratios = made / given[:, np.newaxis]
-    if isinstance(layer, keras.layers.Conv2DTranspose):  # whose kernel is (h, w, out, in)
+    if isinstance(layer, keras.layers.Conv2DTranspose):  # its kernel is (h, w, out, in)
         ratios = ratios.T
     weights[place] = weights[place] * ratios
     if layer.use_bias:

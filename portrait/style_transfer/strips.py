@@ -1,10 +1,11 @@
-"""The transform network on pictures of any size, strip by strip, with the result of the whole.
+"""Applies the transform network to pictures of any size, strip by strip.
 
-A picture cannot be painted in tiles by themselves: each would be normalised by its own statistics,
-and seams would show. Here, every layer is computed for some rows after the others, and its mean
-and variance are those of all rows. Maps at full size are never kept but computed again when the
-next layer needs them: those at half size are the largest in memory, 64 bytes for each pixel of
-the picture with the big network, 32 with the small one.
+A picture cannot be painted in independent tiles, because each tile would be normalised by its own
+statistics, and seams would show. Here, every layer is computed for one strip of rows after the
+other, and normalised by the mean and variance of all rows. The result is the same as for the whole
+picture at once. Feature maps at full size are not kept. They are computed again when the next layer
+needs them. The largest maps in memory have half the size of the picture: 64 bytes for each pixel of
+the picture with the big network, 32 bytes with the small one.
 """
 
 import keras
@@ -17,12 +18,13 @@ def paint(network: keras.Model, picture: np.ndarray, strip: int = 400_000) -> np
     """Paints a picture.
 
     Args:
-        network: of one style, from `transform_net.fix_style`.
+        network: the network of one style, from `transform_net.fix_style`.
         picture: (H, W, 3) RGB in 0..255; H and W are multiples of `transform_net.STRIDE`.
-        strip: about how many pixels of a map are computed at once.
+        strip: the approximate number of pixels of a feature map that are computed at once.
 
     Returns:
-        float32 (H, W, 3), 0..255: `network` of the whole picture, but for rounding.
+        float32 (H, W, 3), 0..255. It equals `network` applied to the whole picture, except for
+        rounding.
     """
     x = _Normalised(network, 1, _Picture(network.get_layer("normalize"), picture, strip))
     x = _Normalised(network, 2, x, stride=2).keep()
@@ -39,7 +41,7 @@ def paint(network: keras.Model, picture: np.ndarray, strip: int = 400_000) -> np
 
 
 class _Map:
-    """A map (height, width, channels) whose rows are computed when they are asked for."""
+    """A feature map (height, width, channels) that computes its rows on demand."""
 
     def __init__(self, shape: tuple[int, int], strip: int):
         self.shape, self.strip = shape, strip
@@ -50,7 +52,7 @@ class _Map:
         return self._compute(top, bottom) if self._kept is None else self._kept[top:bottom]
 
     def keep(self) -> "_Map":
-        """Computes all rows now, and lets go what they are computed from."""
+        """Computes and stores all rows, and releases the maps that they are computed from."""
         kept = None
         for top, bottom in self._strips():
             part = self._compute(top, bottom)
@@ -104,7 +106,7 @@ class _Convolved(_Map):
 
 
 class _Normalised(_Convolved):
-    """A convolution, the normalisation of its map by all rows, scale, shift, and mostly ReLU."""
+    """A convolution, instance normalisation over all rows, scale, shift, and optionally ReLU."""
 
     def __init__(self, network, number: int, source: _Map, stride: int = 1, relu: bool = True):
         super().__init__(network.get_layer(f"conv_{number}"), source, stride)
@@ -115,7 +117,7 @@ class _Normalised(_Convolved):
         self._shift = np.float32(shift - mean * self._scale)
 
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of each channel, summed by strips as Chan et al. (1983) do."""
+        """Mean and variance of each channel, combined over strips (Chan et al., 1983)."""
         count, mean, squares = 0, 0.0, 0.0
         for top, bottom in self._strips():
             moments = keras.ops.moments(self._convolve(top, bottom), axes=(0, 1, 2))
@@ -135,7 +137,7 @@ class _Normalised(_Convolved):
 
 
 class _Painted(_Convolved):
-    """The last convolution: colours."""
+    """The last convolution, which returns colours."""
 
     def __init__(self, layer: keras.layers.Conv2D, source: _Map):
         super().__init__(layer, source)
@@ -147,7 +149,7 @@ class _Painted(_Convolved):
 
 
 class _Doubled(_Map):
-    """Twice as high and wide, by bilinear interpolation."""
+    """A map enlarged to twice its height and width by bilinear interpolation."""
 
     def __init__(self, source: _Map):
         super().__init__((2 * source.shape[0], 2 * source.shape[1]), source.strip)

@@ -1,8 +1,8 @@
 """Stores float16 constants as float32, for runtimes that do not accelerate DEQUANTIZE of float16.
 
-LiteRT's WebAssembly build is such a runtime. The alphas stay the same: the constants keep the
-values that DEQUANTIZE would compute each time. The file grows; compressed, it hardly does, since
-half of the bytes of each constant are mostly zeros.
+LiteRT's WebAssembly build is such a runtime. The outputs stay the same, because the constants have
+the values that DEQUANTIZE would compute in each run. The file grows, but its compressed size hardly
+changes, because half of the bytes of each constant are mostly zeros.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def unpack_float16(model: bytes) -> bytes:
         model: the bytes of a file, with or without such constants.
 
     Returns:
-        The bytes of a file that computes the same.
+        The bytes of a file with the same outputs.
     """
     parsed = graph.parse(model)
     if not sum(_unpack(parsed, subgraph) for subgraph in parsed.subgraphs):
@@ -27,7 +27,7 @@ def unpack_float16(model: bytes) -> bytes:
 
 
 def _unpack(model: schema.ModelT, subgraph: schema.SubGraphT) -> int:
-    """Unpacks the constants of a graph in place; returns how many ops it removed."""
+    """Unpacks the constants of a graph in place; returns the number of removed ops."""
     kept, unpacked = [], set()
     for op in subgraph.operators:
         packed = subgraph.tensors[op.inputs[0]] if len(op.inputs) else None
@@ -45,7 +45,7 @@ def _unpack(model: schema.ModelT, subgraph: schema.SubGraphT) -> int:
         model.buffers.append(buffer)
         unpacked.add(op.inputs[0])
     used = {index for op in kept for index in op.inputs}
-    for index in unpacked - used:  # nothing reads them any more: they keep no bytes
+    for index in unpacked - used:  # no op reads them any more
         subgraph.tensors[index].buffer = 0
     _drop_unused(model)
     removed = len(subgraph.operators) - len(kept)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fetches what the GPU tests and `main.py --gpu_check=True` need, into a folder beside .venv.
+# Fetches the drivers and packages that the GPU tests and `main.py --gpu_check=True` need.
 #
 # Usage: fetch_engines.sh FOLDER PYTHON NAME...   NAME: vulkan, swiftshader, mediapipe, browser
 #
-# Installs nothing on the system and needs no root: Debian's and Ubuntu's packages come through apt,
-# from the mirror that the machine is configured for, and are only unpacked. What is there already
-# is kept. Prints one line for each NAME, and ends with status 1 if one could not be had.
+# The script installs nothing on the system and needs no root. It downloads packages of Debian or
+# Ubuntu with apt, from the configured mirror, and unpacks them into FOLDER. Existing files are kept.
+# It prints one line for each NAME, and exits with status 1 if one of them is not available.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,7 @@ folder=$(mkdir -p "$1" && cd "$1" && pwd)
 python=$2
 shift 2
 
-# Files that the tests look for (see portrait/export/gpu_engine.py); each is written last.
+# The tests look for these files (see portrait/export/gpu_engine.py). Each is written last.
 declare -A ready=(
     [vulkan]=lavapipe_icd.json
     [swiftshader]=swiftshader_icd.json
@@ -22,7 +22,7 @@ declare -A ready=(
 )
 OLDEST_MESA=25  # the first whose lavapipe computes in float16 as ML Drift needs it
 
-# apt with its own lists and downloads, and with the backports suite of this release.
+# Runs apt with separate lists and downloads, and with the backports suite of this release.
 apt_here() {
     local apt=$folder/apt suite mirror
     if [ ! -f "$apt/updated" ]; then
@@ -51,7 +51,7 @@ END
     APT_CONFIG=$apt/apt.conf "$@"
 }
 
-# Unpacks what apt has downloaded into FOLDER/root, and removes the archives.
+# Unpacks the downloaded packages into FOLDER/root, and removes the archives.
 unpack() {
     mkdir -p "$folder/root"
     for archive in "$folder"/apt/archives/*.deb; do
@@ -60,7 +60,7 @@ unpack() {
     done
 }
 
-# A loader's description of a Vulkan driver: FILE LIBRARY.
+# Writes the description of a Vulkan driver for the loader. Usage: driver FILE LIBRARY
 driver() {
     printf '{"file_format_version": "1.0.0", "ICD": {"library_path": "%s", "api_version": "1.3"}}\n' \
         "$2" > "$1"
@@ -88,7 +88,7 @@ swiftshader() {
         library=$installed/libvk_swiftshader.so
         [ ! -f "$library" ] || { driver "$folder/${ready[swiftshader]}" "$library"; return; }
     done
-    # Chromium carries SwiftShader; only that is kept.
+    # The package of Chromium contains SwiftShader; only this library is kept.
     apt_here true
     (cd "$folder/apt/archives" && apt_here apt-get -o APT::Sandbox::User=root download -qq chromium-common)
     dpkg --fsys-tarfile "$folder"/apt/archives/chromium-common_*.deb \
@@ -115,14 +115,14 @@ browser() {
 
 missing=0
 for name in "$@"; do
-    # In a shell of its own, where the first error ends it (not so in the condition of an `if`).
+    # A subshell ends at the first error, which a function in the condition of an `if` does not.
     set +e
     [ -f "$folder/${ready[$name]}" ] || ( set -e; $name )
     set -e
     if [ -f "$folder/${ready[$name]}" ]; then
         echo "gpu engine $name: $folder/${ready[$name]}"
     else
-        echo "gpu engine $name: cannot be had here (see above); what needs it is skipped"
+        echo "gpu engine $name: is not available (see above); tests that need it are skipped"
         missing=1
     fi
 done

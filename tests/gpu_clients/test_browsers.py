@@ -1,7 +1,7 @@
 """Shipped RGB files in browsers: LiteRT.js and MediaPipe's tasks-vision, on the CPU and the GPU.
 
-Chromium's SwiftShader stands in for the GPU. It has no 16-bit floats: what these tests find are
-faults of operations and of sizes, not of range.
+Chromium's SwiftShader replaces the GPU. It has no 16-bit floats, so these tests find errors of
+operations and sizes, but no overflows.
 """
 
 import contextlib
@@ -51,17 +51,17 @@ def _page(folder: Path, profile: Path) -> Iterator[Browser]:
 
 
 def _copied(side: int) -> list[int]:
-    """The columns (or rows) for which MediaPipe's WebGL shader takes the pixel before them.
+    """Returns the columns (or rows) for which MediaPipe's WebGL shader reads the previous pixel.
 
-    It rounds x / side * side down, which in float32 is below x for some x unless the side is
-    2^n times 1, 3, 5 or 9.
+    The shader rounds x / side * side down. In float32 this is below x for some x, unless the side
+    is 2^n times 1, 3, 5 or 9.
     """
     places = np.arange(side, dtype=np.float32)
     return np.flatnonzero(np.floor(places / np.float32(side) * np.float32(side)) < places).tolist()
 
 
 def _alpha(window: Browser, folder: Path, runtime: str, file: Path, picture: np.ndarray):
-    """Runs a file that lies in `folder`; `runtime` is a package and where it computes."""
+    """Runs a file in `folder`; `runtime` names a package and a backend, such as litert-wasm."""
     picture.astype(np.float32).tofile(folder / "picture.f32")
     Image.fromarray(picture).save(folder / "picture.png")
     package, where = runtime.split("-")
@@ -75,7 +75,7 @@ def _alpha(window: Browser, folder: Path, runtime: str, file: Path, picture: np.
 
 @pytest.fixture
 def folder(tmp_path):
-    """What the page is served from."""
+    """The folder that the server of the page reads."""
     (tmp_path / "page").mkdir()
     return tmp_path / "page"
 

@@ -1,7 +1,6 @@
-"""Shipped files in LiteRT's CompiledModel with the GPU accelerator, whose engine phones use.
+"""Shipped files in LiteRT's CompiledModel with the GPU accelerator, the engine of phones.
 
-lavapipe has 16-bit floats, so that the engine computes in float16 as on phones; SwiftShader has
-none.
+lavapipe has 16-bit floats, so the engine computes in float16 as on phones. SwiftShader has none.
 """
 
 import gpu_files
@@ -27,16 +26,16 @@ def _assert_right(file, engine):
         pytest.skip(engine.missing)
     verdict = gpu_engine.check(file, gpu_files.pictures(file), engine)
     if verdict.refused:
-        pytest.fail(verdict.refused)  # which is not what test_overflow_is_seen expects
+        pytest.fail(verdict.refused)  # other than the failure that test_overflow_is_seen expects
     assert verdict.wholly
-    assert verdict.mean_error < 1e-3  # not so of NaN
+    assert verdict.mean_error < 1e-3  # also fails for NaN
     assert verdict.iou >= 0.997
     return verdict
 
 
 @pytest.mark.parametrize("file", gpu_files.parameters())
 def test_file_in_float16(file):
-    # Float16 has 11 bits, float32 has 24: this proves which of them the engine computes in.
+    # Float16 has 11 bits, float32 has 24, so a larger error proves that the engine uses float16.
     assert _assert_right(file, FLOAT16).max_error > 1e-4
 
 
@@ -68,7 +67,7 @@ def test_style(tmp_path):
     assert verdict.mean_error < tolerance.mean
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="what test_file_in_float16 must see")
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the check must fail")
 def test_overflow_is_seen(overflowing):
     _assert_right(overflowing, FLOAT16)
 

@@ -22,6 +22,6 @@ def test_file(file):
     model = TfliteModel(file, file.name)
     expected = np.stack([model(picture)[..., 0] for picture in pictures])
     errors = np.abs(masks - expected)
-    assert errors.max() > 1e-4  # the CPU would be nearer
+    assert errors.max() > 1e-4  # on the CPU the error would be smaller
     assert errors.mean() < 1e-3
     assert min(map(person_iou, masks, expected)) >= 0.997

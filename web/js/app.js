@@ -1,4 +1,4 @@
-// The page: its buttons, keys and words. The work is in studio.js.
+// The user interface of the page: buttons, keys and texts. studio.js does the work.
 import {showBackdrops, showColours} from './choices.js';
 import {fetchBytes} from './model.js';
 import {keepForOffline} from './offline.js';
@@ -26,7 +26,7 @@ function say(text, wrong = false) {
   $('say').classList.toggle('wrong', wrong);
 }
 
-/** Does something that may fail, and says so where it does. */
+/** Runs an action, and shows a message if it fails. */
 async function attempt(work) {
   try {
     return await work();
@@ -60,7 +60,7 @@ async function openNetwork(file) {
   });
 }
 
-/** Adds a choice that is in use already. */
+/** Adds an option that is in use already. */
 function listed(id, name) {
   $(id).add(new Option(name, '', false, true));
 }
@@ -79,7 +79,7 @@ async function toggleCamera() {
   await attempt(() => studio.startCamera({facingMode}));
 }
 
-/** Shows what belongs to a picture. */
+/** Shows the controls for a picture. */
 function shown() {
   const there = studio.frame !== null;
   $('empty').hidden = there;
@@ -193,7 +193,7 @@ async function toggleRecord() {
   say(`Saved the film, ${(film.size / 1e6).toFixed(1)} MB.`);
 }
 
-// What the studio tells
+// Events of the studio
 
 let filming = false;
 
@@ -322,5 +322,5 @@ async function start() {
   }
 }
 
-window.studio = studio; // for the console, and tests
+window.studio = studio; // for the console and for tests
 attempt(start);

@@ -1,9 +1,9 @@
-// Pictures to put behind a person, drawn here: no files to load.
+// Draws backgrounds for a person, so that no files need to be loaded.
 
 const WIDTH = 1280;
 const HEIGHT = 960;
 
-/** The names of the backdrops, and what draws each. */
+/** The names of the backdrops, and the functions that draw them. */
 export const BACKDROPS = {
   Studio: (pen) => {
     fill(pen, radial(pen, 0.5, 0.42, 0.75, ['#eceae6', '#b9b6b0', '#77746f']));
@@ -22,7 +22,7 @@ export const BACKDROPS = {
   },
 };
 
-/** A backdrop as a canvas. */
+/** Draws a backdrop on a canvas. */
 export function backdrop(name) {
   const canvas = new OffscreenCanvas(WIDTH, HEIGHT);
   BACKDROPS[name](canvas.getContext('2d'));
@@ -48,7 +48,7 @@ function radial(pen, x, y, radius, colours) {
   return stopped(pen.createRadialGradient(...centre, 0, ...centre, radius * WIDTH), colours);
 }
 
-/** Discs out of focus, always in the same places. */
+/** Draws discs out of focus, always in the same places. */
 function lights(pen, seed, count, colours, strength) {
   let state = seed;
   const random = () => (state = (state * 16807) % 2147483647) / 2147483647;
@@ -62,7 +62,7 @@ function lights(pen, seed, count, colours, strength) {
     pen.fill();
   }
   pen.globalAlpha = 1;
-  // Enlarged from a small picture: the edges of discs out of focus are soft.
+  // A small picture, enlarged, gives the discs soft edges.
   const small = new OffscreenCanvas(WIDTH / 40, HEIGHT / 40);
   small.getContext('2d').drawImage(pen.canvas, 0, 0, small.width, small.height);
   pen.imageSmoothingQuality = 'high';

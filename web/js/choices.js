@@ -1,16 +1,16 @@
-// The colours and pictures that may be put behind a person, as radio buttons that show them.
+// Radio buttons that show the colours and pictures for the background.
 import {backdrop, BACKDROPS} from './backdrops.js';
 
 const COLOURS = ['#ffffff', '#e9e4da', '#8e9aa0', '#23292b', '#2f5d62', '#d98b6a'];
 const NAMES = ['white', 'sand', 'grey', 'charcoal', 'teal', 'terracotta'];
-const WIDTH = 160; // pixels of a small picture
+const WIDTH = 160; // of a preview, in pixels
 const HEIGHT = 120;
 
 /**
- * Fills `list` with colours, and a field for any other.
+ * Fills `list` with colours, and a field for any other colour.
  *
- * @param chosen the colour that is chosen at first.
- * @param take gets a colour, '#rrggbb', when it is chosen.
+ * @param chosen the initial colour.
+ * @param take is called with a colour, '#rrggbb', when the user chooses it.
  */
 export function showColours(list, chosen, take) {
   COLOURS.forEach((colour, i) => {
@@ -31,11 +31,11 @@ export function showColours(list, chosen, take) {
 }
 
 /**
- * Fills `list` with backdrops, takes the first, and adds a button for pictures of the user's own.
+ * Fills `list` with backdrops, chooses the first, and adds a button for the user's own pictures.
  *
- * @param take gets a picture when it is chosen.
- * @param open is called for the button.
- * @returns a function that adds a picture, by its name, and chooses it.
+ * @param take is called with a picture when the user chooses it.
+ * @param open is called when the user presses the button.
+ * @returns a function that adds a picture with a name, and chooses it.
  */
 export function showBackdrops(list, take, open) {
   const add = (picture, name) => {
@@ -59,7 +59,7 @@ export function showBackdrops(list, take, open) {
   };
 }
 
-/** A radio button that looks like `swatch`. */
+/** Creates a radio button that looks like `swatch`. */
 function choice(list, group, swatch, take, title = '') {
   const label = document.createElement('label');
   const input = Object.assign(document.createElement('input'), {type: 'radio', name: group});

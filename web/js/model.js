@@ -1,22 +1,23 @@
-// A .tflite network as a function from a picture to its alpha (or to a painted picture).
+// Runs a .tflite network, which converts a picture to its alpha or to a painted picture.
 //
-// A network takes one picture, (1, H, W, 3 or 4), raw 0..255, and gives (1, H, W, 1), the alpha in
-// 0..1, or (1, H, W, 3), a painted picture in 0..255. `main.py --convert` writes such files.
+// The input of a network is one picture, (1, H, W, 3 or 4), raw 0..255. The output is an alpha,
+// (1, H, W, 1) in 0..1, or a painted picture, (1, H, W, 3) in 0..255. `main.py --convert` and
+// `stylize.py --convert` write such files.
 import {loadAndCompile, loadLiteRt, supportsFeature, Tensor} from '../litert/index.js';
 
 const RUNTIME = new URL('../litert/', import.meta.url);
 const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
-const SQUEEZE = 1.4; // a picture further than this from the network's proportions is padded
+const SQUEEZE = 1.4; // the largest distortion of a picture's proportions; beyond, it is padded
 const PAD = 'rgb(124 117 104)'; // ImageNet's mean colour
 const MARGIN = 0.15; // around a person, as a share of its size
-const SOLID = 0.6; // alpha from which a pixel counts for where the person is
-const WORTH = 0.72; // share of the picture that a window may have at most to be looked at again
-const RAMP = 0.12; // of a window's side, over which it gives way to the whole picture's alpha
-const GRID = 640; // pixels of the longer side, at most, of an alpha of two looks
+const SOLID = 0.6; // the smallest alpha of pixels that locate the person
+const WORTH = 0.72; // the largest share of the picture for which a window gets a second pass
+const RAMP = 0.12; // the share of a window's side that is blended with the whole picture's alpha
+const GRID = 640; // the longest side of an alpha from two passes, in pixels
 
 let runtime = null;
 
-/** The bytes at an address, unpacked if they are gzipped: static hosts rarely compress by themselves. */
+/** Loads the bytes at an address, and unpacks them if they are gzipped. */
 export async function fetchBytes(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
@@ -34,10 +35,10 @@ function loadRuntime() {
   runtime ??= (async () => {
     const variant = (await supportsFeature('relaxedSimd')) ? '' : '_compat';
     const name = `litert_wasm${variant}_internal`;
-    // The script of the WebAssembly module takes its settings from here.
+    // The script of the WebAssembly module reads its settings from here.
     self.Module = {
       wasmBinary: await fetchBytes(new URL(`${name}.wasm.gz`, RUNTIME)),
-      printErr: (text) => console.debug(text), // its news are no errors
+      printErr: (text) => console.debug(text), // its messages are not errors
     };
     return loadLiteRt(new URL(`${name}.js`, RUNTIME).href);
   })().catch((error) => {
@@ -47,7 +48,7 @@ function loadRuntime() {
   return runtime;
 }
 
-/** Whether this browser has WebGPU on a graphics processor, not computed by the CPU. */
+/** Returns whether this browser has WebGPU on a graphics processor rather than on the CPU. */
 export async function hasWebGpu() {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
   if (!adapter) return false;
@@ -60,9 +61,9 @@ export class Network {
   /**
    * Loads a network.
    *
-   * @param source its address, or its bytes as a Uint8Array; may be gzipped.
-   * @param backend 'webgpu', 'wasm', or 'auto': WebGPU where there is a real one.
-   * @throws Error: not a .tflite file, or one with other inputs and outputs than described above.
+   * @param source the address, or the bytes as a Uint8Array; they may be gzipped.
+   * @param backend 'webgpu', 'wasm', or 'auto', which uses WebGPU on a graphics processor.
+   * @throws Error: not a .tflite file, or a file with other inputs or outputs than described above.
    */
   static async load(source, backend = 'auto') {
     const [bytes] = await Promise.all([
@@ -80,7 +81,7 @@ export class Network {
     return Network.#compiled(bytes, 'wasm');
   }
 
-  /** The network on a backend; null where the graphics processor does not compute all of it. */
+  /** Compiles the network for a backend; null if the graphics processor cannot run all of it. */
   static async #compiled(bytes, accelerator) {
     let model = null;
     try {
@@ -88,7 +89,7 @@ export class Network {
       if (accelerator === 'wasm') return new Network(model, accelerator);
       if (model.isFullyAccelerated) {
         const network = new Network(model, accelerator);
-        // Large activations overflow in half precision: such a network stays on the CPU.
+        // A network with activations that overflow in half precision stays on the CPU.
         network.pixels.fill(128);
         if ((await network.compute()).every(Number.isFinite)) return network;
       }
@@ -114,7 +115,7 @@ export class Network {
     this.shape = shape;
     [, this.height, this.width, this.channels] = shape;
     this.paints = channels === 3;
-    this.unit = output.dtype === 'uint8' ? 1 / 256 : 1; // of an alpha, in a uint8 file
+    this.unit = output.dtype === 'uint8' ? 1 / 256 : 1; // the alpha of a step, in a uint8 file
     /** The network's input; `look` fills it. */
     this.pixels = new (input.dtype === 'uint8' ? Uint8Array : Float32Array)(shape.reduce((a, b) => a * b));
     const seen = new OffscreenCanvas(this.width, this.height);
@@ -123,11 +124,11 @@ export class Network {
   }
 
   /**
-   * Puts a picture, or a box of it, into the network's input: squeezed to its size, or padded where
-   * that would distort it much.
+   * Draws a picture, or a box of it, into the network's input. The picture is squeezed to the input
+   * size, or padded if its proportions differ much.
    *
-   * @returns the place in the input that it takes, {x, y, width, height}, and the RGBA bytes `data`
-   *   of all of the input.
+   * @returns the place of the picture in the input, {x, y, width, height}, and the RGBA bytes `data`
+   *   of the whole input.
    */
   look(picture, box = null) {
     const {pen, width, height, pixels} = this;
@@ -163,7 +164,7 @@ export class Network {
     return {x: (width - w) >> 1, y: (height - h) >> 1, width: w, height: h};
   }
 
-  /** Runs the network on its input; a Float32Array of H x W alphas or H x W x 3 colours. */
+  /** Runs the network on its input; returns a Float32Array, H x W alphas or H x W x 3 colours. */
   async compute() {
     const input = new Tensor(this.pixels, this.shape);
     const outputs = await this.model.run([input]);
@@ -175,9 +176,9 @@ export class Network {
   }
 
   /**
-   * The alpha of a picture, or of a box of it.
+   * Computes the alpha of a picture, or of a box of it.
    *
-   * @returns {data, width, height, bytes}: Float32Array, 0..1, and the RGBA bytes that it is of.
+   * @returns {data, width, height, bytes}: a Float32Array, 0..1, and the RGBA bytes of its picture.
    */
   async alpha(picture, box = null) {
     const place = this.look(picture, box);
@@ -193,7 +194,7 @@ export class Network {
   }
 }
 
-/** A part of an image of one value a pixel, `across` wide; the image itself if it is all of it. */
+/** Crops an image with one value per pixel, `across` wide; returns the image itself if uncropped. */
 function cut(values, across, {x, y, width, height}) {
   if (width * height === values.length) return values;
   const part = new Float32Array(width * height);
@@ -205,11 +206,11 @@ function cut(values, across, {x, y, width, height}) {
 }
 
 /**
- * The alpha of a photograph: of the whole, then again of a window around the people.
+ * Computes the alpha of a photograph in two passes: the whole, then a window around the people.
  *
- * @param network a `Network` that gives an alpha.
- * @param picture what drawImage takes, of `width` x `height` pixels.
- * @returns {data, width, height}: of the network's size, or finer.
+ * @param network a `Network` that returns alphas.
+ * @param picture a source for drawImage, of `width` x `height` pixels.
+ * @returns {data, width, height}, of the network's input size or finer.
  */
 export async function photoAlpha(network, picture, width, height) {
   const whole = await network.alpha(picture);
@@ -227,7 +228,7 @@ export async function photoAlpha(network, picture, width, height) {
   return merged(whole, near, place, grid);
 }
 
-/** The box of all solid pixels, in the picture's pixels, with a margin; null if there is nobody. */
+/** Returns the box of all solid pixels, with a margin, in pixels; null if there is nobody. */
 function peopleBox({data, width, height}, across, down) {
   const columns = new Uint16Array(width);
   const rows = new Uint16Array(height);
@@ -239,7 +240,7 @@ function peopleBox({data, width, height}, across, down) {
       }
     }
   }
-  const solid = (count) => count > 2; // a few stray pixels are nobody
+  const solid = (count) => count > 2; // ignores a few stray pixels
   const [left, right] = [columns.findIndex(solid), columns.findLastIndex(solid) + 1];
   const [top, bottom] = [rows.findIndex(solid), rows.findLastIndex(solid) + 1];
   if (left < 0 || top < 0) return null;
@@ -251,7 +252,7 @@ function peopleBox({data, width, height}, across, down) {
   };
 }
 
-/** The box grown to `aspect`, moved into the picture and cut off at its edges. */
+/** Enlarges a box to `aspect`, moves it into the picture, and crops it at the edges. */
 function fitted(box, aspect, width, height) {
   const wide = Math.max(box.width, box.height * aspect);
   const high = Math.max(box.height, box.width / aspect);
@@ -265,7 +266,7 @@ function fitted(box, aspect, width, height) {
   return {x, y, width: w, height: h};
 }
 
-/** The alpha of the whole on a finer grid, with the near one in its place, blended at its sides. */
+/** Merges the alpha of a window into the enlarged alpha of the whole, blended at its sides. */
 function merged(whole, near, place, grid) {
   const data = new Float32Array(grid.width * grid.height);
   const ramp = (at, start, length, end) => {
@@ -290,7 +291,7 @@ function merged(whole, near, place, grid) {
   return {data, width: grid.width, height: grid.height};
 }
 
-/** Bilinear: the value at (u, v) in 0..1. */
+/** Returns the value at (u, v), 0..1, by bilinear interpolation. */
 function sampled({data, width, height}, u, v) {
   const x = Math.min(Math.max(u * width - 0.5, 0), width - 1);
   const y = Math.min(Math.max(v * height - 0.5, 0), height - 1);

@@ -1,12 +1,12 @@
-// The same as `Painter`, with the 2D canvas: for browsers whose WebGL is missing or computed by the
-// CPU. It is faster there, with plainer edges: the alpha is stretched smoothly, without following
-// the picture's edges.
+// A `Painter` for the 2D canvas, for browsers whose WebGL is missing or runs on the CPU. It is faster
+// there, but its edges are plainer: the alpha is stretched smoothly and does not follow the edges of
+// the picture.
 
 const SOFT = 240; // pixels of the longer side of the blurred background
 const DISC = 0.04; // radius of the blur at strength 1, as a share of the longer side
-const LEAST = 0.2; // Alphas up to here become 0: these pixels are mostly of the old background.
-const RANGE = 0.7; // Alphas so far above that become 1.
-const FILLS = 4; // times that the background is drawn over its own hole, until that is closed
+const LEAST = 0.2; // alphas up to this become 0, because they are mostly the old background
+const RANGE = 0.7; // alphas of at least LEAST + RANGE become 1
+const FILLS = 4; // how often the background is drawn over its hole to close it
 
 export class Painter2d {
   /** @param canvas an HTMLCanvasElement or OffscreenCanvas, without a context. */
@@ -47,7 +47,7 @@ export class Painter2d {
     if (look.split > 0) this.#original(frame, look.split);
   }
 
-  /** Mirrors what is drawn, if the frame is. */
+  /** Mirrors the drawing if the frame is mirrored. */
   #turned(frame, drawing) {
     const {pen, canvas} = this;
     if (frame.mirror) pen.setTransform(-1, 0, 0, 1, canvas.width, 0);
@@ -96,7 +96,7 @@ export class Painter2d {
     pen.drawImage(layer.canvas, 0, 0);
   }
 
-  /** The blurred background, without the person's colours. */
+  /** Draws the blurred background without the person's colours. */
   #background({picture}, mask, strength) {
     const {width, height} = this.canvas;
     const scale = Math.min(1, SOFT / Math.max(width, height));
@@ -112,7 +112,7 @@ export class Painter2d {
     soft.filter = `blur(${radius.toFixed(2)}px)`;
     soft.drawImage(sharp.canvas, 0, 0);
     soft.filter = 'none';
-    // Far inside the person nothing has come in: the picture itself is below, hidden by the person.
+    // The hole stays open far inside the person, where the picture below is hidden by the person.
     const full = this.#layer('full', ...size);
     full.globalCompositeOperation = 'copy';
     full.drawImage(picture, 0, 0, ...size);
@@ -121,7 +121,7 @@ export class Painter2d {
     return full.canvas;
   }
 
-  /** The alpha as a canvas of its own size. */
+  /** Converts the alpha to a canvas of the same size. */
   #mask({data, width, height}) {
     const mask = this.#layer('mask', width, height);
     if (this.image?.width !== width || this.image.height !== height) {
@@ -133,7 +133,7 @@ export class Painter2d {
     return mask.canvas;
   }
 
-  /** The picture as it is, over the left of the canvas. */
+  /** Draws the original picture over the left of the canvas. */
   #original(frame, split) {
     const {pen, canvas: {width, height}} = this;
     pen.save();
@@ -144,7 +144,7 @@ export class Painter2d {
     pen.restore();
   }
 
-  /** The context of a canvas of this size, kept for the next frame. */
+  /** Returns the context of a canvas of this size, and keeps it for the next frame. */
   #layer(name, width, height) {
     const layer = this.layers[name] ??= new OffscreenCanvas(width, height).getContext('2d');
     if (layer.canvas.width !== width) layer.canvas.width = width;

@@ -1,6 +1,6 @@
-// The programs of the WebGL painter, in the order in which a frame passes through them.
+// The programs of the WebGL painter, in the order of their use for a frame.
 //
-// p is the place in the picture, 0..1, top left first; every texture is stored so. Colours are sRGB.
+// p is the position in the picture, 0..1, from the top left, as in all textures. Colours are sRGB.
 
 const HEAD = `#version 300 es
 precision highp float;
@@ -8,7 +8,7 @@ precision highp sampler2D;
 in vec2 p;
 `;
 
-/** One triangle that covers all; `flip` turns the rows over for the canvas. */
+/** One triangle that covers the target; `flip` reverses the rows for the canvas. */
 export const VERTEX = `#version 300 es
 uniform bool flip;
 out vec2 p;
@@ -24,7 +24,7 @@ uniform sampler2D picture, alpha;
 uniform vec2 cell; // of the grid
 out vec4 colour;
 void main() {
-  // Four taps: a video's texture has no mipmaps, and may be four times as large.
+  // Four samples, because a video's texture has no mipmaps and may be four times as large.
   vec2 d = cell * .25;
   vec3 sum = texture(picture, p - d).rgb + texture(picture, p + d).rgb
     + texture(picture, p + vec2(d.x, -d.y)).rgb + texture(picture, p + vec2(-d.x, d.y)).rgb;
@@ -32,9 +32,9 @@ void main() {
 }`;
 
 /**
- * The guided filter (He, Sun, Tang, 2013), first half: in the window around each cell, the alpha as
- * a linear function of the colour. It is stored as its slope and its value at the cell's colour,
- * which half precision holds better than its value at black.
+ * The guided filter (He, Sun, Tang, 2013), first half: fits the alpha in the window around each cell
+ * by a linear function of the colour. The function is stored as its slope and its value at the cell's
+ * colour, because half precision represents that more precisely than its value at black.
  */
 const FIT = `${HEAD}
 uniform sampler2D grid;
@@ -63,7 +63,7 @@ void main() {
   line = vec4(slope, value - dot(slope, mean));
 }`;
 
-/** The guided filter, second half: the mean of the functions of all windows that hold a cell. */
+/** The guided filter, second half: the mean of the functions of all windows that contain a cell. */
 const MEAN = `${HEAD}
 uniform sampler2D grid, lines;
 uniform int radius;
@@ -82,7 +82,7 @@ void main() {
   line = sum / count;
 }`;
 
-/** The alpha at full size: the functions, applied to the picture's own colours. */
+/** The alpha at full size: the functions applied to the colours of the picture. */
 const FINE = `${HEAD}
 uniform sampler2D picture, alpha, grid, lines;
 uniform float pull;
@@ -102,9 +102,9 @@ void main() {
 }`;
 
 /**
- * The person's and the background's colours, each by its share of a pixel, for blur fusion (Forte
- * and Pitie, 2021). The fourth powers keep mixed colours out. Mipmaps of both then hold means of
- * neighbourhoods of all sizes.
+ * The colours of the person and of the background, weighted by their shares of a pixel, for blur
+ * fusion (Forte and Pitie, 2021). The fourth powers suppress mixed colours. The mipmaps of both hold
+ * the means of neighbourhoods of all sizes.
  */
 const LAYERS = `${HEAD}
 uniform sampler2D picture, fine;
@@ -123,11 +123,11 @@ void main() {
   }
 }`;
 
-/** The background out of focus: an even disc, without the person, whose colours weigh nothing. */
+/** The background out of focus: the mean over a disc, in which the person's colours weigh nothing. */
 const DISC = `${HEAD}
 uniform sampler2D rest;
 uniform vec2 radius; // in p
-uniform float level; // of the mipmap whose cells are about as large as the gaps between taps
+uniform float level; // the mipmap whose cells are about as large as the gaps between samples
 out vec4 colour;
 const int TAPS = 72;
 void main() {
@@ -140,17 +140,17 @@ void main() {
   colour = sum / float(TAPS);
 }`;
 
-/** The picture that is shown. */
+/** The final picture. */
 const MIX = `${HEAD}
 uniform sampler2D picture, fine, person, rest, soft, behind, painted;
-uniform int effect;    // as in EFFECTS
+uniform int effect;    // see EFFECTS
 uniform vec3 plain;    // the colour behind
 uniform vec2 cover;    // the share of the picture behind that is seen
 uniform float strength, split;
 uniform bool mirror;
 out vec4 colour;
 
-/** The mean of a layer around p: of a narrow neighbourhood, or where it is not there, of a wider. */
+/** The mean of a layer around p, over the smallest neighbourhood in which the layer is present. */
 vec3 spread(sampler2D layer, vec2 p) {
   vec4 sum = textureLod(layer, p, 1.) + textureLod(layer, p, 2.) * .2
     + textureLod(layer, p, 3.) * .02 + textureLod(layer, p, 5.) * .002 + textureLod(layer, p, 9.) * .0001;
@@ -166,7 +166,7 @@ void main() {
 
   vec3 f = c, b = c;
   if (a > .004 && a < .996) {
-    // F' and B' around, then both corrected by what they leave over of the pixel.
+    // The means F' and B', then both corrected by the remainder of the pixel's colour.
     f = spread(person, q);
     b = spread(rest, q);
     vec3 over = c - a * f - (1. - a) * b;
@@ -192,7 +192,7 @@ void main() {
     ground = texture(behind, t).rgb;
     light = textureLod(behind, t, log2(float(textureSize(behind, 0).x)) - 4.).rgb;
   }
-  // Light wrap: what is bright behind spills over the outline onto the person.
+  // Light wrap: bright parts of the background spill over the outline onto the person.
   if (strength > 0. && a > .004) {
     float inside = textureLod(person, q, 3.).a;
     float wrap = strength * .5 * (1. - smoothstep(.2, .95, inside));
@@ -201,7 +201,7 @@ void main() {
   colour = vec4(mix(ground, f, a), 1);
 }`;
 
-/** The effects by the number that MIX knows them by. */
+/** The numbers of the effects in MIX. */
 export const EFFECTS = {none: 0, blur: 1, colour: 2, picture: 3, cutout: 4, matte: 5, style: 6};
 
 export const FRAGMENTS = {GRID, FIT, MEAN, FINE, LAYERS, DISC, MIX};

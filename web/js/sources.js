@@ -1,9 +1,9 @@
-// Where pictures come from: files, the clipboard, the camera.
+// Sources of pictures: files, the clipboard and the camera.
 
-const LARGEST = 4096; // pixels of the longer side: larger photographs are made smaller
+const LARGEST = 4096; // pixels of the longer side; larger photographs are reduced
 
 /**
- * Opens a picture file, upright, on white where it is transparent.
+ * Opens a picture file, turns it upright, and fills transparent parts with white.
  *
  * @param file a Blob.
  * @returns an ImageBitmap.
@@ -29,7 +29,7 @@ export async function openPicture(file) {
   return canvas.transferToImageBitmap();
 }
 
-/** Calls `take(file)` for a file that is dropped or pasted anywhere on the page. */
+/** Calls `take(file)` when a file is dropped or pasted anywhere on the page. */
 export function onDropOrPaste(take, {over = () => {}} = {}) {
   const first = (transfer) => transfer?.files?.[0] ?? null;
   const carriesFile = (event) => event.dataTransfer?.types.includes('Files');
@@ -50,7 +50,7 @@ export function onDropOrPaste(take, {over = () => {}} = {}) {
   });
 }
 
-/** A camera, whose frames `work` sees one after the other. */
+/** A camera that passes its frames to `work`, one after the other. */
 export class Camera {
   video = document.createElement('video');
   #stream = null;
@@ -65,20 +65,20 @@ export class Camera {
     return this.#stream !== null;
   }
 
-  /** Whether the picture is of the person who looks at it, who expects a mirror. */
+  /** Whether the camera shows the viewer, who expects a mirror image. */
   get facesUser() {
     return this.#stream?.getVideoTracks()[0]?.getSettings().facingMode !== 'environment';
   }
 
   /**
-   * Starts, and calls `await work(frame)` for each frame; frames that come meanwhile are left out.
+   * Starts, and calls `await work(frame)` for each frame. Frames that arrive meanwhile are skipped.
    *
-   * @param work gets {picture, width, height, live, mirror}, as a painter takes it. The picture is
-   *   a still of the frame: the alpha, which takes time, and the picture are of the same moment. It
-   *   stays as it is until the next call has ended.
-   * @param failed gets the error of a `work` that throws; the camera has stopped then.
-   * @param options {facingMode, width, height}: 'user' or 'environment'; the size that is wished.
-   * @throws Error: there is no camera, or it may not be used.
+   * @param work is called with {picture, width, height, live, mirror}, a frame for a painter. The
+   *   picture is a copy of the frame, so that the alpha, which takes time, belongs to it. The copy
+   *   does not change until the next call has ended.
+   * @param failed is called with the error if `work` throws, after the camera has stopped.
+   * @param options {facingMode, width, height}: 'user' or 'environment'; the requested size.
+   * @throws Error: there is no camera, or the user or the browser denies its use.
    */
   async start(work, failed, {facingMode = 'user', width = 640, height = 480} = {}) {
     this.stop();
@@ -109,7 +109,7 @@ export class Camera {
     next();
   }
 
-  /** What the camera shows now, on one of two canvases in turn. */
+  /** Copies the current frame to one of two canvases, in turn. */
   #still() {
     const {videoWidth: width, videoHeight: height} = this.video;
     if (this.#pens.length < 2) this.#pens.push(new OffscreenCanvas(width, height).getContext('2d'));

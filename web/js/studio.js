@@ -1,21 +1,21 @@
-// Joins the parts: a picture or the camera, a network, the smoother and a painter.
+// Connects a picture or the camera, a network, the smoother and a painter.
 import {Network, photoAlpha} from './model.js';
 import {hasFastWebGl, Painter} from './painter.js';
 import {Painter2d} from './painter2d.js';
 import {Camera, openPicture} from './sources.js';
 import {Smoother} from './temporal.js';
 
-const SHOWN = 1600; // pixels of the longer side on the screen, at most; results have all
+const SHOWN = 1600; // largest side on the screen, in pixels; results have full size
 const SECOND = 1000;
 
 /**
- * Its events: `changed`, another picture, the camera, or nothing is shown; `drawn`, with the
- * milliseconds of each stage; `failed`, with the error that ended the camera.
+ * Events: `changed` when another picture, the camera or nothing is shown; `drawn`, with the
+ * milliseconds of each stage; `failed`, with the error that stopped the camera.
  */
 export class Studio extends EventTarget {
-  /** How the picture is to look, see `Painter.draw`. */
+  /** The look of the result, see `Painter.draw`. */
   look = {effect: 'blur', strength: 0.5, colour: '#e9e4da', split: 0};
-  /** What is shown: null, or {picture, width, height, alpha, live, mirror}. */
+  /** The current frame: null, or {picture, width, height, alpha, live, mirror}. */
   frame = null;
   mirror = true;
   network = null;
@@ -28,8 +28,8 @@ export class Studio extends EventTarget {
   #work = Promise.resolve();
 
   /**
-   * @param stage the element that the canvas is put into.
-   * @param options {backend, painter}: 'webgpu' or 'wasm'; 'webgl' or '2d'; chosen if left out.
+   * @param stage the parent element of the canvas.
+   * @param options {backend, painter}: 'webgpu' or 'wasm'; 'webgl' or '2d'. Default: automatic.
    */
   constructor(stage, {backend = 'auto', painter} = {}) {
     super();
@@ -44,12 +44,12 @@ export class Studio extends EventTarget {
 
   #shown = null;
 
-  /** Loads the network that gives the alphas, and looks at the picture again. */
+  /** Loads the network for the alphas, and applies it to the current picture. */
   async useNetwork(source) {
     const network = await Network.load(source, this.backend);
     if (network.paints) {
       network.delete();
-      throw Object.assign(new Error('This network paints: it is a style.'), {paints: true});
+      throw Object.assign(new Error('This network is a style: it returns a picture.'), {paints: true});
     }
     await this.#alone(() => {
       this.network?.delete();
@@ -59,12 +59,12 @@ export class Studio extends EventTarget {
     if (this.frame && !this.frame.live) await this.#see();
   }
 
-  /** Loads the network that paints. */
+  /** Loads the style network. */
   async useStyle(source) {
     const style = await Network.load(source, this.backend);
     if (!style.paints) {
       style.delete();
-      throw new Error('This network does not paint: it is no style.');
+      throw new Error('This network is not a style: it does not return a picture.');
     }
     await this.#alone(() => {
       this.style?.delete();
@@ -73,7 +73,7 @@ export class Studio extends EventTarget {
     if (this.frame && !this.frame.live) await this.#see();
   }
 
-  /** Sets some of the look, and draws. */
+  /** Changes parts of the look, and draws. */
   async set(look) {
     const styled = look.effect === 'style' && this.look.effect !== 'style';
     Object.assign(this.look, look);
@@ -81,7 +81,7 @@ export class Studio extends EventTarget {
     else this.draw();
   }
 
-  /** The picture behind the person. */
+  /** Sets the picture behind the person. */
   setBackground(picture) {
     this.#background = picture;
     for (const painter of Object.values(this.#painters)) painter.setBackground(picture);
@@ -93,7 +93,7 @@ export class Studio extends EventTarget {
     const picture = await openPicture(file);
     this.stopCamera();
     const before = this.frame?.picture;
-    this.#alone(() => before?.close?.()); // when no network looks at it any more
+    this.#alone(() => before?.close?.()); // when no network uses it any more
     const {width, height} = picture;
     this.frame = {picture, width, height, alpha: null, live: false, mirror: false};
     this.draw();
@@ -101,10 +101,10 @@ export class Studio extends EventTarget {
     await this.#see();
   }
 
-  /** Looks at the photograph with the network, and draws. */
+  /** Computes the alpha of the photograph, and draws. */
   async #see() {
     const {frame} = this;
-    if (!this.network) return; // `useNetwork` comes back here
+    if (!this.network) return; // `useNetwork` calls this again
     await this.#alone(async () => {
       const start = performance.now();
       frame.alpha = await photoAlpha(this.network, frame.picture, frame.width, frame.height);
@@ -117,7 +117,7 @@ export class Studio extends EventTarget {
     });
   }
 
-  /** The picture as the style network paints it, if that is asked for. */
+  /** Paints the picture with the style network, if the look requires it. */
   async #paint(picture) {
     if (this.look.effect !== 'style' || !this.style) return null;
     const place = this.style.look(picture);
@@ -151,7 +151,7 @@ export class Studio extends EventTarget {
     this.dispatchEvent(new Event('changed'));
   }
 
-  /** One frame of the camera. */
+  /** Processes a frame of the camera. */
   async #live(frame) {
     const {network} = this;
     const times = {};
@@ -167,7 +167,7 @@ export class Studio extends EventTarget {
       frame.painted = await this.#paint(frame.picture);
       if (frame.painted) times.paint = performance.now() - smoothed;
     }
-    if (!this.frame?.live) return; // the camera has stopped meanwhile
+    if (!this.frame?.live) return; // the camera has stopped in the meantime
     this.frame = frame;
     const before = performance.now();
     this.draw();
@@ -178,7 +178,7 @@ export class Studio extends EventTarget {
     this.#report({...times, rate: this.#times.length});
   }
 
-  /** Draws the frame as it is to look. */
+  /** Draws the frame with the current look. */
   draw() {
     if (!this.frame) return;
     const {width, height, live} = this.frame;
@@ -200,7 +200,7 @@ export class Studio extends EventTarget {
     painter.draw(frame, look, size);
   }
 
-  /** WebGL for its edges, but where the CPU computes it, the 2D canvas for what moves. */
+  /** Chooses WebGL for its edges, but the 2D canvas for the camera if WebGL runs on the CPU. */
   #painterFor(live) {
     const kind = this.painter === 'auto' ? (live ? '2d' : 'webgl') : this.painter;
     const made = this.#painters[kind];
@@ -218,7 +218,7 @@ export class Studio extends EventTarget {
     return painter;
   }
 
-  /** The result as a PNG, at full size. */
+  /** Returns the result as a PNG at full size. */
   async png() {
     if (!this.frame) return null;
     const painter = this.#painterFor(this.frame.live);
@@ -226,12 +226,12 @@ export class Studio extends EventTarget {
     const longer = Math.max(this.frame.width, this.frame.height);
     this.#drawWith(painter, Math.min(1, painter.largest / longer), {...this.look, split: 0});
     const saved = new Promise((done) => painter.canvas.toBlob(done, 'image/png'));
-    // On the screen it stays as it was.
+    // Restores the picture on the screen.
     if (this.look.split || painter.canvas.width !== width || painter.canvas.height !== height) this.draw();
     return saved;
   }
 
-  /** Records the camera's result; returns a function that stops, and gives the film as a Blob. */
+  /** Records the camera's result; returns a function that stops and returns the video as a Blob. */
   record() {
     const type = ['video/webm;codecs=vp9', 'video/webm', 'video/mp4']
       .find((each) => MediaRecorder.isTypeSupported(each));
@@ -249,7 +249,7 @@ export class Studio extends EventTarget {
     };
   }
 
-  /** Runs steps that use a network one after the other. */
+  /** Runs steps that use a network, one after the other. */
   #alone(step) {
     const result = this.#work.then(step);
     this.#work = result.catch(() => {});

@@ -1,23 +1,23 @@
 // Smooths the alphas of a camera's frames without a lag behind movement.
 //
-// Each alpha is mixed with the one before. A pixel keeps much of the old alpha only if the picture
-// around it has not changed and the two alphas are close: flicker is small and does not move, while
-// a movement changes the picture and takes the new alpha at once.
+// Each alpha is mixed with the previous one. A pixel keeps much of the previous alpha only if the
+// picture around it has not changed and the two alphas are close. Flicker is small and does not change
+// the picture, so it is removed. A movement changes the picture, so it takes the new alpha at once.
 
-const KEEP = 0.8; // of the alpha before, where nothing has changed
-const COLOUR = 14; // grey levels of change at which most of that is gone
-const JUMP = 0.6; // difference of the alphas at which nothing of it is left
-const LEAST = 0.002; // smaller differences are not seen
-const RADIUS = 2; // pixels around, over which a change is averaged: noise is no movement
+const KEEP = 0.8; // weight of the previous alpha if nothing has changed
+const COLOUR = 14; // change in grey levels at which this weight has mostly vanished
+const JUMP = 0.6; // difference of the alphas at which the weight is 0
+const LEAST = 0.002; // smaller differences are invisible
+const RADIUS = 2; // pixels over which changes are averaged, to suppress noise
 
 export class Smoother {
-  /** Forgets the frames before, for a new scene. */
+  /** Forgets the previous frames, for a new scene. */
   reset() {
     this.before = null;
   }
 
   /**
-   * Takes the next frame.
+   * Smooths the alpha of the next frame.
    *
    * @param alpha {data, width, height}: Float32Array, 0..1; it is changed in place.
    * @param bytes RGBA of the picture that the network saw, of the same size.
@@ -48,14 +48,14 @@ export class Smoother {
   }
 }
 
-/** Replaces values by the means of squares of 2 radius + 1 pixels, cut off at the borders. */
+/** Replaces values by the means over squares of 2 radius + 1 pixels, cropped at the borders. */
 function boxMean(values, width, height, radius) {
   const line = new Float32Array(Math.max(width, height));
   for (let y = 0; y < height; y++) mean(values, line, y * width, width, 1, radius);
   for (let x = 0; x < width; x++) mean(values, line, x, height, width, radius);
 }
 
-/** Running means along a line of `length` values, `step` apart. */
+/** Computes running means along a line of `length` values that are `step` apart. */
 function mean(values, line, start, length, step, radius) {
   let sum = 0;
   let count = 0;
