@@ -1,6 +1,6 @@
 """Replaces ops of a converted file by equivalent ops that are faster on CPUs.
 
-The results are the same. With the first two rewrites, the small U-Net's int8 file takes 0.8 of the
+The results are the same. With the first two rewrites, a small U-Net's int8 file takes 0.8 of the
 time; with the first one, its float16 file takes 0.87 of the time.
 
 - A transposed convolution whose kernel is as large as its stride computes a block of output pixels

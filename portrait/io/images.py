@@ -208,7 +208,7 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     If both sides shrink, pixels are averaged over areas, without aliasing. Otherwise OpenCV
     interpolates linearly. If one side shrinks and the other grows, averaging the first side was
     measured to bring nothing: the mean IoU of SelfieNet and of MediaPipe's network changed by at
-    most 0.0003 on all test sets, and the big U-Net lost 0.003 on mixed pictures.
+    most 0.0003 on all test sets, and the U-Net lost 0.003 on mixed pictures.
     """
     height, width = size
     if picture.shape[:2] == (height, width):

@@ -28,6 +28,7 @@ _RARE = 1e-4  # values with a smaller share of the pixels are ignored
 _NUMBER_END = 64  # numbers of classes are below this in the most common data sets
 _MIDDLE = range(100, 156)  # the unknown value of trimaps
 _FLAT, _VERY_FLAT = 0.5, 0.8  # thresholds for the share of pixels that equal their neighbours
+_PLATEAU = 0.75  # the share of flat pixels that makes a level a plateau
 
 
 @dataclass(frozen=True)
@@ -313,5 +314,5 @@ def _flat(values: np.ndarray, pixels: Counter) -> tuple[int, int]:
     levels, equal = _count(inner[middle][None]), Counter()
     if same.any():
         equal = _count(inner[same][None])
-    plateaus = sum(equal[level] > count / 2 for level, count in levels.items())
+    plateaus = sum(equal[level] > _PLATEAU * count for level, count in levels.items())
     return levels.total() * plateaus // len(levels), levels.total()

@@ -16,10 +16,8 @@ STAGES = (
     *((16, 3, 1, 1), (24, 3, 2, 2), (40, 5, 2, 2)),
     *((80, 3, 2, 3), (112, 5, 1, 3), (192, 5, 2, 4)),
 )
-# The expansion of each stage: channels inside a block relative to its input. The big network has
-# the expansions of EfficientNet. The small network has half of them, or a third where the maps are
-# largest (see `start/slimming.py`).
-EXPANSIONS = {"big": (1, 6, 6, 6, 6, 6), "small": (1, 2, 3, 3, 3, 3)}
+# The expansion of each stage: channels inside a block relative to its input.
+EXPANSIONS = (1, 6, 6, 6, 6, 6)
 # EfficientNet-Lite was trained on (RGB - 127) / 128, RGB in 0..255.
 MEAN = (127, 127, 127)
 STD = (128, 128, 128)
@@ -27,12 +25,11 @@ STD = (128, 128, 128)
 DECODER = (96, 64, 40, 24, 8)
 
 
-def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
+def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
     """Builds the U-Net with one alpha and a boundary head; exported files have no boundary head.
 
     Args:
         input_shape: (height, width), multiples of 32.
-        size: "big", or "small" with about half of the channels inside each block.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
@@ -43,7 +40,7 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
     # Encoder. The decoder uses the last map of each resolution.
     x = _conv(normalize(image, MEAN, STD), 32, kernel=3, stride=2, name="stem")
     levels = []
-    for number, expansion in enumerate(EXPANSIONS[size], start=1):
+    for number, expansion in enumerate(EXPANSIONS, start=1):
         x = _stage(x, number, expansion)
         if levels and levels[-1].shape[1] == x.shape[1]:
             levels.pop()
@@ -65,9 +62,7 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
     alpha = keras.layers.Conv2DTranspose(
         1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
     )(x)
-    return keras.Model(
-        image, {"output": alpha, "boundary_attention": boundary}, name=f"lite_unet_{size}"
-    )
+    return keras.Model(image, {"output": alpha, "boundary_attention": boundary}, name="lite_unet")
 
 
 def _conv(

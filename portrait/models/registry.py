@@ -81,10 +81,9 @@ SPECS: dict[str, Spec] = {
             "lite_unet",
             "U-Net on EfficientNet-Lite0",
             "portrait.models.lite_unet:build",
-            sizes=("big", "small"),
             imagenet=True,
             start="portrait.models.start.efficientnet_lite0:start",
-            takes="EfficientNet-Lite0's weights (.npz); the small network also weights of the big",
+            takes="EfficientNet-Lite0's weights (.npz)",
         ),
         # MediaPipe's weights were trained on portraits resized to a square.
         Spec(
@@ -118,7 +117,7 @@ SPECS: dict[str, Spec] = {
 SIZES = tuple(dict.fromkeys(size for spec in SPECS.values() for size in spec.sizes))
 """All values of --model_size."""
 
-DEFAULT = "lite_unet_big_288x224"
+DEFAULT = "lite_unet_288x224"
 """The shipped network that apply.py uses by default, see `inference.network.shipped_files`."""
 
 

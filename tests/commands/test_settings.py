@@ -64,8 +64,8 @@ def test_weights_tell_their_network(settle, name):
 
 
 def test_a_training_takes_the_network_of_its_weights_but_not_their_size(settle):
-    settle("--finetune", f"--weight_dir={ROOT / 'trained_models' / 'lite_unet_small'}")
-    assert (FLAGS.model, FLAGS.model_size) == ("lite_unet", "small")
+    settle("--finetune", f"--weight_dir={ROOT / 'trained_models' / 'lite_unet'}")
+    assert FLAGS.model == "lite_unet"
     assert parse_input_shape(FLAGS.input_shape) == (256, 192)
 
 
@@ -92,7 +92,7 @@ def old_run(tmp_path):
     """The folder of a run whose run.json has the flags of an earlier version."""
     folder = tmp_path / "runs" / "20260131"
     folder.mkdir(parents=True)
-    flags = {"model": "lite_unet", "model_size": "small", "input_shape": "64x32", "lr": 0.125}
+    flags = {"model": "mattingnet", "model_size": "small", "input_shape": "64x32", "lr": 0.125}
     flags |= {"data": ["a", "b"], "nb_epoch": 3, "output": "output", "formats": None}
     flags |= {"keep_norms": True, "lite0_weights": "", "vgg_weights": "", "clusters": 32}
     (folder / "run.json").write_text(json.dumps({"flags": flags}))
@@ -104,7 +104,7 @@ def test_a_run_resumes_with_its_own_flags_without_the_retired_ones(settle, old_r
     assert run.folder.resolve() == old_run
     given = cli.arguments(commands.train)
     network = (given["model"], given["model_size"], given["input_shape"])
-    assert network == ("lite_unet", "small", "64x32")
+    assert network == ("mattingnet", "small", "64x32")
     assert (given["lr"], given["data"], given["nb_epoch"]) == (0.125, ["a", "b"], 5)
 
 

@@ -176,7 +176,6 @@ def test_full_integer_wants_pictures(trained):
         *(("mattingnet", "small"), ("fast_scnn", "big")),
         pytest.param("lite_unet", "big", marks=pytest.mark.slow),
         pytest.param("mattingnet", "big", marks=pytest.mark.slow),
-        pytest.param("lite_unet", "small", marks=pytest.mark.slow),
     ],
 )
 def test_the_real_networks(name, size, tmp_path):

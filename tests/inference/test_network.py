@@ -13,6 +13,7 @@ from portrait.errors import UserError
 from portrait.inference import network as networks
 from portrait.inference.network import Network
 from portrait.io.images import resize
+from portrait.models.registry import DEFAULT
 from portrait.models.weights import SHIPPED
 
 PORTRAIT = np.ascontiguousarray(data.astronaut()[:448, 40:376])
@@ -35,10 +36,11 @@ def test_the_shipped_network_finds_a_person():
 
 def test_names_are_those_of_rgb_files():
     names = networks.shipped_files()
-    assert {"fast_scnn", "lite_unet_small", "lite_unet_big_288x224"} <= set(names)
+    assert {"fast_scnn", "mattingnet_small", DEFAULT} <= set(names)
     assert not any("rgba" in name for name in names)
     assert names["fast_scnn"].name == "fast_scnn_float16.tflite"
-    assert networks.load("lite_unet_big_288x224").input_shape == (288, 224)
+    size = networks.load("selfie_net_big_256x256").input_shape
+    assert size == (256, 256)
 
 
 def test_files_are_named_where_they_are_wrong(tmp_path):

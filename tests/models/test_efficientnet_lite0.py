@@ -9,7 +9,7 @@ from skimage import data
 
 from portrait.errors import UserError
 from portrait.models.build import build
-from portrait.models.start import efficientnet_lite0, make_efficientnet_lite0, slimming
+from portrait.models.start import efficientnet_lite0, make_efficientnet_lite0
 
 # The first six stages of EfficientNet-B0 as its paper has them (1905.11946, table 1): how many
 # blocks, kernel, expansion, channels in and out.
@@ -57,7 +57,7 @@ def started(arrays, tmp_path_factory):
     """The big network, filled from a converted file."""
     path = tmp_path_factory.mktemp("weights") / "converted.npz"
     np.savez(path, **arrays)
-    model = build("lite_unet", (64, 64), "big")
+    model = build("lite_unet", (64, 64))
     efficientnet_lite0.start(model, path, NO_PICTURES)
     return model
 
@@ -121,7 +121,7 @@ def test_a_state_dict_of_another_network(state):
 
 def test_the_shipped_statistics_fit_photographs():
     """Each normalization sees about the means and variances that it has learnt on ImageNet."""
-    model = build("lite_unet", (224, 224), "big")
+    model = build("lite_unet", (224, 224))
     efficientnet_lite0.start(model, None, NO_PICTURES)
     norms = [layer for layer in model.layers if layer.name.startswith(("stem", "stage"))]
     norms = [layer for layer in norms if layer.name.endswith("_norm")]
@@ -137,23 +137,8 @@ def test_the_shipped_statistics_fit_photographs():
         assert np.corrcoef(spread, np.log(learnt[live]))[0, 1] > 0.25, layer.name
 
 
-def test_the_small_network_is_cut_out_of_the_shipped_weights(monkeypatch):
-    calls = []
-    monkeypatch.setattr(slimming, "slim", lambda *arguments: calls.append(arguments))
-    pictures = np.zeros((500, 64, 64, 3), np.uint8)
-    pictures[:] = np.arange(500)[:, None, None, None] // 2
-    small = build("lite_unet", (64, 64), "small")
-    efficientnet_lite0.start(small, None, pictures)
-    ((wide, narrow, few),) = calls
-    assert narrow is small and wide.name == "lite_unet_big"
-    with np.load(efficientnet_lite0.SHIPPED) as arrays:
-        assert np.array_equal(wide.get_layer("stem").get_weights()[0], arrays["stem/kernel"])
-    assert len(few) < 100 and few[0].max() == 0 and few[-1].max() == 249
-    assert np.diff(few[:, 0, 0, 0].astype(int)).min() >= 1
-
-
 def test_other_files(tmp_path, arrays):
-    model = build("lite_unet", (64, 64), "big")
+    model = build("lite_unet", (64, 64))
     before = model.get_weights()
 
     def refused(name: str, match: str):

@@ -20,14 +20,13 @@ from portrait.models.registry import split_name
 from portrait.models.weights import load_weights
 
 # Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN,
-# the U-Nets and the SelfieNets the moving mean and variance of each of their 11,855, 17,936,
-# 10,080, 3,144, 4,728 and 1,976 channels.
+# the U-Net and the SelfieNets the moving mean and variance of each of their 11,855, 17,936,
+# 3,144, 4,728 and 1,976 channels.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
     "fast_scnn": ("fast_scnn", "big", 1_137_584, 12 + 2 * 11_855),
-    "lite_unet_big": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
-    "lite_unet_small": ("lite_unet", "small", 1_244_730, 12 + 2 * 10_080),
+    "lite_unet": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
     "selfie_net_big": ("selfie_net", "big", 285_522, 12 + 2 * 3_144),
     "selfie_net_deep": ("selfie_net", "deep", 541_338, 12 + 2 * 4_728),
     "selfie_net_small": ("selfie_net", "small", 108_394, 12 + 2 * 1_976),
@@ -207,6 +206,6 @@ def test_other_backends_predict_the_same_and_train(backend, tmp_path):
 
 def test_a_size_that_a_network_does_not_come_in():
     with pytest.raises(UserError, match=r"--model_size=deep.*big, small"):
-        build("lite_unet", SHAPE, "deep")
+        build("mattingnet", SHAPE, "deep")
     assert split_name("selfie_net_deep") == ("selfie_net", "deep")
-    assert split_name("lite_unet_deep") == ("lite_unet_deep", "big")
+    assert split_name("mattingnet_deep") == ("mattingnet_deep", "big")

@@ -34,13 +34,13 @@ def test_names_of_nothing():
         registry.find("unet")
     with pytest.raises(UserError, match="kmeans"):
         registry.builder("kmeans")
-    with pytest.raises(UserError, match=r"--model_size=deep: lite_unet.*big, small"):
-        registry.builder("lite_unet", "deep")
-    assert registry.split_name("lite_unet_deep") == ("lite_unet_deep", registry.SIZES[0])
+    with pytest.raises(UserError, match=r"--model_size=deep: mattingnet.*big, small"):
+        registry.builder("mattingnet", "deep")
+    assert registry.split_name("mattingnet_deep") == ("mattingnet_deep", registry.SIZES[0])
 
 
 def test_what_cannot_be_exported():
-    registry.check_exportable("lite_unet_small")
+    registry.check_exportable("mattingnet_small")
     with pytest.raises(UserError, match="portrait_fcn_plus"):
         registry.check_exportable("portrait_fcn_plus")
 

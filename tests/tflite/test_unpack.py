@@ -33,5 +33,5 @@ def test_the_alphas_stay_the_same_to_the_last_bit():
 
 
 def test_a_file_without_float16_is_left_alone():
-    model = (SHIPPED / "lite_unet_small" / "lite_unet_small_int8.tflite").read_bytes()
+    model = (SHIPPED / "fast_scnn" / "fast_scnn_int8.tflite").read_bytes()
     assert unpack_float16(model) == model

@@ -11,46 +11,26 @@ import keras
 import numpy as np
 
 from portrait.errors import UserError
-from portrait.models import lite_unet
-from portrait.models.start import slimming
-from portrait.models.weights import load_weights, read_arrays, weights_file
-from portrait.util import evenly
+from portrait.models.weights import read_arrays
 
 SHIPPED = Path(__file__).with_suffix(".npz")
-_PICTURES = 96  # at most, for measuring which channels of the big network matter
 
 
 def start(model: keras.Model, path: Path | None, pictures: np.ndarray) -> None:
-    """Loads the initial weights of a `lite_unet`.
-
-    The big network gets the encoder's weights. The small network gets all of its weights from the
-    big network by channel pruning (`slimming.py`).
+    """Loads the encoder's initial weights of a `lite_unet`, for `models.start.start`.
 
     Args:
-        model: a `lite_unet`, big or small.
-        path: an `.npz` file with the arrays of `SHIPPED`, which None stands for. The small network
-            also takes trained weights of the big one, as a file or a run's folder.
-        pictures: typical training pictures, uint8 (N, H, W, 3), of the network's size. Only the
-            small network needs them.
+        model: a `lite_unet`.
+        path: an `.npz` file with the arrays of `SHIPPED`, which None stands for.
+        pictures: unused.
 
     Raises:
-        UserError: the file does not exist, or does not contain these weights.
+        UserError: the file does not exist, or does not contain these weights. The weights of
+            `model` are unchanged.
     """
     path = path or SHIPPED
-    small = model.name == "lite_unet_small"
-    big = lite_unet.build(model.input_shape[1:3], "big") if small else model
-    if path.suffix == ".npz":
-        _fill(big, path)
-    elif small:
-        load_weights(big, weights_file(path))
-    else:
+    if path.suffix != ".npz":
         raise UserError(f"{path}: {model.name} starts from an .npz file of EfficientNet-Lite0")
-    if small:
-        slimming.slim(big, model, np.stack(evenly(pictures, _PICTURES)))
-
-
-def _fill(model: keras.Model, path: Path) -> None:
-    """Sets the encoder's weights from the file; an error leaves all weights unchanged."""
     arrays = read_arrays(path)
     encoder = [layer for layer in model.layers if layer.name.startswith(("stem", "stage"))]
     weights = {f"{layer.name}/{each.name}": each for layer in encoder for each in layer.weights}

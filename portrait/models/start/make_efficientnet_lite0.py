@@ -59,7 +59,7 @@ def _names() -> dict[str, tuple[str, str]]:
     """PyTorch's names of each convolution and its normalization, by the Keras layer's name."""
     names = {"stem": ("_conv_stem", "_bn0")}
     number = 0
-    stages = zip(EXPANSIONS["big"], STAGES, strict=True)
+    stages = zip(EXPANSIONS, STAGES, strict=True)
     for stage, (expansion, (*_, count)) in enumerate(stages, start=1):
         for block in range(1, count + 1):
             ours, theirs = f"stage{stage}_block{block}", f"_blocks.{number}"
