@@ -1,19 +1,22 @@
-"""Draws the pictures of README.md that show what the current code does, into docs/images.
+"""Draws pictures of the documentation with the current code, into docs/images.
 
 python benchmarks/pictures.py
 
 example.jpg: a photograph, its alpha and three effects, all made by the functions behind `apply.py`.
 smoothing.gif: the alphas of a short clip, each frame alone and smoothed.
+speed_quality.png: the table of docs/networks.md as a plot.
 
 The photographs come with scikit-image: NASA's portrait of Eileen Collins (public domain) and a
 rocket launch by SpaceX (CC0).
 """
 
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import matplotlib.pyplot as plt
 import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw, ImageFont
@@ -29,12 +32,14 @@ from portrait.io.images import resize
 from portrait.io.sheets import INK, PAPER, as_rgb
 
 FLAGS = flags.FLAGS
+NETWORKS = Path(__file__).resolve().parent.parent / "docs" / "networks.md"
 _CROP = slice(0, 330), slice(66, 396)  # head and shoulders, above the helmet that she holds
 _CHECK = 16  # pixels of a square that stands for transparency
 _CLIP = (640, 360, 60)  # width, height, frames
 _CELL = (180, 320)  # of the animation, (height, width)
 _FRAME = 80  # milliseconds: the clip at 0.4 of its speed, so that flicker can be seen
 _TITLES = ("each frame alone", "smoothed")
+_SCORES = r"(0\.\d+) / (0\.\d+)"
 _GREYS = 16  # levels of the animation
 
 
@@ -89,8 +94,53 @@ def _cells(alphas: list[np.ndarray]) -> Image.Image:
     return sheet.quantize(2 * _GREYS)
 
 
+def speed_quality(page: str) -> plt.Figure:
+    """Plots person and boundary IoU on each set against time.
+
+    Args:
+        page: the text of docs/networks.md. Its first table has the columns network, parameters,
+            time relative to MediaPipe's, and "person IoU / boundary IoU" for each set.
+    """
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    rows = [row for row in rows if re.fullmatch(_SCORES, row[-1])]
+    figure, axes = plt.subplots(
+        2, len(head) - 3, figsize=(15, 7), layout="constrained", sharex=True
+    )
+    parameters = 0
+    for number, (name, count, time, *sets) in enumerate(rows):
+        name = re.sub(r"\]\(.*?\)|[\[`]", "", name)  # without Markdown
+        parameters = int(count.replace(",", "") or parameters)  # empty: as in the row above
+        for column, scores in enumerate(sets):
+            for row, score in enumerate(re.fullmatch(_SCORES, scores).groups()):
+                axes[row, column].scatter(
+                    float(time.split()[0]),
+                    float(score),
+                    20 + parameters / 1e4,  # area
+                    label=name,
+                    alpha=0.6,
+                    color=f"C{number}",
+                )
+    for column, title in enumerate(head[3:]):
+        axes[0, column].set(title=title, xscale="log")
+        axes[1, column].set(xlabel="time relative to MediaPipe, one CPU thread")
+    for row, label in enumerate(("person IoU", "boundary IoU")):
+        axes[row, 0].set(ylabel=label)
+    for each in axes.flat:
+        each.margins(0.15)
+        each.grid(alpha=0.3)
+        each.set_xticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+        each.minorticks_off()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
 def main() -> None:
     folder = Path(FLAGS.output)
+    target = folder / "speed_quality.png"
+    speed_quality(NETWORKS.read_text()).savefig(target, dpi=100)
+    print(target)
     target = folder / "example.jpg"
     Image.fromarray(example()).save(target, quality=90, optimize=True)
     print(target)
