@@ -103,7 +103,7 @@ flags.DEFINE_integer("port", _DEFAULTS["port"], "The port of --serve.", 1, 65535
 
 
 def dispatch() -> None:
-    """Executes what the flags ask for."""
+    """Runs the commands that the flags select."""
     if FLAGS.serve:
         apply.serve(**cli.arguments(apply.serve))
     else:

@@ -90,7 +90,7 @@ class PortraitSequence(keras.utils.PyDataset):
         self.teachers = teachers
         self.epoch = 0
         self._batches = -(-len(images) // batch_size)
-        self._lock = threading.Lock()  # Keras asks from threads of its own
+        self._lock = threading.Lock()  # Keras reads batches from its own threads
         self._next = self._batches
         self._ended = False
         _LIVING.add(self)

@@ -29,17 +29,17 @@ flags.adopt_module_key_flags(main_flags)
 
 
 def dispatch() -> None:
-    """Executes what the flags ask for."""
+    """Runs the commands that the flags select."""
     from portrait.commands import train, use
 
     run = settings.settle()
     if FLAGS.preview_data:
         use.preview(FLAGS.preview_data, **arguments(train.batches))
-        print(f"what the network sees: {FLAGS.preview_data}")
+        print(f"augmented training pictures: {FLAGS.preview_data}")
     if FLAGS.evaluate:
         use.testing_sets(
             FLAGS.data, FLAGS.person_label
-        )  # what is missing is said before a training, not after it
+        )  # missing requirements are reported before the training
     if settings.trains():
         FLAGS.weight_dir = str(train.train(run=run, **arguments(train.train)))
     if FLAGS.evaluate or FLAGS.predict or FLAGS.convert or FLAGS.compress:

@@ -24,7 +24,7 @@ flags.adopt_module_key_flags(prepare_flags)
 
 
 def dispatch() -> None:
-    """Executes what the flags ask for."""
+    """Runs the commands that the flags select."""
     from portrait.commands import prepare
 
     steps = prepare_flags.settle()

@@ -26,7 +26,7 @@ flags.adopt_module_key_flags(style_flags)
 
 
 def dispatch() -> None:
-    """Executes what the flags ask for."""
+    """Runs the commands that the flags select."""
     run = style_flags.settle()
     start_keras()
     if FLAGS.method == "gatys":

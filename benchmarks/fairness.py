@@ -4,7 +4,7 @@ python benchmarks/fairness.py --data=DIR,DIR --models=selfie_net_big_256x256,the
     --input_range=0..1
 
 It takes the pictures of `testing` sub-folders and scores them like `main.py --evaluate`. Groups are
-measured on the picture and its true matte; docs/fairness.md says how, and what they cannot tell.
+measured on the picture and its true matte; docs/fairness.md describes the methods and their limits.
 Prints the mean person and boundary IoU of each group with standard errors, and the differences to
 the first model. Writes fairness.json into --output.
 """

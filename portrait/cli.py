@@ -86,7 +86,7 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
 
 
 def told(error: Exception) -> str:
-    """What a user is told of an exception that is not a UserError; empty: it is a fault of ours."""
+    """The message for an exception that is not a UserError; empty if it is a bug of ours."""
     if is_out_of_memory(error):
         return "there is not enough memory: use smaller pictures or batches"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
@@ -137,7 +137,7 @@ def check_companions(companions: dict[str, Sequence[str]]) -> None:
     """Refuses flags that would have no effect.
 
     Args:
-        companions: from the name of a flag to flags, at least one of which it needs.
+        companions: the name of a flag, and the flags of which it needs at least one.
 
     Raises:
         UserError: a flag is given without any of the flags that it needs.

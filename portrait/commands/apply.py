@@ -92,7 +92,7 @@ def apply(
 
 @dataclass(frozen=True)
 class _Job:
-    """What is done to files: effects for photos and for videos, the network, and flags."""
+    """The settings of a run: effects for photos and for videos, the network, and flags."""
 
     stills: "Effects"
     clips: "Effects"

@@ -69,7 +69,7 @@ def _check() -> None:
 
 
 def _check_network() -> None:
-    """Raises UserError if the network does not support what the flags ask for."""
+    """Raises UserError if the network does not support the flags."""
     spec = registry.find(FLAGS.model)
     if not spec.builder:
         if trains() or FLAGS.convert or FLAGS.compress:

@@ -85,7 +85,7 @@ def read_values(path: str | os.PathLike) -> tuple[RawMatte, int]:
 
     - in a `.mat` file (EG1800), the array `mask`, or the only 2-D array;
     - an alpha channel that is not constant;
-    - the numbers of a palette of which a colour other than grey is used (Supervisely, Pascal VOC);
+    - the numbers of a palette, if a used colour is not grey (Supervisely, Pascal VOC);
     - the colours;
     - the luma.
 

@@ -74,7 +74,7 @@ class SequenceReader:
 
 
 class SequenceWriter:
-    """Writes frames as numbered pictures, each of which appears complete or not at all.
+    """Writes frames as numbered pictures. Each picture appears complete or not at all.
 
     Args:
         pattern: as for `SequenceReader`. The suffix determines the format, see

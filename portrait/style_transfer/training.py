@@ -133,7 +133,7 @@ class PaintingTrainer(keras.Model):
         self._means = [keras.metrics.Mean(name=name) for name in TERMS]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The sum of the weighted terms, each of which is a metric, too."""
+        """Returns the sum of the weighted terms, and records each term as a metric."""
         terms = self._terms_of(x["image"], y_pred, x["mix"])
         for mean in self._means:
             mean.update_state(terms[mean.name])
