@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from portrait.effects.cuts import CutFinder
 from portrait.effects.smoothing import Smoother
 from portrait.effects.windows import coarse_alpha, look, only_people, still_hold, windows_around
 from portrait.inference.network import Network
@@ -16,7 +17,7 @@ class VideoMatter:
     """Computes the alphas of a video's frames in order; one object for each video.
 
     The network sees windows around the people of the previous frame, and the whole picture every 15
-    frames.
+    frames. After a cut, everything starts afresh.
 
     Args:
         network: the network for the alpha.
@@ -27,7 +28,12 @@ class VideoMatter:
     def __init__(self, network: Network, smooth: bool = True, plate: Plate | None = None):
         self._network = network
         self._plate = plate
-        self._smoother = Smoother() if smooth else None
+        self._smooth = smooth
+        self._starts = CutFinder()
+
+    def _restart(self) -> None:
+        """Forgets the frames of an earlier scene."""
+        self._smoother = Smoother() if self._smooth else None
         self._windows: list[Window] = []
         self._before: np.ndarray | None = None
         self._frames = 0
@@ -39,6 +45,8 @@ class VideoMatter:
 
     def coarse(self, image: np.ndarray) -> np.ndarray:
         """Computes the alpha of the next frame on the grid, float32 (h, w)."""
+        if self._starts(image):
+            self._restart()
         alpha = self._look(image)
         if self._smoother:
             alpha = self._smoother(resize(image, alpha.shape), alpha)

@@ -215,26 +215,43 @@ def test_who_left_is_not_remembered():
 
 
 def test_who_comes_in_is_seen_within_15_frames():
-    image = np.zeros((96, 256, 3), np.uint8)
-    image[20:90, 10:60] = 255
+    image = np.full((96, 256, 3), 110, np.uint8)
+    image[20:90, 10:60] = 140
     matter = VideoMatter(WHITE_IS_PERSON, smooth=False)
     assert matter.coarse(image).any()
-    image[20:90, 190:240] = 255
+    image[20:90, 190:240] = 140
     alphas = [matter.coarse(image) for _ in range(15)]
+    assert not alphas[0][:, 180:].any()
     assert alphas[-1][60, 30] > 0.9 and alphas[-1][60, 215] > 0.9
 
 
 def test_who_is_too_small_for_a_look_at_the_whole_is_not_lost():
     def run(image):
-        red = (image[..., 0] > 200).astype(np.float32)
+        red = (image[..., 0] > 225).astype(np.float32)
         return red if red.mean() > 0.05 else np.zeros_like(red)
 
     matter = VideoMatter(Network("needs size", (64, 48), run), smooth=False)
-    near, far = np.zeros((2, 360, 640, 3), np.uint8)
+    near, far = np.full((2, 360, 640, 3), 190, np.uint8)
     near[20:, 200:400, 0] = far[200:, 270:330, 0] = 255
     assert matter.coarse(near).any()
     # Every 15th frame is looked at as a whole, too.
     assert all(matter.coarse(far)[300, 300] > 0.9 for _ in range(20))
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_after_a_cut_everything_is_as_in_a_new_video(smooth):
+    """Else the person would be sought in the window of the earlier scene, and be smeared."""
+    first, second = np.zeros((2, 144, 256, 3), np.uint8)
+    first[40:, 10:90] = 255
+    second[...] = (90, 40, 110)
+    second[60:, 180:220] = 255
+    matter, fresh = VideoMatter(WHITE_IS_PERSON, smooth), VideoMatter(WHITE_IS_PERSON, smooth)
+    for image in [first] * 4:
+        matter(image)
+    for _ in range(3):
+        alpha = matter(second)
+        assert np.array_equal(alpha, fresh(second))
+    assert alpha[100, 200] > 0.9 and not alpha[:, :150].any()
 
 
 @pytest.mark.parametrize("smooth", [True, False])
