@@ -53,11 +53,37 @@ flags.DEFINE_list(
     "effect", list(_DEFAULTS["effect"]), "One or more effects, applied in this order; see above."
 )
 flags.DEFINE_float("strength", _DEFAULTS["strength"], "The strength of blur, 0 to 1.")
+flags.DEFINE_enum(
+    "aperture",
+    _DEFAULTS["aperture"],
+    ("round", "oval", "pentagon", "hexagon", "octagon"),
+    "The shape of lights out of focus.",
+)
+flags.DEFINE_enum(
+    "depth",
+    _DEFAULTS["depth"],
+    ("ramp", "flat"),
+    "The background of blur: ramp is a ground that recedes from the person's feet, flat a wall.",
+)
 flags.DEFINE_string(
     "background",
     _DEFAULTS["background"],
     "The background of replace: a colour (white, #3060a0), picture or video.",
 )
+flags.DEFINE_float(
+    "match",
+    _DEFAULTS["match"],
+    "How much replace adapts the person's light and colour to the background, 0 to 1.",
+)
+flags.DEFINE_float(
+    "despill",
+    _DEFAULTS["despill"],
+    "How much light of a coloured wall (a green screen) is removed from the person, 0 to 1.",
+)
+flags.DEFINE_float(
+    "choke", _DEFAULTS["choke"], "Move the outline inwards by this number of pixels."
+)
+flags.DEFINE_float("feather", _DEFAULTS["feather"], "Soften the outline by this number of pixels.")
 flags.DEFINE_string(
     "plate",
     _DEFAULTS["plate"],
@@ -69,7 +95,7 @@ flags.DEFINE_string(
     "The style of stylize_...: a shipped style, a mix such as udnie:2,great_wave:1, weights that "
     "stylize.py has trained, or a .tflite file.",
 )
-flags.DEFINE_boolean("linear", _DEFAULTS["linear"], "Mix and blur in linear light.")
+flags.DEFINE_boolean("linear", _DEFAULTS["linear"], "Mix in linear light.")
 flags.DEFINE_enum(
     "refine",
     _DEFAULTS["refine"],

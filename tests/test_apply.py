@@ -18,6 +18,8 @@ from project import ROOT
 from skimage import data
 
 from portrait.commands.apply import apply
+from portrait.effects.blur import APERTURES
+from portrait.effects.depth import DEPTHS
 from portrait.errors import UserError
 
 
@@ -202,7 +204,7 @@ def test_a_plate_removes_who_is_on_it(red, tmp_path):
     wall = np.full((96, 72, 3), 60, np.uint8)
     wall[20:60, 50:66] = (255, 40, 0)  # a poster of somebody
     picture = wall.copy()
-    picture[30:, 10:36] = (250, 90, 30)
+    picture[30:, 10:36] = (255, 90, 30)
     Image.fromarray(wall).save(tmp_path / "wall.png")
     Image.fromarray(picture).save(tmp_path / "me.png")
     common = {"effect": ["alpha"], "model": str(red), "input_range": "0..1"}
@@ -278,6 +280,13 @@ def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, source, options, n
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["me.jpg"]
     assert (tmp_path / "me.jpg").read_bytes() == portrait.read_bytes()
+
+
+def test_the_flags_know_all_apertures_and_depths():
+    """The help must not import them, to be quick."""
+    door = (ROOT / "apply.py").read_text()
+    for names in (APERTURES, DEPTHS):
+        assert "(" + ", ".join(f'"{name}"' for name in names) + ")" in door
 
 
 def test_without_flags_there_is_help():

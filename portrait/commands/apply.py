@@ -37,7 +37,13 @@ def apply(
     virtual_camera: str = "",
     effect: Sequence[str] = ("blur",),
     strength: float = 0.5,
+    aperture: str = "round",
+    depth: str = "ramp",
     background: str = "",
+    match: float = 0.0,
+    despill: float = 0.0,
+    choke: float = 0.0,
+    feather: float = 0.0,
     plate: str = "",
     style: str = "",
     linear: bool = False,
@@ -75,7 +81,9 @@ def apply(
     if output_alpha and list(effect) == ["alpha"]:
         raise UserError("--output_alpha: --effect=alpha writes the alpha already")
     scene = _plate(plate)
-    stills, clips = _effects(effect, strength, background, style, linear, threads, scene)
+    plain = {"strength": strength, "aperture": aperture, "depth": depth, "match": match}
+    plain |= {"despill": despill, "choke": choke, "feather": feather, "linear": linear}
+    stills, clips = _effects(effect, background, style, threads, scene, plain)
     network = load(model, input_range=input_range, threads=threads)
     job = _Job(stills, clips, network, refine, smooth, frame_rate, scene)
     if kind == "folder":
@@ -179,17 +187,21 @@ def _plate(path: str) -> "Plate | None":
 
 
 def _effects(
-    effect, strength, background, style, linear, threads, plate
+    effect: Sequence[str],
+    background: str,
+    style: str,
+    threads: int,
+    plate: "Plate | None",
+    plain: dict,
 ) -> "tuple[Effects, Effects]":
-    """Makes the effects with their settings, for photos and for videos."""
+    """Makes the effects for photos and for videos; `plain` are settings that are flags."""
     from portrait.effects import backgrounds, catalogue, styles
     from portrait.matting.foreground import blur_fusion, multilevel
 
     settings = catalogue.Settings(
-        strength=strength,
         background=backgrounds.load(background) if background else None,
         style=styles.load(style, threads) if style else None,
-        linear=linear,
+        **plain,
     )
     estimates = [plate.estimator(each) if plate else each for each in (multilevel, blur_fusion)]
     return tuple(catalogue.Effects(effect, replace(settings, estimate=each)) for each in estimates)

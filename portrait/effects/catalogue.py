@@ -11,12 +11,16 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from portrait.effects.blur import lens_blur, radius_for
+from portrait.effects.blur import APERTURES, lens_blur, radius_for
+from portrait.effects.depth import DEPTHS, defocus
+from portrait.effects.light import despill, match_light
 from portrait.errors import UserError
 from portrait.matting import compositing
 from portrait.matting.compositing import Estimator, blend, fill
 from portrait.matting.foreground import multilevel
+from portrait.matting.outline import choke, feather
 
+_FARTHEST = 100  # pixels of choke and feather
 GREEN = (0, 177, 64)
 """The colour of `green_screen`: chroma key green, sRGB."""
 
@@ -27,21 +31,42 @@ class Settings:
 
     Attributes:
         strength: of `blur`, 0..1.
+        aperture: of `blur`, a key of `blur.APERTURES`.
+        depth: of the background for `blur`, one of `depth.DEPTHS`.
         background: for `replace`: from a time in seconds to uint8 RGB (h, w, 3) or a colour.
         style: for `stylize_...`: from uint8 RGB (H, W, 3) to the painted picture of that shape.
-        linear: blur and mix in linear light.
+        match: how much `replace` adapts the light of the person to the new background, 0..1; see
+            `light.match_light`.
+        despill: how much light of a coloured wall is removed from the person, 0..1; see
+            `light.despill`.
+        choke: by how many pixels the outline is moved inwards.
+        feather: by how many pixels the outline is softened.
+        linear: mix in linear light.
         estimate: estimates F and B.
     """
 
     strength: float = 0.5
+    aperture: str = "round"
+    depth: str = "ramp"
     background: Callable[[float], np.ndarray | Sequence[int]] | None = None
     style: Callable[[np.ndarray], np.ndarray] | None = None
+    match: float = 0.0
+    despill: float = 0.0
+    choke: float = 0.0
+    feather: float = 0.0
     linear: bool = False
     estimate: Estimator = multilevel
+
+    def outlined(self, alpha: np.ndarray) -> np.ndarray:
+        """An alpha after `choke` and `feather`."""
+        return feather(choke(alpha, self.choke), self.feather)
 
 
 class Layers:
     """The layers of a picture. F and B are estimated when they are first needed.
+
+    `found` is the given alpha, by which F and B are estimated, and `alpha` the one by which they
+    are merged.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -52,7 +77,8 @@ class Layers:
 
     def __init__(self, image: np.ndarray, alpha: np.ndarray, settings: Settings, time: float = 0.0):
         self.image = image
-        self.alpha = alpha
+        self.found = alpha
+        self.alpha = settings.outlined(alpha)
         self.settings = settings
         self.time = time
         self._foreground: np.ndarray | None = None
@@ -76,9 +102,15 @@ class Layers:
     def background(self, picture: np.ndarray) -> None:
         self._background = picture
 
+    @property
+    def original_background(self) -> np.ndarray:
+        """B before all effects."""
+        return self._estimated[1]
+
     @functools.cached_property
     def _estimated(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.settings.estimate(self.taken_in(self.image), self.alpha)
+        foreground, background = self.settings.estimate(self.taken_in(self.image), self.found)
+        return despill(foreground, background, self.found, self.settings.despill), background
 
     def taken_in(self, picture: np.ndarray) -> np.ndarray:
         """Converts a uint8 picture to the type of the layers."""
@@ -90,19 +122,27 @@ class Layers:
 
     def merged(self) -> np.ndarray:
         """The merged picture, uint8 RGB (H, W, 3)."""
-        if self._foreground is None and self._background is None:
+        if self._foreground is None and self._background is None and not self.settings.despill:
             return self.image
         return self.given_out(blend(self.foreground, self.background, self.alpha))
 
 
 def _blur(layers: Layers) -> None:
-    radius = radius_for(layers.settings.strength, layers.image.shape)
-    layers.background = lens_blur(layers.background, layers.alpha, radius)
+    settings = layers.settings
+    radius = radius_for(settings.strength, layers.image.shape)
+    if settings.depth == "ramp":
+        radius = radius * defocus(layers.found)
+    person = np.maximum(layers.found, layers.alpha)
+    layers.background = lens_blur(layers.background, person, radius, settings.aperture)
 
 
 def _replace(layers: Layers) -> None:
     picture = fill(layers.settings.background(layers.time), layers.alpha.shape)
-    layers.background = layers.taken_in(picture)
+    new, share = layers.taken_in(picture), layers.settings.match
+    if share:
+        old = layers.original_background
+        layers.foreground = match_light(layers.foreground, old, new, layers.found, share)
+    layers.background = new
 
 
 def _green_screen(layers: Layers) -> None:
@@ -181,8 +221,14 @@ def check(names: Sequence[str], settings: Settings) -> None:
         raise UserError("--effect=replace needs --background=COLOUR, a picture or a video")
     if settings.style is None and any(name.startswith("stylize") for name in names):
         raise UserError("--effect=stylize_... needs --style: a shipped or trained style")
-    if not 0 <= settings.strength <= 1:
-        raise UserError(f"--strength={settings.strength:g}: must be 0 to 1")
+    for name in ("strength", "match", "despill"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise UserError(f"--{name}={getattr(settings, name):g}: must be 0 to 1")
+    for name, known in (("aperture", APERTURES), ("depth", DEPTHS)):
+        if getattr(settings, name) not in known:
+            raise UserError(f"--{name}={getattr(settings, name)}: give one of {', '.join(known)}")
+    if not abs(settings.choke) <= _FARTHEST or not 0 <= settings.feather <= _FARTHEST:
+        raise UserError(f"--choke and --feather are at most {_FARTHEST} pixels")
 
 
 def render(

@@ -55,6 +55,7 @@ def apply_to_photo(
         log.warning("%s: nobody was found, the matte is empty", source)
     write_picture(target, effects(image, alpha))
     if alpha_target is not None:
+        alpha = effects.settings.outlined(alpha)
         write_picture(alpha_target, np.rint(alpha * 255).astype(np.uint8))
 
 

@@ -232,6 +232,7 @@ def _convert(
             if isinstance(item, Frame):
                 empty += not alpha.any()
                 if write_alpha:
+                    alpha = effects.settings.outlined(alpha)
                     levels = np.rint(alpha * 255).astype(np.uint8)
                     write_alpha(Frame(levels, item.pts, item.duration))
 

@@ -105,6 +105,12 @@ def test_side_by_side(picture):
         (["replace"], Settings(), "--background"),
         (["stylize_person"], Settings(), "--style"),
         (["blur"], Settings(strength=1.5), "--strength"),
+        (["blur"], Settings(aperture="star"), "--aperture"),
+        (["blur"], Settings(depth="hills"), "--depth"),
+        (["replace"], dataclasses.replace(SETTINGS, match=2), "--match"),
+        (["cutout"], Settings(despill=-1), "--despill"),
+        (["cutout"], Settings(choke=1000), "--choke"),
+        (["cutout"], Settings(feather=-1), "--feather"),
     ],
 )
 def test_what_cannot_be_done(effects, settings, message):
@@ -124,6 +130,39 @@ def test_every_effect_can_be_had_alone(name):
         changed = (result != image).any(axis=2)
         person = name == "stylize_person"
         assert changed[alpha == person].mean() > 0.95 and not changed[alpha != person].any()
+
+
+def test_choke_and_feather_change_the_outline_of_every_effect(picture):
+    image, alpha = picture
+    for changed in (Settings(choke=2), Settings(feather=3), Settings(choke=-1.5)):
+        expected = changed.outlined(alpha)
+        assert not np.array_equal(expected, alpha)
+        levels = np.rint(expected * 255).astype(np.uint8)
+        assert np.array_equal(render(image, alpha, ["alpha"], changed), levels)
+        assert np.array_equal(render(image, alpha, ["cutout"], changed)[..., 3], levels)
+        keyed = render(image, alpha, ["green_screen"], changed)
+        assert (keyed[expected == 0] == (0, 177, 64)).all()
+
+
+def test_a_person_takes_the_light_of_the_new_background_where_it_is_wanted(picture):
+    dark = dataclasses.replace(SETTINGS, background=lambda time: (10, 8, 4))
+    person = [
+        render(*picture, ["replace"], dataclasses.replace(dark, match=share))[30, 30].astype(int)
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert person[0].tolist() == [240, 120, 0]
+    assert person[0].sum() > person[1].sum() > person[2].sum()
+
+
+def test_despill_takes_the_green_of_a_screen_off():
+    alpha = np.zeros((40, 60), np.float32)
+    alpha[10:, 20:40] = 1
+    image = np.where(alpha[..., None] > 0, np.uint8([150, 190, 130]), np.uint8([0, 180, 60]))
+    for effect in ("cutout", "green_screen", "foreground"):
+        clean = render(image, alpha, [effect], Settings(despill=1, estimate=as_it_is))
+        assert clean[30, 30, :3].tolist() == [150, 140, 130]
+    half = render(image, alpha, ["cutout"], Settings(despill=0.5, estimate=as_it_is))
+    assert half[30, 30, :3].tolist() == [150, 165, 130]
 
 
 def as_it_is(image, alpha):
