@@ -45,7 +45,7 @@ class PortraitSequence(keras.utils.PyDataset):
     - `fit` shuffles the order of batches unless told `shuffle=False`.
 
     Args:
-        images: uint8 (N, H, W, 3).
+        images: uint8 (N, H, W, 3), or (N, H, W, 4) with a coarse alpha as the fourth channel.
         mattes: uint8 (N, H, W), 255 = person.
         batch_size: the largest number of pictures in a batch.
         augmentation: called as `augmentation(images, mattes, seed)` with a batch of uint8 arrays,
@@ -97,7 +97,9 @@ class PortraitSequence(keras.utils.PyDataset):
         self._pool = None
         if workers > 0 and AVAILABLE:
             plane = (min(batch_size, len(images)), *images.shape[1:3])
-            shapes = [(*plane, 3), plane, plane][: 3 if "boundary_attention" in targets else 2]
+            shapes = [(*plane, images.shape[3]), plane, plane][
+                : 3 if "boundary_attention" in targets else 2
+            ]
             self._pool = Workers(self._compute, shapes, workers)
 
     def __len__(self) -> int:

@@ -31,7 +31,8 @@ flags.DEFINE_list(
     "data", [], "Folders of pictures and mattes, with training and testing sub-folders."
 )
 flags.DEFINE_string("output", "output", "The folder of the results, with earlier ones.")
-flags.DEFINE_list("networks", list(SPECS), "The networks to train and score.")
+_WHOLE = [name for name, spec in SPECS.items() if not spec.takes_alpha]
+flags.DEFINE_list("networks", _WHOLE, "The networks to train and score.")
 flags.DEFINE_string(
     "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications."
 )

@@ -91,6 +91,8 @@ def test_every_term_of_soft_mattes_in_float64(random_pair):
         "dice": 1 - (2 * (y * p).sum((1, 2, 3)) + 1) / ((y + p).sum((1, 2, 3)) + 1),
         "mse": ((y - p) ** 2).mean((1, 2, 3)),
         "mad": abs(y - p).mean((1, 2, 3)),
+        "gradient": abs(np.diff(y - p, axis=1)).mean((1, 2, 3))
+        + abs(np.diff(y - p, axis=2)).mean((1, 2, 3)),
     }
     found = losses.matte_terms(*random_pair)
     assert found.keys() == expected.keys()
@@ -124,12 +126,15 @@ def test_other_weights_survive_the_round_trip(random_pair):
 def test_named_weightings(random_pair):
     assert losses.OUTPUT_WEIGHTS == {"output": 0.8, "boundary_attention": 0.2}
     terms = losses.matte_terms(*random_pair)
-    focal, entropy, dice, squares, absolute = (np.mean(terms[name]) for name in losses.MATTE_TERMS)
+    focal, entropy, dice, squares, absolute, gradient = (
+        np.mean(terms[name]) for name in losses.MATTE_TERMS
+    )
     half_each = (entropy + dice) / 2
     for both, expected in (
         (losses.training_losses(), half_each),
         (losses.training_losses("bce_dice"), half_each),
         (losses.training_losses("bce_dice_mad"), half_each + absolute),
+        (losses.training_losses("detail"), entropy / 2 + absolute + gradient),
         (losses.training_losses("focal"), 0.7 * focal + 0.2 * (entropy + dice) + 0.1 * squares),
     ):
         assert both.keys() == losses.OUTPUT_WEIGHTS.keys()

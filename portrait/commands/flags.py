@@ -142,8 +142,8 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "loss",
     _DEFAULTS["loss"],
-    ("bce_dice", "bce_dice_mad", "focal"),
-    "The weighting of the matte's loss; bce_dice_mad is for soft mattes.",
+    ("bce_dice", "bce_dice_mad", "focal", "detail"),
+    "The weighting of the matte's loss; bce_dice_mad is for soft mattes, detail for the refiner.",
 )
 flags.DEFINE_float(
     "boundary_weight",

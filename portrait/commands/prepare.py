@@ -85,6 +85,42 @@ def groups(
     return written
 
 
+def cutouts(
+    cutouts: Sequence[str],
+    output: str | Path,
+    backgrounds: Sequence[str],
+    *,
+    each: int = 6,
+    seed: int = 0,
+    workers: int = 2,
+) -> list[Path]:
+    """Composes each cut-out person `each` times; see `prepare.compositions.write`.
+
+    Args:
+        cutouts: folders of RGBA pictures of people.
+        output: the folder to write into.
+        backgrounds: folders of photographs without people.
+        each: the number of compositions of each person.
+        seed: the seed of all random choices.
+        workers: the number of threads that read backgrounds.
+
+    Returns:
+        The pictures written.
+
+    Raises:
+        UserError: a folder or file cannot be used.
+    """
+    from portrait.data.backgrounds import load_backgrounds
+    from portrait.io.images import list_images
+    from portrait.prepare import compositions
+
+    if not backgrounds:
+        raise UserError("--cutouts needs photos without people as backgrounds: --backgrounds=DIR")
+    scenes = load_backgrounds(backgrounds, (1024, 1024), workers)
+    people = [path for folder in cutouts for path in list_images(folder)]
+    return _report(compositions.write(people, scenes, Path(output), each, seed))
+
+
 def teachers(
     data: Sequence[str],
     output: str | Path,

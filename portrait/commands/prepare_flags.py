@@ -7,7 +7,8 @@ from portrait.commands import prepare
 from portrait.errors import UserError
 
 FLAGS = flags.FLAGS
-_STEPS = (prepare.prepare, prepare.groups, prepare.teachers, prepare.suspects, prepare.blank)
+_STEPS = (prepare.prepare, prepare.groups, prepare.cutouts, prepare.teachers)
+_STEPS += (prepare.suspects, prepare.blank)
 _DEFAULTS = cli.defaults(*_STEPS)
 
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
@@ -26,8 +27,12 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("groups", 0, "Number of pictures of two or three people to compose.", 0)
 flags.DEFINE_list(
-    "backgrounds", [], "Folders of photos without people, the backgrounds of --groups."
+    "backgrounds", [], "Folders of photos without people, for --groups and --cutouts."
 )
+flags.DEFINE_list(
+    "cutouts", [], "Folders of cut-out people (RGBA): compose them over --backgrounds."
+)
+flags.DEFINE_integer("each", _DEFAULTS["each"], "Compositions of each of the --cutouts.", 1)
 flags.DEFINE_boolean("soft", _DEFAULTS["soft"], "Make soft mattes from binary ones.")
 flags.DEFINE_string(
     "exclude",
@@ -79,23 +84,24 @@ flags.DEFINE_string(
     _DEFAULTS["input_shape"],
     "HEIGHT or HEIGHTxWIDTH, for weights. Default: the input size of their training.",
 )
-flags.DEFINE_integer("seed", _DEFAULTS["seed"], "Seed of --crops and --groups.", 0)
+flags.DEFINE_integer("seed", _DEFAULTS["seed"], "Seed of --crops, --groups and --cutouts.", 0)
 flags.DEFINE_integer("workers", _DEFAULTS["workers"], "Number of processes.", 1)
 
 VERBS = ("crops", "groups", "soft", "exclude", "teachers", "suspects", "blank")
-VERBS += ("person_label",)
-ALONE = ("blank", "suspects", "groups", "teachers")
+VERBS += ("cutouts", "person_label")
+ALONE = ("blank", "suspects", "groups", "teachers", "cutouts")
 _ALWAYS = ("exclude", "person_label")  # go with every step
 COMPANIONS = {
     "person_label": ["data"],
-    "backgrounds": ["groups"],
+    "backgrounds": ["groups", "cutouts"],
+    "each": ["cutouts"],
     "count": ["suspects", "teachers"],
     "teacher_share": ["teachers"],
     "person_share": ["blank"],
     "model": ["suspects", "blank"],
     "input_range": ["suspects", "blank", "teachers"],
     "input_shape": ["suspects", "blank"],
-    "seed": ["crops", "groups"],
+    "seed": ["crops", "groups", "cutouts"],
 }
 
 
@@ -113,8 +119,9 @@ def settle() -> list[str]:
         if alone in steps and len(steps) > 1:
             others = ", ".join(f"--{name}" for name in steps if name != alone)
             raise UserError(f"--{alone} is a step by itself: do {others} in another command")
-    if FLAGS.blank and (FLAGS.data or FLAGS.exclude):
-        raise UserError("--blank reads its own folders: leave out --data and --exclude")
-    if not FLAGS.blank and not FLAGS.data:
+    for name in ("blank", "cutouts"):
+        if FLAGS[name].value and (FLAGS.data or FLAGS.exclude):
+            raise UserError(f"--{name} reads its own folders: leave out --data and --exclude")
+    if not FLAGS.blank and not FLAGS.cutouts and not FLAGS.data:
         raise UserError("--data=DIR: give folders of pictures with mattes")
     return steps

@@ -77,6 +77,10 @@ def _check_network() -> None:
                 f"{spec.name} has no weights to train or convert: use --evaluate or --predict"
             )
         return
+    if spec.takes_alpha and (FLAGS.evaluate or FLAGS.predict or FLAGS.compress):
+        raise UserError(
+            f"{spec.name} refines the alphas of other networks: it can be trained and converted"
+        )
     from portrait.models.start.start import check_source
 
     check_source(spec.name, FLAGS.start)

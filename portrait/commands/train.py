@@ -109,7 +109,8 @@ def train(
     finally:
         training.close()
         keras.mixed_precision.set_global_policy("float32")  # for networks that are built later
-    _show_unseen(network, data_folders(data), val_ratio, run.folder)
+    if not spec.takes_alpha:
+        _show_unseen(network, data_folders(data), val_ratio, run.folder)
     return best
 
 
@@ -169,6 +170,12 @@ def batches(
     scenes = ()
     if "background" in names:
         scenes = load_backgrounds(backgrounds, size) if backgrounds else sample_backgrounds()
+    if registry.find(model).takes_alpha:
+        from portrait.training import refining
+
+        return refining.make_batches(
+            train, validate, size, batch_size or 32, bool(names), seed, workers
+        )
     taught = None
     if teachers:
         from portrait.training.teachers import Teachers

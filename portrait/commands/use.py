@@ -135,7 +135,12 @@ def convert(
         network.keras,
         output,
         tflite_name or network.keras.name,
-        load_samples(data, network.input_shape, person_label=person_label),
+        load_samples(
+            data,
+            network.input_shape,
+            person_label=person_label,
+            refines=registry.takes_alpha(network.keras.name),
+        ),
         android=android,
         formats=formats,
         allow_cpu_ops=allow_cpu_ops,

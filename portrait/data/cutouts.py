@@ -8,6 +8,7 @@ import numpy as np
 from portrait.io.decode import decode
 
 _WHITE = 150  # levels from which a transparent colour belongs to white clothes
+_DARK = 40  # levels up to which a transparent colour may be the black around the person
 _EDGE = 5  # pixels on each side of the outline that may be soft
 
 
@@ -29,7 +30,10 @@ def read_cutout(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     picture, _ = decode(path)
     rgba = np.array(picture.convert("RGBA"))
     colours, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
-    white = (alpha < 250) & (colours.min(axis=2) >= _WHITE)
+    # Wide areas of any colour are clothes; thin ones of dark colours are the codec's at hair.
+    wide = ((alpha < 8) & (colours.max(axis=2) > _DARK)).astype(np.uint8)
+    wide = cv2.dilate(cv2.morphologyEx(wide, cv2.MORPH_OPEN, np.ones((7, 7))), np.ones((5, 5)))
+    white = (alpha < 250) & ((colours.min(axis=2) >= _WHITE) | (wide > 0))
     empty = _without_specks(((alpha < 8) & ~white).astype(np.uint8))
     inner = cv2.distanceTransform(1 - empty, cv2.DIST_L2, 5) > _EDGE
     holes = white & (cv2.boxFilter(white.astype(np.float32), -1, (5, 5)) > 0.4)

@@ -8,7 +8,7 @@ import numpy as np
 from portrait.effects.windows import coarse_alpha, look, only_people, windows_around
 from portrait.inference import network as networks
 from portrait.io.images import resize
-from portrait.matting.refine import refine_closed_form, refine_guided
+from portrait.matting.refine import METHODS
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,7 @@ def matte(
         return np.zeros(image.shape[:2], np.float32)
     if refine == "none":
         return resize(coarse, image.shape[:2])
-    alpha = refine_guided(image, coarse)
-    return refine_closed_form(image, alpha) if refine == "closed_form" else alpha
+    return METHODS[refine](image, coarse)
 
 
 @functools.cache

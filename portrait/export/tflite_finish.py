@@ -7,6 +7,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from portrait.export.formats import ALPHA, INPUT, PICTURE, ExportError
+from portrait.models.registry import takes_alpha
 from portrait.tflite import graph as tflite_graph
 from portrait.tflite import metadata
 
@@ -28,7 +29,8 @@ def finish(
         answer: the shape of the output: (1, H, W, 1) for `alpha`, or (1, H, W, 3) for `painted`.
             A style network gets no metadata, because MediaPipe has no task for it.
         kind: see `tflite.convert`.
-        name: the name of the network in the metadata.
+        name: the name of the network in the metadata. The refiner gets none, because its fourth
+            channel is no opacity.
 
     Raises:
         ExportError: inputs or outputs differ from these, or a constant exceeds float16.
@@ -45,7 +47,7 @@ def finish(
     model.signatureDefs = [signature]
     if kind == "float16":
         _halve(model)
-    if output == ALPHA:
+    if output == ALPHA and not takes_alpha(name):
         _describe(model, image, name)
     return tflite_graph.pack(model)
 

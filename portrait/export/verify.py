@@ -59,9 +59,13 @@ class Parity(NamedTuple):
 
 
 def as_input(picture: np.ndarray, channels: int, opacity: int = 255) -> np.ndarray:
-    """Converts uint8 RGB (H, W, 3) to float32 (1, H, W, channels), with `opacity` as the fourth."""
+    """Converts a uint8 picture to float32 (1, H, W, channels).
+
+    An RGB picture (H, W, 3) gets `opacity` as its fourth channel. A picture with four channels, as
+    the refiner takes it, stays as it is.
+    """
     batch = np.full((1, *picture.shape[:2], channels), opacity, np.float32)
-    batch[0, ..., :3] = picture
+    batch[0, ..., : picture.shape[2]] = picture
     return batch
 
 

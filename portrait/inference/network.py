@@ -14,7 +14,7 @@ import numpy as np
 from portrait.backend import start_keras
 from portrait.errors import UserError
 from portrait.io.images import resize
-from portrait.models.registry import DEFAULT, parse_input_shape
+from portrait.models.registry import DEFAULT, parse_input_shape, takes_alpha
 from portrait.models.weights import SHIPPED, load_weights, network_of, weights_file
 from portrait.tflite.metadata import stated_normalization
 from portrait.tflite.runtime import TfliteModel
@@ -64,9 +64,11 @@ class Network:
 def shipped_files() -> dict[str, Path]:
     """The float16 `.tflite` files for RGB in `trained_models/`, by the name of the network.
 
-    A name ends in _HEIGHTxWIDTH if the input size is not the default of the network.
+    The refiner is none of them, because its input is more than a picture. A name ends in
+    _HEIGHTxWIDTH if the input size is not the default of the network.
     """
     files = sorted(SHIPPED.glob("*/*_float16.tflite"))
+    files = [file for file in files if not takes_alpha(file.parent.name)]
     names = {file.name.removesuffix("_float16.tflite"): file for file in files}
     return {name: file for name, file in names.items() if not name.endswith("_rgba")}
 

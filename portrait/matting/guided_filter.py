@@ -6,6 +6,8 @@ He, Sun, Tang: "Guided Image Filtering", TPAMI 2013; He, Sun: "Fast Guided Filte
 import cv2
 import numpy as np
 
+_SHARP = 85  # percentile of the slopes along the outline: hair is not counted
+
 
 def guided_filter(
     guide: np.ndarray,
@@ -62,6 +64,15 @@ def guided_filter(
     if subsample > 1:
         planes = cv2.resize(planes, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.einsum("hwc,hwc->hw", planes[..., :3], colours) + planes[..., 3]
+
+
+def edge_width(alpha: np.ndarray) -> float:
+    """The width in pixels of the sharp edges of an alpha (H, W): 2 for a mask, 1 if it has none."""
+    half = np.float32([-0.5, 0, 0.5])
+    right = cv2.sepFilter2D(alpha, cv2.CV_32F, half, np.float32([1]))
+    slope = cv2.magnitude(right, cv2.sepFilter2D(alpha, cv2.CV_32F, np.float32([1]), half))
+    edge = (slope > 0.25) | (cv2.absdiff(alpha, 0.5) < 0.25)
+    return 1 / max(0.02, float(np.percentile(slope[edge], _SHARP))) if edge.any() else 1.0
 
 
 def _linear_functions(

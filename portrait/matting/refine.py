@@ -12,7 +12,7 @@ import numpy as np
 from portrait.io.images import Window, resize
 from portrait.matting.closed_form import solve_band
 from portrait.matting.dense_crf import dense_crf
-from portrait.matting.guided_filter import guided_filter
+from portrait.matting.guided_filter import edge_width, guided_filter
 from portrait.matting.trimap import make_trimap
 
 _RADIUS = 2.0  # of the guided filter's windows, in widths of the coarse alpha's sharp edges
@@ -20,7 +20,6 @@ _LARGEST_RADIUS = 0.012  # as a share of the longer side
 _EPS = 1e-5  # smaller values copy less texture, as colours then explain the alpha better
 _TOLERANCE = 0.03
 _SUBSAMPLE = 4  # at most; smaller for small radii
-_SHARP = 85  # percentile of the slopes along the outline: hair is not counted
 _BAND = 0.012  # width of the unknown band of the trimap, as a share of the longer side
 _CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
 _PULL = 0.15  # alphas closer than this to 0 or 1 are rounded to it
@@ -56,15 +55,6 @@ def refine_guided(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     reach = np.ones((2 * round(min(width, radius)) + 1,) * 2, np.uint8)
     result[box.slices] = fine.clip(cv2.erode(rough, reach), cv2.dilate(rough, reach))
     return result
-
-
-def edge_width(alpha: np.ndarray) -> float:
-    """The width in pixels of the sharp edges of an alpha (H, W): 2 for a mask, 1 if it has none."""
-    half = np.float32([-0.5, 0, 0.5])
-    right = cv2.sepFilter2D(alpha, cv2.CV_32F, half, np.float32([1]))
-    slope = cv2.magnitude(right, cv2.sepFilter2D(alpha, cv2.CV_32F, np.float32([1]), half))
-    edge = (slope > 0.25) | (cv2.absdiff(alpha, 0.5) < 0.25)
-    return 1 / max(0.02, float(np.percentile(slope[edge], _SHARP))) if edge.any() else 1.0
 
 
 def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -67,17 +67,18 @@ def normalize(
     the alpha channel of RGBA with a row of zeros (`build.for_inference`).
 
     Args:
-        image: (N, H, W, 3), RGB in 0..255.
+        image: (N, H, W, C), in 0..255; C is 3 for RGB.
         mean: the mean of each output channel, in 0..255.
         std: the standard deviation of each output channel, in 0..255.
         order: the input channel of each output channel; (2, 1, 0) gives BGR.
 
     Returns:
-        (N, H, W, 3), float32.
+        (N, H, W, C), float32.
     """
-    kernel = [[[[1.0 / std[j] if i == order[j] else 0.0 for j in range(3)] for i in range(3)]]]
+    channels = range(len(order))
+    kernel = [[[[1.0 / std[j] if i == order[j] else 0.0 for j in channels] for i in channels]]]
     return keras.layers.Conv2D(
-        3,
+        len(order),
         1,
         kernel_initializer=keras.initializers.Constant(kernel),
         bias_initializer=keras.initializers.Constant(

@@ -34,6 +34,8 @@ class Spec:
         complete: whether a file for --start contains all weights, so that the network can be used
             without training. `start` then has an argument `exactly`, see `mediapipe.start`.
         matte: "module:function" from a photograph to its alpha, for a method without weights.
+        takes_alpha: whether the input has a coarse alpha as its fourth channel: the network refines
+            the alpha of another network, and is trained on tiles (`training.refining`).
         unexportable: the reason why the network cannot be exported; empty if it can.
     """
 
@@ -49,6 +51,7 @@ class Spec:
     takes: str = ""
     complete: bool = False
     matte: str = ""
+    takes_alpha: bool = False
     unexportable: str = ""
 
     @property
@@ -107,6 +110,14 @@ SPECS: dict[str, Spec] = {
         Spec("deeplab_lfov", "DeepLab-LFOV", f"{_BASELINES}.deeplab_lfov:build", **_VGG16),
         Spec("cnn_resnet", "CNN and residual head", f"{_BASELINES}.cnn_resnet:build", **_VGG16),
         Spec("refine_unet", "two-stage refining U-Net", f"{_BASELINES}.refine_unet:build"),
+        Spec(
+            "refiner",
+            "second stage: the alpha of another network at full size",
+            "portrait.models.refiner:build",
+            input_shape="128x128",
+            learning_rate=0.003,
+            takes_alpha=True,
+        ),
         Spec(
             "kmeans",
             "K-means in colour and position, without training",
@@ -169,6 +180,11 @@ def builder(name: str, size: str = SIZES[0]) -> Callable:
     if size not in spec.sizes:
         raise UserError(f"--model_size={size}: {name} comes in {', '.join(spec.sizes)}")
     return functools.partial(imported(spec.builder), size=size)
+
+
+def takes_alpha(name: str) -> bool:
+    """Whether `name` is a network that refines the alpha of another; False if it is unknown."""
+    return name in SPECS and SPECS[name].takes_alpha
 
 
 def check_exportable(name: str) -> None:

@@ -15,7 +15,7 @@ def data_sheet(images: np.ndarray, targets: dict[str, np.ndarray]) -> np.ndarray
         targets: `output` and `boundary_attention`, (N, H, W, 1), 0..1.
     """
     rows = []
-    for i, image in enumerate(images.astype(np.uint8)):
+    for i, image in enumerate(images[..., :3].astype(np.uint8)):
         matte = targets["output"][i, ..., 0]
         boundary = targets["boundary_attention"][i, ..., 0]
         rows.append((image, matte, boundary, before_green(image, matte)))
@@ -37,7 +37,7 @@ def sequence_sheet(batches: Sequence, count: int) -> np.ndarray:
 def matte_sheet(images: np.ndarray, targets: dict, outputs: dict) -> np.ndarray:
     """Pictures with the outputs of the network; the arguments are as in `data_sheet`."""
     rows = []
-    for i, image in enumerate(images.astype(np.uint8)):
+    for i, image in enumerate(images[..., :3].astype(np.uint8)):
         alpha = np.asarray(outputs["output"][i, ..., 0], np.float32)
         rows.append(
             (

@@ -21,7 +21,7 @@ NETWORKS = [
     )
     for spec in SPECS.values()
     for size in spec.sizes or ("",)
-    if spec.builder and not spec.unexportable
+    if spec.builder and not spec.unexportable and not spec.takes_alpha
 ]
 
 

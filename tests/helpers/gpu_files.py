@@ -14,7 +14,11 @@ from portrait.models import registry
 from portrait.tflite import graph
 from portrait.tflite.runtime import TfliteModel
 
-SHIPPED = sorted((ROOT / "trained_models").glob("*/*float16.tflite"))
+SHIPPED = sorted(
+    file
+    for file in (ROOT / "trained_models").glob("*/*float16.tflite")
+    if not registry.takes_alpha(file.parent.name)
+)
 _REAL = ROOT.parent / "shared" / "data" / "portraits" / "selfies" / "testing"
 
 

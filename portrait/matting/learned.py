@@ -1,0 +1,130 @@
+"""The learned refinement: the shipped refiner on tiles along the outline (`models.refiner`)."""
+
+import functools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from portrait.io.images import resize
+from portrait.matting.guided_filter import edge_width
+from portrait.tflite.runtime import TfliteModel
+
+REFINER = Path(__file__).resolve().parents[2] / "trained_models" / "refiner"
+"""The folder of the shipped refiner."""
+
+_ONE = 1.6  # width of a sharp edge of an enlarged alpha, in pixels of the network
+_LARGEST = 4.0  # pixels of the network beyond this size are refined in several passes
+_REACH = 2.0  # of the band around soft alphas, in pixels of the network
+_MARGIN = 16  # of a tile, in pixels: there, convolutions see the zeros outside of the tile
+
+
+@functools.cache
+def shipped_refiner() -> TfliteModel:
+    """The shipped refiner, loaded once.
+
+    Raises:
+        UserError: its file is missing or damaged.
+    """
+    return TfliteModel(REFINER / "refiner_float16.tflite", "the refiner")
+
+
+def refine_learned(
+    image: np.ndarray, alpha: np.ndarray, refiner: TfliteModel | None = None
+) -> np.ndarray:
+    """Refines a coarse alpha by a small network that sees the photograph along the outline.
+
+    The network has learned pixels of the coarse alpha of up to four pixels of the photograph. If
+    they are larger, it first works on smaller photographs, and then refines its own results.
+    Outside of the band around soft alphas, the result is the enlarged alpha.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 (h, w), 0..1, of the same proportions and not larger.
+        refiner: from the photograph and its coarse alpha, (h, w, 4) in 0..255, to the alpha
+            (h, w, 1); None: the shipped one.
+
+    Returns:
+        float32 (H, W), 0..1.
+
+    Raises:
+        UserError: the shipped refiner is missing or damaged.
+    """
+    refiner = refiner or shipped_refiner()
+    shape = image.shape[:2]
+    width = edge_width(alpha) * max(shape) / max(alpha.shape)
+    pixel = max(1.0, width / _ONE)
+    passes = max(1, math.ceil(math.log(pixel) / math.log(_LARGEST) - 0.01))
+    for left in reversed(range(passes)):
+        # The last pass is at full size; each one before it is smaller by the same factor.
+        scale = pixel ** (-left / passes)
+        size = tuple(max(8, round(side * scale)) for side in shape)
+        alpha = _one_pass(resize(image, size), resize(alpha, size), pixel ** (1 / passes), refiner)
+    return alpha
+
+
+def _one_pass(
+    image: np.ndarray, rough: np.ndarray, pixel: float, refiner: TfliteModel
+) -> np.ndarray:
+    """Refines an alpha (H, W) of the picture's size, with pixels of the network of this size."""
+    reach = math.ceil(_REACH * pixel)
+    soft = ((rough > 0.02) & (rough < 0.98)).astype(np.uint8)
+    band = cv2.dilate(soft, np.ones((2 * reach + 1, 2 * reach + 1)))
+    total, weight = np.zeros_like(rough), np.zeros_like(rough)
+    size = refiner.input_shape
+    ramp = np.outer(*(_ramp(side) for side in size))
+    levels = np.dstack([image, rough * 255])  # float32
+    below, right = (max(0, a - b) for a, b in zip(size, rough.shape, strict=True))
+    levels = cv2.copyMakeBorder(levels, 0, below, 0, right, cv2.BORDER_REFLECT)
+    for top, left in tiles(band, size):
+        place = np.s_[top : top + size[0], left : left + size[1]]
+        inner = rough[place].shape
+        part = np.s_[: inner[0], : inner[1]]
+        total[place] += (refiner(levels[place])[..., 0] * ramp)[part]
+        weight[place] += ramp[part]
+    fine = total / np.maximum(weight, 1e-6)
+    near = cv2.blur(band.astype(np.float32), (2 * reach + 1, 2 * reach + 1))
+    near *= (weight > 0) & (band > 0)
+    return rough + near * (fine - rough)
+
+
+def tiles(band: np.ndarray, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Places tiles so that every pixel of a band is in the middle of one, or at the border.
+
+    Strips of tiles from top to bottom; in a strip, each tile starts where the band goes on.
+
+    Args:
+        band: (H, W), not 0 in the band.
+        size: (height, width) of a tile, which has a margin of 16 pixels on each side.
+
+    Yields:
+        The top and the left of a tile. A tile may reach out of the band's picture only at the
+        bottom and the right, and only if the picture is smaller.
+    """
+    height, width = size[0] - 2 * _MARGIN, size[1] - 2 * _MARGIN
+    rows = np.flatnonzero(band.any(axis=1))
+    top = 0
+    while len(rows := rows[rows >= top]):
+        top = int(rows[0])
+        columns = np.flatnonzero(band[top : top + height].any(axis=0))
+        left = 0
+        while len(columns := columns[columns >= left]):
+            left = int(columns[0])
+            yield (
+                _inside(top - _MARGIN, size[0], band.shape[0]),
+                _inside(left - _MARGIN, size[1], band.shape[1]),
+            )
+            left += width
+        top += height
+
+
+def _inside(start: int, length: int, side: int) -> int:
+    return max(0, min(start, side - length))
+
+
+def _ramp(side: int) -> np.ndarray:
+    """Weights that fall towards both ends of a tile, float32 (side,)."""
+    distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1
+    return (distance / _MARGIN).clip(0.01, 1).astype(np.float32)

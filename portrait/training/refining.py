@@ -1,0 +1,273 @@
+"""Tiles for training the refiner: parts of pictures along the outline, with coarse alphas.
+
+A coarse alpha is the true matte with the errors that coarse alphas have, or the alpha of a shipped
+network, so that the refiner learns both the network's grid and its mistakes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_generator import PortraitSequence
+from portrait.data.pairs import Pair, read_pair
+from portrait.data.targets import boundary_target
+from portrait.errors import UserError, warn_skipped
+from portrait.inference.network import Network, load
+from portrait.io.images import PictureError, resize
+from portrait.models.registry import DEFAULT
+
+NETWORKS = (DEFAULT, "selfie_net_big_256x256")
+"""The shipped networks whose alphas are refined in training."""
+
+_TILES = 12_000  # for training; a tenth of it for validation
+_EACH = 3  # tiles of a picture with the same coarse alpha
+_TRUE = 0.5  # share of coarse alphas that are made from the matte, not by a network
+_PIXEL = (1.0, 4.5)  # size of a pixel of the network in pixels of the picture
+_ON_ERRORS = 0.3  # share of tiles whose middle is where the coarse alpha is wrong
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """uint8 pictures with their coarse alphas (N, H, W, 4), and mattes (N, H, W)."""
+
+    images: np.ndarray
+    mattes: np.ndarray
+
+
+def make_batches(
+    train: Sequence[Pair],
+    validate: Sequence[Pair],
+    size: tuple[int, int],
+    batch_size: int,
+    augment: bool = True,
+    seed: int = 0,
+    workers: int = 0,
+) -> tuple[PortraitSequence, PortraitSequence]:
+    """The training and the validation batches of the refiner.
+
+    Args:
+        train, validate: pairs whose mattes are exact, also at hair.
+        size: (height, width) of a tile.
+        batch_size, seed, workers: see `PortraitSequence`.
+        augment: whether to vary training tiles, see `augmented`.
+
+    Raises:
+        UserError: no pair has an outline.
+    """
+    networks = [load(name) for name in NETWORKS]
+    training, validation = (
+        cut_tiles(pairs, size, count, networks, seed)
+        for pairs, count in ((train, _TILES), (validate, _TILES // 10))
+    )
+    return (
+        PortraitSequence(
+            training.images,
+            training.mattes,
+            batch_size,
+            augmentation=augmented if augment else None,
+            shuffle=True,
+            seed=seed,
+            workers=workers,
+            boundary=boundary_target,
+        ),
+        PortraitSequence(validation.images, validation.mattes, batch_size),
+    )
+
+
+def tiles_of(pairs: Sequence[Pair], size: tuple[int, int]) -> Tiles:
+    """Tiles for exports: about one of each picture, with the networks of the training."""
+    return cut_tiles(pairs, size, len(pairs), [load(name) for name in NETWORKS])
+
+
+def cut_tiles(
+    pairs: Sequence[Pair],
+    size: tuple[int, int],
+    count: int,
+    networks: Sequence[Network],
+    seed: int = 0,
+) -> Tiles:
+    """Cuts up to `count` tiles out of pictures, each with a part of the outline.
+
+    Every picture is used about equally often, each time with another coarse alpha.
+
+    Args:
+        pairs: the pictures.
+        size: (height, width) of a tile; smaller pictures are mirrored at their edges.
+        count: the number of tiles.
+        networks: the networks whose alphas are used; none: only degraded mattes.
+        seed: the seed of all random choices.
+
+    Raises:
+        UserError: no tile can be cut.
+    """
+    images = np.zeros((count, *size, 4), np.uint8)
+    mattes = np.zeros((count, *size), np.uint8)
+    rounds = max(1, round(count / (_EACH * len(pairs))))
+    found, unreadable = 0, []
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    for index in tqdm(order, "tiles", unit=" pictures", leave=False, disable=None):
+        try:
+            image, matte = read_pair(pairs[index])
+        except PictureError as error:
+            unreadable.append(str(error))
+            continue
+        for turn in range(rounds):
+            random = np.random.default_rng((seed, index, turn))
+            coarse, pixel = random_coarse(image, matte, networks, random)
+            for tile in _tiles(image, matte, coarse, pixel, size, random):
+                if found < count:
+                    images[found], mattes[found] = tile[..., :4], tile[..., 4]
+                    found += 1
+        if found == count:
+            break
+    warn_skipped(unreadable, "{count} left out: {names}")
+    if not found:
+        raise UserError("no picture has an outline of a person, which the refiner could learn from")
+    return Tiles(images[:found], mattes[:found])
+
+
+def random_coarse(
+    image: np.ndarray,
+    matte: np.ndarray,
+    networks: Sequence[Network],
+    random: np.random.Generator,
+) -> tuple[np.ndarray, float]:
+    """A coarse alpha of a picture, as small as a network gives it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        matte: uint8 (H, W), 255 = person.
+        networks: the networks to choose from.
+        random: the source of random choices.
+
+    Returns:
+        The alpha, float32 (h, w), 0..1, and the size of its pixels in pixels of the image.
+    """
+    own = np.sqrt(matte.size)
+    if networks and random.random() >= _TRUE:
+        network = networks[random.integers(len(networks))]
+        alpha = network.run(resize(image, network.input_shape).astype(np.float32))
+        grid = own / np.sqrt(alpha.size)
+        # Alphas of small pictures are shrunk, because their pixels would be hardly coarser.
+        pixel = max(grid, random.uniform(*_PIXEL) if random.random() < 0.5 else grid)
+        return _shrunk(alpha, matte.shape, pixel), max(1.0, pixel)
+    pixel = random.uniform(*_PIXEL)
+    return degraded(_shrunk(matte / np.float32(255), matte.shape, pixel), random), pixel
+
+
+def _shrunk(alpha: np.ndarray, shape: tuple[int, int], pixel: float) -> np.ndarray:
+    return resize(alpha, tuple(max(8, round(side / pixel)) for side in shape))
+
+
+def degraded(alpha: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A small matte with the errors of a network, in units of its pixels.
+
+    The outline moves and is eroded or dilated in places, is softer or harder than it is, and
+    sometimes has holes and blobs.
+    """
+    height, width = alpha.shape
+
+    def field(cell: int) -> np.ndarray:
+        """Smooth random numbers with a standard deviation of about 1."""
+        coarse = random.normal(0, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
+        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    if random.random() < 0.7:
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        far = random.uniform(0, 1.5)
+        alpha = cv2.remap(
+            *(alpha, columns + far * field(8), rows + far * field(8)),
+            interpolation=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    if random.random() < 0.7:
+        soft = cv2.GaussianBlur(alpha, (0, 0), random.uniform(0.3, 1.5))
+        # What is certain stays certain.
+        shift = random.uniform(0, 0.35) * field(12) * 4 * soft * (1 - soft)
+        alpha = ((soft - 0.5 - shift) * random.uniform(1, 2) + 0.5).clip(0, 1)
+    if random.random() < 0.3:
+        edge = np.argwhere(cv2.morphologyEx(np.rint(alpha), cv2.MORPH_GRADIENT, np.ones((5, 5))))
+        spots = np.zeros_like(alpha)
+        for _ in range(random.integers(1, 4) if len(edge) else 0):
+            y, x = edge[random.integers(len(edge))] + random.integers(-3, 4, 2)
+            axes = tuple(int(each) for each in random.integers(1, 5, 2))
+            cv2.ellipse(spots, (int(x), int(y)), axes, random.uniform(0, 180), 0, 360, 1.0, -1)
+        spots = cv2.GaussianBlur(spots, (0, 0), 0.7)
+        alpha = alpha + spots * (random.choice((0.0, 1.0)) - alpha)
+    return alpha.astype(np.float32)
+
+
+def _tiles(
+    image: np.ndarray,
+    matte: np.ndarray,
+    coarse: np.ndarray,
+    pixel: float,
+    size: tuple[int, int],
+    random: np.random.Generator,
+) -> list[np.ndarray]:
+    """Up to `_EACH` tiles along the outline: picture, coarse alpha and matte, uint8 (h, w, 5)."""
+    rough = resize(coarse, matte.shape).clip(0, 1)
+    reach = 2 * round(2 * pixel) + 1
+    band = cv2.dilate(((rough > 0.02) & (rough < 0.98)).astype(np.uint8), np.ones((reach, reach)))
+    wrong = np.abs(rough - matte / np.float32(255)) > 0.15
+    alphas = np.dstack([np.rint(rough * 255).astype(np.uint8), matte])
+    planes = np.dstack([image, alphas])
+    half = size[0] // 2, size[1] // 2
+    planes = np.pad(planes, [(half[0], half[0]), (half[1], half[1]), (0, 0)], mode="symmetric")
+    places = {True: np.flatnonzero(band & wrong), False: np.flatnonzero(band)}
+    if not len(places[False]):
+        return []
+    cut = []
+    for _ in range(_EACH):
+        chosen = places[bool(len(places[True])) and random.random() < _ON_ERRORS]
+        row, column = divmod(int(chosen[random.integers(len(chosen))]), matte.shape[1])
+        # Tiles do not reach out of the picture by more than they must.
+        row, column = (
+            int(np.clip(place, min(middle, side // 2), max(side - middle, side // 2)))
+            for place, middle, side in zip((row, column), half, matte.shape, strict=True)
+        )
+        cut.append(planes[row : row + size[0], column : column + size[1]])
+    return cut
+
+
+def augmented(images: np.ndarray, mattes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Turns and mirrors tiles, and varies light, colour, noise and compression of their pictures.
+
+    Args:
+        images: uint8 (N, H, W, 4), H = W, with the coarse alpha as the fourth channel.
+        mattes: uint8 (N, H, W).
+        seed: the seed of all random choices.
+
+    Returns:
+        New arrays of the same shapes.
+    """
+    random = np.random.default_rng(seed)
+    tiles = np.concatenate([images, mattes[..., np.newaxis]], axis=3)
+    for i, tile in enumerate(tiles):
+        if random.random() < 0.3:
+            tile = np.rot90(tile, random.integers(4))
+        if random.random() < 0.5:
+            tile = tile[:, ::-1]
+        tile = np.ascontiguousarray(tile)
+        tile[..., :3] = _varied(tile[..., :3], random)
+        tiles[i] = tile
+    return np.ascontiguousarray(tiles[..., :4]), np.ascontiguousarray(tiles[..., 4])
+
+
+def _varied(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    levels = picture.astype(np.float32) / 255
+    levels = levels ** random.uniform(0.7, 1.4) * random.uniform(0.8, 1.15, 3)
+    if random.random() < 0.15:
+        levels[:] = levels.mean(axis=2, keepdims=True)
+    if random.random() < 0.2:
+        levels = cv2.GaussianBlur(levels, (0, 0), random.uniform(0.3, 1.0))
+    if random.random() < 0.5:
+        levels = levels + random.normal(0, random.uniform(0, 0.03), levels.shape)
+    picture = np.rint(levels.clip(0, 1) * 255).astype(np.uint8)
+    if random.random() < 0.4:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(40, 95))]
+        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+    return picture

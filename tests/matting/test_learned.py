@@ -1,0 +1,94 @@
+"""The tiles of the learned refinement, and what it does with refiners whose result is known."""
+
+import cv2
+import numpy as np
+import pytest
+
+from portrait.io.images import resize
+from portrait.matting.learned import refine_learned, tiles
+
+MARGIN = 16
+
+
+class Refiner:
+    """A refiner for tests: `answer` gives the alpha (h, w) from a tile (h, w, 4) in 0..255."""
+
+    def __init__(self, answer, side=64):
+        self.input_shape, self.answer, self.calls = (side, side), answer, 0
+
+    def __call__(self, tile):
+        assert tile.shape == (*self.input_shape, 4)
+        self.calls += 1
+        return self.answer(tile)[..., np.newaxis]
+
+
+@pytest.fixture
+def disc():
+    """A picture that is white inside a disc, and the disc's matte."""
+    matte = np.zeros((300, 260), np.float32)
+    cv2.circle(matte, (130, 150), 70, 1.0, -1, cv2.LINE_AA)
+    return np.repeat(np.rint(matte[..., None] * 255).astype(np.uint8), 3, axis=2), matte
+
+
+def own_colour(tile):
+    """Knows the truth: the picture's brightness."""
+    return tile[..., 0] / np.float32(255)
+
+
+def no_change(tile):
+    return tile[..., 3] / np.float32(255)
+
+
+@pytest.mark.parametrize("shape", [(300, 260), (50, 400), (40, 30)])
+def test_tiles_have_the_band_in_their_middle(shape):
+    random = np.random.default_rng(0)
+    band = (cv2.GaussianBlur(random.random(shape, np.float32), (0, 0), 8) > 0.5).astype(np.uint8)
+    middle = np.zeros(shape, np.uint8)
+    for top, left in tiles(band, (64, 64)):
+        assert 0 <= top <= max(0, shape[0] - 64) and 0 <= left <= max(0, shape[1] - 64)
+        # At the picture's border there is nothing beyond that a tile could see.
+        first = [0 if start == 0 else start + MARGIN for start in (top, left)]
+        last = [
+            side if start + 64 >= side else start + 64 - MARGIN
+            for start, side in zip((top, left), shape, strict=True)
+        ]
+        middle[first[0] : last[0], first[1] : last[1]] = 1
+    assert (middle[band > 0] == 1).all()
+
+
+@pytest.mark.parametrize("pixel", [1, 2, 4, 12])
+def test_a_perfect_refiner_gives_the_truth_along_the_outline(disc, pixel):
+    image, matte = disc
+    coarse = resize(matte, (300 // pixel, 260 // pixel))
+    alpha = refine_learned(image, coarse, Refiner(own_colour))
+    assert (alpha.dtype, alpha.shape) == (np.float32, matte.shape)
+    # The border of the band is blended with the coarse alpha, which differs little there.
+    assert np.abs(alpha - matte).max() < 0.1 and np.abs(alpha - matte).mean() < 1e-3
+
+
+def test_a_refiner_that_changes_nothing_enlarges(disc):
+    image, matte = disc
+    coarse = resize(matte, (100, 87))
+    refiner = Refiner(no_change)
+    alpha = refine_learned(image, coarse, refiner)
+    assert alpha == pytest.approx(resize(coarse, matte.shape), abs=1e-5)
+    # An outline of 440 pixels, in tiles whose middle has 32 x 32.
+    assert 440 / 32 / np.sqrt(2) < refiner.calls < 2 * 440 / 32
+
+
+def test_far_from_the_outline_a_bad_refiner_does_no_harm(disc):
+    image, matte = disc
+    coarse = resize(matte, (150, 130))
+    alpha = refine_learned(image, coarse, Refiner(lambda tile: 1 - no_change(tile)))
+    far = np.ones((31, 31), np.uint8)
+    inside, outside = cv2.erode(matte, far) == 1, cv2.dilate(matte, far) == 0
+    assert (alpha[inside] == 1).all() and (alpha[outside] == 0).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_without_an_outline_the_refiner_is_not_asked(value):
+    refiner = Refiner(no_change)
+    alpha = refine_learned(
+        np.zeros((50, 70, 3), np.uint8), np.full((25, 35), value, np.float32), refiner
+    )
+    assert alpha.shape == (50, 70) and (alpha == value).all() and refiner.calls == 0

@@ -1,0 +1,49 @@
+"""The refiner: its input of four channels, its size, and that it can learn."""
+
+import keras
+import numpy as np
+import pytest
+
+from portrait import losses
+from portrait.models.build import build, for_inference
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return build("refiner", (64, 64))
+
+
+def test_maps_of_the_size_of_the_tile(model):
+    assert model.input_shape == (None, 64, 64, 4)
+    assert 8e4 < model.count_params() < 1.5e5
+    tile = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 4)).astype(np.float32)
+    for each in model(tile, training=False).values():
+        assert each.shape == (2, 64, 64, 1)
+    alone = for_inference(model)
+    assert np.asarray(alone(tile)) == pytest.approx(np.asarray(model(tile)["output"]), abs=1e-6)
+    tile[..., 3] = 0  # the coarse alpha counts
+    assert np.abs(np.asarray(alone(tile)) - np.asarray(model(tile)["output"])).max() < 1e-5
+    changed = tile + np.float32([0, 0, 0, 200])
+    assert np.abs(np.asarray(alone(tile)) - np.asarray(alone(changed))).max() > 1e-3
+
+
+def test_it_is_fully_convolutional(model):
+    larger = build("refiner", (96, 128))
+    larger.set_weights(model.get_weights())
+    assert for_inference(larger).output_shape == (None, 96, 128, 1)
+
+
+def test_steps_lower_the_loss(model):
+    random = np.random.default_rng(0)
+    matte = (random.random((4, 8, 8, 1)) > 0.5).astype(np.float32).repeat(8, 1).repeat(8, 2)
+    tile = np.concatenate([255 * matte.repeat(3, axis=3), np.full_like(matte, 128)], axis=3)
+    model.compile(
+        keras.optimizers.Adam(3e-3),
+        loss=losses.training_losses("detail"),
+        loss_weights=losses.output_weights(0.1),
+        run_eagerly=True,  # tracing takes longer than a few steps
+    )
+    targets = {"output": matte, "boundary_attention": 0 * matte}
+    steps = [float(model.train_on_batch(tile, targets)[0]) for _ in range(6)]
+    assert steps[-1] < 0.8 * steps[0]

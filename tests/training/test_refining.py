@@ -1,0 +1,99 @@
+"""Tiles for the refiner: what they contain, and that they depend on the seed alone."""
+
+import cv2
+import numpy as np
+import pytest
+
+from portrait.data.pairs import find_pairs
+from portrait.errors import UserError
+from portrait.io.images import resize, write_png
+from portrait.training import refining
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pictures, white inside a disc, with their mattes; one is smaller than a tile."""
+    for name, height, width in (("a", 200, 180), ("b", 80, 50)):
+        matte = np.zeros((height, width), np.uint8)
+        cv2.circle(matte, (width // 2, height // 2), width // 3, 255, -1, cv2.LINE_AA)
+        write_png(tmp_path / f"{name}.png", np.repeat(matte[..., None], 3, axis=2))
+        write_png(tmp_path / f"{name}_matte.png", matte)
+    return tmp_path
+
+
+def test_tiles_show_the_outline_with_its_matte(folder):
+    pairs = find_pairs([folder], "training")
+    cut = refining.cut_tiles(pairs, (64, 64), 30, [], seed=1)
+    assert cut.images.shape == (30, 64, 64, 4) and cut.mattes.shape == (30, 64, 64)
+    # Picture, matte and coarse alpha belong together: the picture is its own matte.
+    assert np.array_equal(cut.images[..., 0], cut.mattes)
+    error = np.abs(cut.images[..., 3].astype(int) - cut.mattes)
+    assert 0 < error.mean() < 64
+    for coarse in cut.images[..., 3]:
+        assert coarse.min() < 250 and coarse.max() > 5
+    again = refining.cut_tiles(pairs, (64, 64), 30, [], seed=1)
+    assert np.array_equal(again.images, cut.images)
+    other = refining.cut_tiles(pairs, (64, 64), 30, [], seed=2)
+    assert not np.array_equal(other.images, cut.images)
+
+
+def test_pictures_without_an_outline(tmp_path):
+    write_png(tmp_path / "a.png", np.zeros((80, 80, 3), np.uint8))
+    write_png(tmp_path / "a_matte.png", np.full((80, 80), 255, np.uint8))
+    # What is certain stays certain: the coarse alpha is 1 everywhere, too.
+    with pytest.raises(UserError, match="outline"):
+        refining.cut_tiles(find_pairs([tmp_path], "training"), (64, 64), 9, [], seed=4)
+
+
+def test_a_network_gives_the_coarse_alpha(folder):
+    image = np.zeros((200, 180, 3), np.uint8)
+
+    class Half:
+        input_shape = (20, 18)
+
+        def run(self, pixels):
+            return np.full(pixels.shape[:2], 0.5, np.float32)
+
+    seen = [
+        refining.random_coarse(image, image[..., 0], [Half()], np.random.default_rng(seed))
+        for seed in range(20)
+    ]
+    from_network = [(alpha, pixel) for alpha, pixel in seen if (alpha == 0.5).all()]
+    assert 4 <= len(from_network) <= 16
+    assert all(pixel == pytest.approx(10) for _, pixel in from_network)
+
+
+def test_degraded_mattes_are_near_the_truth():
+    matte = np.zeros((100, 90), np.float32)
+    cv2.circle(matte, (45, 50), 30, 1.0, -1)
+    changed = 0
+    for seed in range(20):
+        alpha = refining.degraded(matte, np.random.default_rng(seed))
+        assert alpha.dtype == np.float32 and alpha.min() >= 0 and alpha.max() <= 1
+        changed += not np.array_equal(alpha, matte)
+        assert ((alpha >= 0.5) != (matte >= 0.5)).mean() < 0.05
+    assert changed > 15
+
+
+def test_augmentation_turns_all_planes_together(folder):
+    cut = refining.cut_tiles(find_pairs([folder], "training"), (64, 64), 12, [], seed=0)
+    # The coarse alpha is the matte here, so that every turn is seen.
+    images = np.concatenate([cut.images[..., :3], cut.mattes[..., None]], axis=3)
+    turned, mattes = refining.augmented(images, cut.mattes, 7)
+    assert np.array_equal(turned[..., 3], mattes)
+    assert not np.array_equal(mattes, cut.mattes)
+    bright = turned[..., :3].mean(axis=3)
+    inside = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(bright, mattes, strict=True)]
+    assert min(inside) > 0.9
+    again, _ = refining.augmented(images, cut.mattes, 7)
+    assert np.array_equal(again, turned)
+
+
+def test_mattes_keep_their_share_when_they_shrink():
+    matte = np.zeros((120, 90), np.uint8)
+    matte[30:90, 20:70] = 255
+    alpha, pixel = refining.random_coarse(
+        np.zeros((120, 90, 3), np.uint8), matte, [], np.random.default_rng(3)
+    )
+    assert 1 <= pixel <= 4.5
+    assert resize(alpha, (120, 90)).mean() == pytest.approx(matte.mean() / 255, rel=0.2)
