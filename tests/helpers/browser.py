@@ -1,4 +1,4 @@
-"""A headless Chromium that tests steer, by the DevTools protocol over a pipe: no driver needed."""
+"""A headless Chromium that tests control by the DevTools protocol over a pipe, without a driver."""
 
 import base64
 import itertools
@@ -20,12 +20,12 @@ _FLAGS = (
 
 
 def find() -> str | None:
-    """The program, if it is installed."""
+    """Returns the program, or None if it is not installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 class Browser:
-    """One page of a Chromium with a profile of its own, closed at the end of a `with` block.
+    """One page of a Chromium with its own profile, which closes at the end of a `with` block.
 
     `flags` are more of the program's. `requests` are the addresses that the page and its workers
     asked for since `watch()`; `complaints` are errors on its console since
@@ -99,7 +99,7 @@ class Browser:
         return message
 
     def _note(self, method: str | None, event: dict | None) -> None:
-        """Keeps what an event tells."""
+        """Records the data of an event."""
         if method == "Network.requestWillBeSent":
             self.requests.append(event["request"]["url"])
         elif method == "Runtime.exceptionThrown":
@@ -116,14 +116,14 @@ class Browser:
             self._send("Runtime.runIfWaitingForDebugger", event["sessionId"], {})
 
     def watch(self) -> None:
-        """Starts to note requests, also of workers, and complaints."""
+        """Starts to record requests, also of workers, and complaints."""
         for domain in ("Network", "Runtime", "Log", "Page"):
             self.do(f"{domain}.enable")
         attach = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
         self.do("Target.setAutoAttach", **attach)
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression in the page, or of what it promises."""
+        """Returns the value of a JavaScript expression in the page; awaits promises."""
         answer = self.do(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
@@ -132,7 +132,7 @@ class Browser:
         return answer["result"].get("value")
 
     def wait_for(self, script: str, seconds: float = 60) -> Any:
-        """The value of an expression as soon as it is true."""
+        """Waits until an expression is true, and returns its value."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
             if time.monotonic() > end:
@@ -141,7 +141,7 @@ class Browser:
         return value
 
     def press(self, key: str) -> None:
-        """Presses a key, which is its own character."""
+        """Presses the key of a character."""
         for kind in "keyDown", "keyUp":
             self.do("Input.dispatchKeyEvent", type=kind, key=key, text=key)
 
@@ -155,5 +155,5 @@ class Browser:
 
 
 def _told(details: dict) -> str:
-    """What an exception of the page says."""
+    """Returns the message of an exception in the page."""
     return details.get("exception", details).get("description", str(details))

@@ -1,4 +1,4 @@
-"""The page for the browser, built, served by a static server, and opened in a Chromium."""
+"""Builds the page for the browser, serves it, and opens it in Chromium."""
 
 import base64
 import contextlib
@@ -26,7 +26,7 @@ _FLAGS = (
 
 
 def built(folder: Path, own: Sequence[Path] = ()) -> Path:
-    """Builds the page, or skips the test where LiteRT.js is missing."""
+    """Builds the page, or skips the test if LiteRT.js is missing."""
     try:
         build(folder, own)
     except UserError as error:
@@ -47,7 +47,7 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Answers no more."""
+        """Stops the server."""
         self.shutdown()
         self.server_close()
         self._thread.join()
@@ -60,7 +60,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[Server]:
-    """A static server of a folder; `stop` it for a page that is offline."""
+    """A static server for a folder; `stop` takes the page offline."""
     server = Server(folder)
     try:
         yield server
@@ -70,7 +70,7 @@ def served(folder: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def opened(url: str, profile: Path, ready: str = READY) -> Iterator[Browser]:
-    """A browser with a fake camera that shows a page, as soon as `ready` is true."""
+    """Opens a page in a browser with a fake camera, and waits until `ready` is true."""
     if not (program := browser.find()):
         pytest.skip("no Chromium is installed")
     with Browser(program, profile, 1280, 860, _FLAGS) as window:
@@ -89,7 +89,7 @@ def open_photo(window: Browser, path: Path) -> None:
 
 
 def content(window: Browser, value: str) -> bytes:
-    """The bytes of the Blob or the numbers that an expression promises."""
+    """Returns the bytes of the Blob, or the numbers, of an expression."""
     script = f"""(async () => {{
         const value = await {value};
         const reader = new FileReader();
@@ -102,16 +102,16 @@ def content(window: Browser, value: str) -> bytes:
 
 
 def picture(window: Browser, blob: str) -> np.ndarray:
-    """The pixels of the Blob that an expression promises."""
+    """Returns the pixels of the Blob of an expression."""
     return np.asarray(Image.open(io.BytesIO(content(window, blob))))
 
 
 def floats(window: Browser, values: str) -> np.ndarray:
-    """The values of the Float32Array that an expression promises."""
+    """Returns the values of the Float32Array of an expression."""
     return np.frombuffer(content(window, values), np.float32)
 
 
 def bytes_of(content: bytes) -> str:
-    """An expression for bytes, as a Uint8Array."""
+    """Returns a JavaScript expression for bytes, a Uint8Array."""
     text = base64.b64encode(content).decode()
     return f"Uint8Array.from(atob('{text}'), (each) => each.charCodeAt())"

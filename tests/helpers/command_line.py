@@ -1,4 +1,4 @@
-"""main.py's command line inside the process of the tests, which saves importing TensorFlow anew."""
+"""Runs main.py in the process of the tests, so that TensorFlow is imported only once."""
 
 import contextlib
 import io

@@ -1,6 +1,6 @@
-"""Command lines of a script at the root, several in one process, whose imports take seconds.
+"""Runs several commands of a script in one process, because its imports take seconds.
 
-In a process of their own, because the scripts' flags are called as each other's.
+Each script needs a separate process, because the scripts define flags with the same names.
 
 python doors.py apply < COMMANDS.json
 """

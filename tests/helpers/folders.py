@@ -1,10 +1,10 @@
-"""What folders hold, for comparisons."""
+"""Reads the contents of folders, for comparisons."""
 
 from pathlib import Path
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """The bytes of every file below a folder, by its path in it."""
+    """Returns the bytes of every file below a folder, by its relative path."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""A layer of any function on tensors, for networks with ops that no Keras layer makes."""
+"""A layer that applies any function to tensors, for networks with ops that no Keras layer has."""
 
 import keras
 

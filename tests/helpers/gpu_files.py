@@ -1,4 +1,4 @@
-"""The files for GPUs that this repository ships, and what the tests run them on."""
+"""The shipped files for GPUs, and the pictures on which the tests run them."""
 
 import itertools
 from pathlib import Path
@@ -23,13 +23,13 @@ _REAL = ROOT.parent / "shared" / "data" / "portraits" / "selfies" / "testing"
 
 
 def _family(path: Path) -> tuple[str, bool]:
-    """The network's name on the command line, and whether the file takes RGBA."""
+    """Returns the network's name on the command line, and whether the file takes RGBA."""
     name = next(name for name, spec in registry.SPECS.items() if path.parent.name in spec.names)
     return name, "rgba" in path.name
 
 
 def parameters(files: list[Path] = SHIPPED) -> list:
-    """The files as parameters of a test; all but the smallest of each family are slow ones."""
+    """Returns the files as parameters of a test; only the smallest of each family is not slow."""
     families = itertools.groupby(sorted(files, key=_family), key=_family)
     smallest = {min(family, key=lambda path: path.stat().st_size) for _, family in families}
     marks = {path: () if path in smallest else (pytest.mark.slow,) for path in files}
@@ -39,7 +39,7 @@ def parameters(files: list[Path] = SHIPPED) -> list:
 def pictures(file: Path) -> np.ndarray:
     """Three portraits of the file's size, uint8 RGB (3, H, W, 3).
 
-    Photographs of the data sets where they are; else three parts of the built-in one.
+    Photographs of the data sets if they are available, or three parts of the built-in photograph.
     """
     size = TfliteModel(file, file.name).input_shape
     if _REAL.is_dir():
@@ -53,8 +53,10 @@ def pictures(file: Path) -> np.ndarray:
 
 
 def overflowing(file: Path) -> bytes:
-    """The network of a file, with activations in the middle of its separable convolutions that
-    leave float16's range: depthwise kernels times 2^14, pointwise kernels times 2^-14.
+    """Returns the network of a file with activations beyond the range of float16.
+
+    They occur in the middle of separable convolutions: depthwise kernels are multiplied by 2^14, and
+    pointwise kernels by 2^-14.
     """
     model = graph.parse(file.read_bytes())
     main = model.subgraphs[0]

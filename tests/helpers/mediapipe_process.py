@@ -1,4 +1,4 @@
-"""MediaPipe's ImageSegmenter, which cannot share an environment with TensorFlow, as a function."""
+"""Runs MediaPipe's ImageSegmenter in a process; it cannot share TensorFlow's environment."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ _MESA = {
 
 
 def skip_without(gpu: bool = False) -> None:
-    """Skips the test where MediaPipe, or the driver for its GPU delegate, is not there."""
+    """Skips the test if MediaPipe, or the driver for its GPU delegate, is not installed."""
     if not (PYTHON.parents[1] / "ready").is_file():
         pytest.skip("no MediaPipe here: make gpu-engines fetches it")
     if gpu and not (_ROOT / "usr/share/glvnd/egl_vendor.d").is_dir():
@@ -38,7 +38,7 @@ def skip_without(gpu: bool = False) -> None:
 def masks(
     files: Sequence[Path], pictures: np.ndarray, delegate: str = "CPU", seconds: float = 600
 ) -> dict[str, np.ndarray]:
-    """The masks of each file, float32 (N, masks, H, W), by the file's name without its suffix.
+    """Returns the masks of each file, float32 (N, masks, H, W), by the name without suffix.
 
     Args:
         files: `.tflite` files of the pictures' size.

@@ -1,4 +1,4 @@
-"""Python in a process of its own, for command lines whose flags are called as main.py's."""
+"""Runs Python in a separate process, for scripts with flags of the same names as main.py's."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The local page, served in a thread of the tests."""
+"""Serves the local page in a thread of the tests."""
 
 import contextlib
 import socket
@@ -11,7 +11,7 @@ from portrait.inference.network import Network
 
 @contextlib.contextmanager
 def serving(network: Network) -> Iterator[int]:
-    """Serves the page of a network, and gives the port."""
+    """Serves the page of a network, and yields the port."""
     import uvicorn
 
     with socket.socket() as listening:

@@ -15,7 +15,7 @@ from portrait.style_transfer import transform_net
 
 @functools.cache
 def random_vgg() -> dict[str, np.ndarray]:
-    """He-normal weights, of a scale at which activations neither vanish nor explode."""
+    """He-normal weights, with which activations neither vanish nor explode."""
     rng = np.random.default_rng(0)
     weights, inputs = {}, 3
     for layer in vgg16.LAYERS:
@@ -62,7 +62,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def write_run(folder: Path, network, names: list[str]) -> Path:
-    """What a training leaves behind that painting needs; returns the folder."""
+    """Writes the files of a training that painting needs; returns the folder."""
     folder.mkdir(parents=True)
     network.save_weights(folder / "0001-1.0000.weights.h5")
     about = {"flags": {"model_size": "small"}, "styles": names}

@@ -1,4 +1,4 @@
-"""Small videos for tests: drawn people before a wall, with sound, odd times, rotation, damage."""
+"""Small videos for tests: drawn people, with sound, odd times, rotation, damage."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -56,7 +56,7 @@ def _write_tone(container, stream, samples: int) -> None:
 
 
 def read(path: Path, form: str = "rgb24") -> tuple[np.ndarray, list[float]]:
-    """The pictures of a video (T, H, W, C) and their times in seconds."""
+    """Returns the pictures of a video (T, H, W, C) and their times in seconds."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     return np.stack([frame.to_ndarray(format=form) for frame in frames]), [
@@ -65,6 +65,6 @@ def read(path: Path, form: str = "rgb24") -> tuple[np.ndarray, list[float]]:
 
 
 def packets(path: Path) -> list[bytes]:
-    """The audio packets of a file."""
+    """Returns the audio packets of a file."""
     with av.open(str(path)) as container:
         return [bytes(packet) for packet in container.demux(audio=0) if packet.size]

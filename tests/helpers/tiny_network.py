@@ -1,5 +1,4 @@
-"""A network as small as can be with the parts of the real ones, whose alphas differ from pixel to
-pixel, and pictures for it."""
+"""A minimal network with the parts of the real ones and with varied alphas, and pictures for it."""
 
 import keras
 import numpy as np
@@ -13,7 +12,7 @@ SIZE = (48, 32)
 
 
 def build(size: tuple[int, int] = SIZE, seed: int = 0, tail=None) -> keras.Model:
-    """Like the builders of networks: raw RGB to `output` and `boundary_attention`.
+    """Builds the network, from raw RGB to `output` and `boundary_attention`.
 
     Args:
         size: (height, width), even.
@@ -53,6 +52,6 @@ def pictures(count: int = 4, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def own_alphas(images: np.ndarray) -> PortraitSequence:
-    """Batches of pictures with the network's own alphas as mattes: nothing is to be put right."""
+    """Batches of pictures with the network's own alphas as mattes, so that the loss is minimal."""
     alphas = np.asarray(build()(images.astype(np.float32))["output"])[..., 0]
     return PortraitSequence(images, np.where(alphas > 0.5, 255, 0).astype(np.uint8), 3)

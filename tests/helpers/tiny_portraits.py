@@ -1,4 +1,4 @@
-"""Drawn portraits for tests of training: a skin-coloured head and shoulders before a noisy wall."""
+"""Drawn portraits for tests: a skin-coloured head and shoulders in front of a noisy wall."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def write(folder: Path, count: int, size: tuple[int, int], seed: int = 0) -> Pat
 
 
 def standing(shape=(384, 256), left=100) -> np.ndarray:
-    """The mask of somebody 340 pixels high, with the head's middle at `left` + 28."""
+    """Returns the mask of a person 340 pixels high, with the middle of the head at `left` + 28."""
     mask = np.zeros(shape, np.uint8)
     mask[20:60, left + 12 : left + 44] = 255
     mask[60:360, left : left + 56] = 255

@@ -1,4 +1,4 @@
-"""`.tflite` files of one convolution, without TensorFlow: their answers are known by hand."""
+"""`.tflite` files of one convolution, without TensorFlow, whose outputs are known by hand."""
 
 from collections.abc import Sequence
 
