@@ -55,8 +55,8 @@ def pictures(file: Path) -> np.ndarray:
 def overflowing(file: Path) -> bytes:
     """Returns the network of a file with activations beyond the range of float16.
 
-    They occur in the middle of separable convolutions: depthwise kernels are multiplied by 2^14, and
-    pointwise kernels by 2^-14.
+    They occur in the middle of separable convolutions, whose depthwise kernels are multiplied by
+    2^14, and pointwise kernels by 2^-14.
     """
     model = graph.parse(file.read_bytes())
     main = model.subgraphs[0]
