@@ -39,6 +39,7 @@ _CLIP = (640, 360, 60)  # width, height, frames
 _CELL = (180, 320)  # of the animation, (height, width)
 _FRAME = 80  # milliseconds: the clip at 0.4 of its speed, so that flicker can be seen
 _TITLES = ("each frame alone", "smoothed")
+_TICKS = (1, 2, 5, 10, 20, 50)
 _SCORES = r"(0\.\d+) / (0\.\d+)"
 _GREYS = 16  # levels of the animation
 
@@ -129,7 +130,7 @@ def speed_quality(page: str) -> plt.Figure:
     for each in axes.flat:
         each.margins(0.15)
         each.grid(alpha=0.3)
-        each.set_xticks([1, 2, 5, 10], ["1", "2", "5", "10"])
+        each.set_xticks(_TICKS, list(map(str, _TICKS)))
         each.minorticks_off()
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
