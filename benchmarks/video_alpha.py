@@ -49,6 +49,7 @@ flags.DEFINE_string("model", networks.DEFAULT, "The network, as for apply.py.")
 flags.DEFINE_list("people", ["9", "26", "2", "20"], "Which pictures of --cutouts, from 0.")
 flags.DEFINE_list("clips", [], "Some of the clips; default: all.")
 flags.DEFINE_integer("frames", 200, "Frames of each clip.", 2)
+flags.DEFINE_string("only", "", "Measure only methods whose name contains this.")
 flags.DEFINE_string("rvm", "", "RobustVideoMatting's ONNX file, to compare with.")
 flags.DEFINE_string("sheet", "", "Write frames with their alphas to this PNG.")
 
@@ -226,7 +227,7 @@ def main() -> None:
     photos = [read_image(path) for path in FLAGS.photos]
     network = networks.load(FLAGS.model)
     rows: list[np.ndarray] = []
-    print(f"{'':26}{'MAD':>9}{'dtSSD':>9}{'CPU ms':>9}{'after':>9}")
+    print(f"{'':28}{'MAD':>9}{'dtSSD':>9}{'CPU ms':>9}{'after':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for name in FLAGS.clips or MOTIONS:
             path = Path(folder, f"{name}.mp4")
@@ -244,8 +245,10 @@ def main() -> None:
             if FLAGS.rvm:
                 methods["RobustVideoMatting"] = rvm(FLAGS.rvm)
             for method, matter in methods.items():
+                if FLAGS.only not in method:
+                    continue
                 row, alphas = measure(name, path, mattes, matter)
-                print(f"{name:9}{method:17.17}{row}", flush=True)
+                print(f"{name:9}{method:19}{row}", flush=True)
                 rows.append(_strip(path, alphas))
     if FLAGS.sheet:
         cv2.imwrite(FLAGS.sheet, np.vstack(rows)[..., ::-1])

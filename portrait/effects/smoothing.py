@@ -1,9 +1,9 @@
 """Smooths the alphas of a video, without a lag behind movement.
 
 Each alpha is mixed with the previous alpha, which is warped by optical flow. For each pixel, the
-weight of the previous alpha depends on how well the flow explains the new frame and on the
-difference of the two alphas: differences from flicker are small, differences from movement are
-large.
+weight of the previous alpha depends on how well the flow explains the new frame, on the movement,
+and on the difference of the two alphas: differences from flicker are small, differences from
+movement are large.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,11 @@ import numpy as np
 
 from metrics import flow_sources
 
-_KEEP = 0.85  # weight of the previous alpha if frames and alphas agree
+# Weights of the previous alpha if frames and alphas agree. Flow is not exact, so that larger weights
+# blur the outline of what moves: docs/effects.md has the scores.
+_KEEP_STILL = 0.85
+_KEEP_MOVING = 0.5
+_STILL = 0.3  # scale of movement between the two weights, in pixels for each frame
 _COLOUR = 12.0  # scale of the flow's error, in grey levels
 _JUMP = 1.2  # difference of the alphas at which the weight is 0
 
@@ -62,5 +66,14 @@ class Smoother:
         missed = cv2.blur(missed.astype(np.float32), (5, 5))
         believed = np.exp(-np.square(missed / np.float32(_COLOUR)))
         differing = cv2.absdiff(carried, alpha) / np.float32(_JUMP)
-        keep = np.float32(_KEEP) * believed * np.maximum(0, 1 - np.square(differing))
+        keep = self._keep(*places) * believed * np.maximum(0, 1 - np.square(differing))
         return alpha + keep * (carried - alpha)
+
+    @staticmethod
+    def _keep(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The weight of the previous alpha by the movement of each pixel from (x, y)."""
+        height, width = x.shape
+        across = x - np.arange(width, dtype=np.float32)
+        down = y - np.arange(height, dtype=np.float32)[:, None]
+        still = np.exp((across * across + down * down) / np.float32(-(_STILL**2)))
+        return _KEEP_MOVING + np.float32(_KEEP_STILL - _KEEP_MOVING) * still
