@@ -13,7 +13,7 @@ import numpy as np
 
 from metrics import flow_sources
 
-# Weights of the previous alpha if frames and alphas agree. Flow is not exact, so that larger weights
+# Weights of the previous alpha if frames and alphas agree. Flow is not exact, so larger weights
 # blur the outline of what moves: docs/effects.md has the scores.
 _KEEP_STILL = 0.85
 _KEEP_MOVING = 0.5

@@ -19,9 +19,10 @@ GRID = 640
 
 _PAD = (123.68, 116.779, 103.939)  # ImageNet's mean colour
 _THRESHOLD = 0.5  # alpha from which a pixel belongs to a person
-_PLACED = 0.6  # alpha from which a pixel determines windows; false people often have less
+_PLACED = 0.5  # alpha from which a pixel determines windows
 _SQUEEZE = 1.4  # a picture whose aspect differs by more than this factor is padded, not resized
 _MARGIN = 0.15  # around a person, as a share of the person's size
+_LEAST_MARGIN = 0.056  # the same, as a share of the grid: of small people, only parts are found
 _OVERLAP = 0.3  # people whose windows overlap by more than this share get one window
 _SMALLEST = 0.05  # parts smaller than this share of the largest part are not people
 _WIDE = 1.35  # regions wider than the network's aspect by this factor get several windows
@@ -29,6 +30,7 @@ MOST_TILES = 16
 """The largest number of windows of a group of people; wider groups get wider windows."""
 _RAMP = 0.2  # width of the blending ramp, as a share of a window's side
 _NOBODY = 0.004  # parts smaller than this share of the picture are not people
+_SPECK = 0.001  # the same for the parts that get windows, because they may be parts of people
 _SURE = 0.97  # alpha from which the network is certain
 _CORE = 0.3  # share of a person's pixels with certain alphas, at least
 _STILL_CORE = 0.15  # the same for a part that overlaps a person of the previous frame
@@ -107,7 +109,7 @@ def windows_around(
     """
     height, width = shape[:2]
     aspect = input_shape[1] / input_shape[0]
-    boxes = [_grown(box) for box in people(alpha)]
+    boxes = [_grown(box, alpha.shape) for box in people(alpha)]
     merged = True
     while merged:
         fitted = [_fitted(box, aspect, alpha.shape) for box in boxes]
@@ -144,19 +146,19 @@ def still_hold(
     for before, now in zip(windows, found, strict=True):
         if not 0.6 < math.prod(before.size) / math.prod(now.size) < 1.6:
             return False
-    inner = [_grown(box, _MARGIN / 3) for box in people(alpha)]
+    inner = [_grown(box, alpha.shape, 1 / 3) for box in people(alpha)]
     boxes = [_scaled(_cut(box, alpha.shape), alpha.shape, shape) for box in inner]
     return all(_shared_by_all(box, windows) > 0.98 for box in boxes)
 
 
 def people(alpha: np.ndarray) -> list[Window]:
-    """Boxes around the connected parts with alpha >= 0.6 that are large enough to be people."""
+    """Boxes around the connected parts with alpha >= 0.5 that may be people or parts of them."""
     mask = (alpha >= _PLACED).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
     stats = stats[1:]
     if not len(stats):
         return []
-    smallest = max(_NOBODY * mask.size, _SMALLEST * stats[:, cv2.CC_STAT_AREA].max())
+    smallest = max(_SPECK * mask.size, _SMALLEST * stats[:, cv2.CC_STAT_AREA].max())
     return [
         Window(int(x), int(y), int(x + w), int(y + h))
         for x, y, w, h, area in stats
@@ -211,8 +213,11 @@ def _scaled(window: Window, shape: Sequence[int], other: Sequence[int]) -> Windo
     return Window(left, top, max(left + 1, min(other[1], round(window.right * right))), bottom)
 
 
-def _grown(box: Window, margin: float = _MARGIN) -> Window:
-    across, down = margin * box.size[1], margin * box.size[0]
+def _grown(box: Window, shape: Sequence[int], share: float = 1.0) -> Window:
+    """Adds a share of the usual margin to a box in a grid of `shape`."""
+    least = share * _LEAST_MARGIN * max(shape)
+    across = max(share * _MARGIN * box.size[1], least)
+    down = max(share * _MARGIN * box.size[0], least)
     return Window(
         math.floor(box.left - across),
         math.floor(box.top - down),

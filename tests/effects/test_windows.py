@@ -74,6 +74,18 @@ def test_windows_have_the_networks_aspect_and_hold_the_people():
         assert window.size[1] / window.size[0] == pytest.approx(48 / 64, rel=0.02)
 
 
+def test_small_people_of_whom_a_part_is_found_get_a_window_for_the_whole():
+    """From afar the network may see no more than a face."""
+    found = np.zeros((360, 640), np.float32)
+    found[150:170, 300:316] = 0.8
+    (window,) = windows_around(found, found.shape, SHAPE)
+    assert window.left <= 270 and window.top <= 116
+    assert window.right >= 346 and window.bottom >= 204
+    found[150:170, 300:316] = 0
+    found[150:154, 300:304] = 1  # a speck
+    assert not windows_around(found, found.shape, SHAPE)
+
+
 def test_neighbours_share_a_window_and_rows_get_several():
     _, matte = scene(360, 640, (250, 100, 310, 340), (320, 100, 380, 340))
     assert len(windows_around(matte, matte.shape, SHAPE)) == 1
