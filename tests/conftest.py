@@ -21,7 +21,7 @@ def portrait_data() -> Path:
 
 @pytest.fixture(scope="module")
 def eager():
-    """TensorFlow runs functions op by op, because tracing takes longer than a few steps."""
+    """Makes TensorFlow run functions op by op, because tracing takes longer than a few steps."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)

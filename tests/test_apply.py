@@ -1,4 +1,4 @@
-"""What apply.py does, on a portrait that scikit-image ships; and its command line."""
+"""Tests apply.py and its command line on a portrait of scikit-image."""
 
 import functools
 import os
@@ -32,7 +32,7 @@ def portrait(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def red(tmp_path_factory):
-    """A network that takes the red channel for the alpha, and does not say so."""
+    """A network whose alpha is the red channel, without metadata."""
     path = tmp_path_factory.mktemp("networks") / "red.tflite"
     path.write_bytes(tiny_tflite.convolution((56, 42), (1, 0, 0), stated=False))
     return path
@@ -52,7 +52,7 @@ def test_the_default_is_a_blurred_background_without_tensorflow(portrait, tmp_pa
     assert not imported & {"tensorflow", "keras"}
     before, after = read(portrait).astype(int), read(tmp_path / "output/me_blur.png")
     assert after.shape == before.shape
-    # The face stays as it is; in the upper left corner, what one sees is gone but for its colours.
+    # The face is unchanged; in the upper left corner, only the colours remain.
     assert np.abs(after[90:120, 160:190] - before[90:120, 160:190]).mean() < 2
     corners = (each[:40, :40].astype(int) for each in (before, after))
     grain = [np.abs(np.diff(corner, 2, axis=1)).mean() for corner in corners]
@@ -127,7 +127,7 @@ def test_a_video(portrait, tmp_path):
     assert apply(clip, effect=["replace"], background=str(behind), output=tmp_path) == [target]
     pictures, times = tiny_clips.read(target)
     assert times == [0, 0.04, 0.08, 0.12]
-    levels = np.array([80, 200, 80, 200])  # it runs along, and over again
+    levels = np.array([80, 200, 80, 200])  # it plays along, and repeats
     assert np.abs(pictures[:, :15, :15] - levels[:, None, None, None]).max() < 12
 
 
@@ -148,7 +148,7 @@ def test_numbered_pictures_in_and_out(red, tmp_path):
         assert names == ["00101.png", "00102.png", "00104.png"]
     assert read(tmp_path / "out/00101.png")[3, 3].tolist() == [0, 177, 64]
     assert read(tmp_path / "alpha/00101.png")[30, 20] == 255
-    # As a video it takes the name of its folder, and its time from the flag.
+    # A sequence takes its name from the folder, and its times from the flag.
     (clip,) = apply(source, output=tmp_path, frame_rate=10, **common)
     assert clip == tmp_path / "shot_green_screen.mp4"
     assert tiny_clips.read(clip)[1] == [0, 0.1, 0.3]
@@ -217,7 +217,7 @@ def test_a_plate_removes_who_is_on_it(red, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_status_says_it(red, tmp_path):
-    # Noise, so that the file grows while the clip is being written.
+    # With noise, the file grows while the clip is written.
     frames = np.random.default_rng(0).integers(0, 256, (1500, 96, 64, 3), np.uint8)
     clip = tiny_clips.write(tmp_path / "clip.mp4", frames)
     flags = [f"--input={clip}", f"--model={red}", "--input_range=0..1", "--smooth=False"]
@@ -226,7 +226,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_status_says_it(red, tmp_path):
         command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        # A shell's background jobs, and so tests that run in one, ignore SIGINT.
+        # Background jobs of a shell ignore SIGINT, also tests that run in one.
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while running.poll() is None and not any(
@@ -283,7 +283,7 @@ def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, source, options, n
 
 
 def test_the_flags_know_all_apertures_and_depths():
-    """The help must not import them, to be quick."""
+    """The help must be quick, so it must not import them."""
     door = (ROOT / "apply.py").read_text()
     for names in (APERTURES, DEPTHS):
         assert "(" + ", ".join(f'"{name}"' for name in names) + ")" in door

@@ -1,4 +1,4 @@
-"""The documentation: its links lead somewhere, its flags exist, its examples run."""
+"""Tests that links of the documentation lead somewhere, flags exist, and examples run."""
 
 import re
 from collections import Counter
@@ -33,7 +33,7 @@ def blocks(page, language):
 
 
 def anchors(page):
-    """What GitHub makes of a page's headings."""
+    """Returns the anchors that GitHub makes from the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
 

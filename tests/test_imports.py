@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, and what (see docs/extending.md)."""
+"""Tests the rules of imports, see docs/extending.md."""
 
 import ast
 import subprocess
@@ -39,7 +39,7 @@ FLAGS = ("portrait.cli", "portrait.commands", "main", "apply", "stylize", "prepa
 
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
-    """Our modules by name, tests and notebooks left out."""
+    """Returns the project's modules by name, without tests and notebooks."""
     files = [*root.glob("*.py"), *(root / "portrait").rglob("*.py")]
     files += (root / "benchmarks").glob("*.py")
     return {
@@ -49,7 +49,7 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
 
 
 def imports(path: Path) -> list[tuple[int, str]]:
-    """Line and name of all that a file imports, wherever in it; `from a import b` gives `a.b`."""
+    """Returns line and name of all imports of a file; `from a import b` gives `a.b`."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def imports(path: Path) -> list[tuple[int, str]]:
 
 
 def room(name: str) -> int | None:
-    """The number of the room that a module, or something in it, is in; None: it is not ours."""
+    """Returns the number of the room of a module, or None if it is not the project's."""
     while name:
         for number, names in enumerate(ROOMS):
             if name in names:
@@ -74,7 +74,7 @@ def within(name: str, places) -> bool:
 
 
 def faults(root: Path = ROOT) -> list[str]:
-    """All that breaks a rule, as `FILE:LINE: what`."""
+    """Returns all violations of the rules, as `FILE:LINE: what`."""
     found = []
     for module, path in modules(root).items():
         own = room(module)
@@ -136,7 +136,7 @@ def test_no_test_imports_a_test():
 
 
 def private_uses(path: Path) -> list[str]:
-    """The private names of our modules that a test imports, reads or replaces."""
+    """Returns the private names of the project's modules that a test uses."""
     tree = ast.parse(path.read_text())
     ours = {
         (alias.asname or alias.name).partition(".")[0]

@@ -1,4 +1,4 @@
-"""The loss's terms against numbers that a person can work out, and against NumPy in float64."""
+"""Tests terms of the loss against numbers computed by hand, and against NumPy in float64."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def number(value):
 
 @pytest.fixture
 def random_pair():
-    """Soft mattes and predictions of three pictures, away from 0 and 1, which are clipped."""
+    """Soft mattes and predictions of three pictures, without 0 and 1, which would be clipped."""
     return np.random.default_rng(0).uniform(0.01, 0.99, (2, 3, 5, 4, 1)).astype(np.float32)
 
 
@@ -27,7 +27,7 @@ def test_cross_entropy():
     mask, p = [1, 0, 1, 0, 0], [0.9, 0.2, 0.4, 0.7, 0.01]
     found = number(losses.binary_cross_entropy(pixels(*mask), pixels(*p)))
     assert found == pytest.approx(log_loss(mask, p), rel=1e-6)
-    # A half-transparent pixel that is seen as such keeps its entropy, ln 2.
+    # A correct half-transparent pixel has its entropy, ln 2, as its loss.
     assert number(losses.binary_cross_entropy(pixels(0.5), pixels(0.5))) == pytest.approx(np.log(2))
 
 
@@ -40,7 +40,7 @@ def test_certain_and_wrong_is_finite():
 
 
 def test_focal():
-    # alpha (1 - p_t)^2 (-ln p_t), as the paper has it for masks.
+    # The paper's formula for masks: alpha (1 - p_t)^2 (-ln p_t).
     for y, p, expected in (
         (1, 0.5, 0.25 * 0.5**2 * np.log(2)),
         (0, 0.5, 0.75 * 0.5**2 * np.log(2)),

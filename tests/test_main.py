@@ -1,4 +1,4 @@
-"""The command line: help at once, and one clear line for what is wrong."""
+"""Tests that the command line shows its help quickly, and one clear line for an error."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ import main
 
 @pytest.mark.parametrize("arguments", ["--help", "", "--train=False", "--train=0 --nofinetune"])
 def test_help_needs_no_tensorflow(arguments, tmp_path):
-    """It is shown on demand, and where nothing is to be done, or explicitly not to be done."""
+    """The help is shown on demand, without a verb, and with verbs that are false."""
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", ROOT / "main.py", *arguments.split()],
         capture_output=True,
@@ -62,7 +62,7 @@ def test_wrong_flags(arguments, named):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A working folder with eight pictures in `data`, and with what is wrong beside it."""
+    """A working folder with eight pictures in `data`, and with wrong inputs beside it."""
     monkeypatch.chdir(tmp_path)
     tiny_portraits.write(tmp_path / "data", 8, (32, 32))
     tiny_portraits.write(tmp_path / "one", 1, (32, 32))

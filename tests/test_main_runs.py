@@ -1,4 +1,4 @@
-"""Whole runs from the command line: verbs together, interrupted, killed and resumed."""
+"""Tests whole runs from the command line: several verbs, interrupted, killed and resumed."""
 
 import csv
 import dataclasses
@@ -100,7 +100,7 @@ def test_a_run_tells_its_network(trained, tmp_path):
     assert np.array_equal(again, before)
     status, _, err = command_line.run(*predict, f"--weight_dir={run}", "--model=fast_scnn")
     assert status == 1 and "fast_scnn" in err.splitlines()[-1]
-    # The folder above it is not it.
+    # Its parent folder is not the folder of a run.
     status, _, err = command_line.run(*predict, f"--weight_dir={run.parent}")
     assert status == 1 and str(run) in err.splitlines()[-1]
 
@@ -117,7 +117,7 @@ def test_a_finished_run_needs_more_epochs(trained):
 def test_the_network_is_its_own_teacher_where_it_is_compressed(trained, tmp_path, monkeypatch):
     given = []
 
-    @functools.wraps(use.compress)  # main.py gives the flags that it has arguments for
+    @functools.wraps(use.compress)  # main.py passes the flags that match arguments
     def compress(*args, **options):
         given.append((args, options))
 
@@ -166,7 +166,7 @@ def wait_for(condition, process, seconds):
 
 @pytest.mark.slow  # tests/training and tests/commands test it in one process
 def test_killed_and_resumed_equals_unbroken(trained):
-    """SIGKILL in the third epoch or soon after; two worker processes, where `trained` had none."""
+    """Sends SIGKILL in the third epoch or later, with two worker processes instead of none."""
     folder = trained
     command = [sys.executable, ROOT / "main.py", "--train=True", *options(folder, "killed")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -201,7 +201,7 @@ def test_killed_and_resumed_equals_unbroken(trained):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [first_readme.TRAIN, first_readme.FINETUNE])
 def test_command_of_the_first_readme_runs_word_for_word(command, tmp_path):
-    """In a copy of the code; stopped after its first epoch of ten thousand."""
+    """Runs in a copy of the code, and stops after the first of ten thousand epochs."""
     for module in {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[!.]*/*.py")}:
         (tmp_path / module).symlink_to(ROOT / module)
     for module in ROOT.glob("*.py"):

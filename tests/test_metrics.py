@@ -1,4 +1,4 @@
-"""Every metric against a computation by hand and an independent one by another library."""
+"""Tests every metric against a computation by hand and another library."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from portrait.tflite.runtime import TfliteModel
 
 @pytest.fixture(params=[(40, 30), (61, 97)], ids=str)
 def pair(request):
-    """A soft matte that touches the border, a piece apart, and an alpha that errs everywhere."""
+    """A soft matte at the border, a separate part, and an alpha with errors everywhere."""
     rng = np.random.default_rng(7)
     height, width = request.param
     matte = np.zeros(request.param, np.float32)
@@ -25,7 +25,7 @@ def pair(request):
     return alpha, matte
 
 
-# Four pixels: one hit, one missed, one false, one right background.
+# Four pixels: one true positive, one false negative, one false positive, one true negative.
 ALPHA = np.array([[1.0, 0.2], [0.5, 0.0]], np.float32)
 MATTE = np.array([[1.0, 1.0], [0.0, 0.0]], np.float32)
 
@@ -117,7 +117,7 @@ def test_gradient_error_does_not_see_a_constant():
 
 
 def connectivity_by_definition(alpha, matte):
-    """phi of both by Rhemann's definition, level by level, with SciPy's labelling."""
+    """Computes phi by Rhemann's definition, level by level, with SciPy's labelling."""
     level = np.zeros(alpha.shape)
     lost = np.zeros(alpha.shape, bool)
     for threshold in np.arange(1, 11, dtype=np.float32) / 10:
@@ -139,8 +139,8 @@ def test_connectivity_error_by_hand():
     matte = np.zeros((5, 9), np.float32)
     matte[1:4, 1:5] = 1
     alpha = matte.copy()
-    alpha[1:3, 7] = 1  # Two pixels hang loose: 1 each.
-    alpha[1, 1] = 0.5  # One is connected up to 0.5 and the matte's stands 0.5 above that.
+    alpha[1:3, 7] = 1  # Two pixels are disconnected, 1 each.
+    alpha[1, 1] = 0.5  # One pixel is connected up to 0.5, and the matte is 0.5 above that.
     assert metrics.connectivity_error(alpha, matte) == pytest.approx(2.5e-3, rel=1e-6)
     alpha[1, 1] = 0.92  # Connected up to 0.9; 0.1 above is within the tolerance of 0.15.
     assert metrics.connectivity_error(alpha, matte) == pytest.approx(2e-3, rel=1e-6)
@@ -176,7 +176,7 @@ def test_corners_do_not_connect():
 def test_the_same_matte_is_perfect(pair):
     for name, value in metrics.all_metrics(pair[1], pair[1].copy()).items():
         best = 1 if "iou" in name or "accuracy" in name else 0
-        # OpenCV's filters may round the same numbers apart at another memory alignment.
+        # OpenCV's filters may round differently with another memory alignment.
         assert value == pytest.approx(best, abs=1e-12), name
 
 
@@ -205,21 +205,21 @@ def test_other_shapes_are_refused(name):
 def test_dt_ssd_by_hand():
     mattes = np.zeros((3, 2, 2))
     alphas = mattes.copy()
-    alphas[1, 0, 0] = 1.0  # comes and goes: each time a quarter of the pixels is off by 1
+    alphas[1, 0, 0] = 1.0  # a quarter of the pixels is wrong by 1 each time
     assert metrics.dt_ssd(alphas, mattes) == pytest.approx(100 * 0.5)
     assert metrics.dt_ssd(mattes + 0.3, mattes) == pytest.approx(0)
 
 
 def test_flicker_counts_what_is_hardly_seen():
     images, alphas = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.float32)
-    alphas[:, 0] = 0.01  # less than that is nobody
+    alphas[:, 0] = 0.01  # smaller alphas count as no person
     alphas[1, 1] = 0.1
     assert metrics.flicker(alphas, images) == pytest.approx(100)
 
 
 def test_flicker_by_hand():
     images = np.zeros((2, 20, 20, 3), np.uint8)
-    images[1, :, 10:] = 200  # the right half moves, and 2 pixels beside it may
+    images[1, :, 10:] = 200  # the right half moves, and possibly 2 pixels beside it
     alphas = np.zeros((2, 20, 20), np.float32)
     alphas[:, :, :4], alphas[1, :, :4] = 0.5, 0.75
     alphas[1, :, 12:] = 1.0
@@ -228,7 +228,7 @@ def test_flicker_by_hand():
 
 
 def test_a_published_network_scores_as_measured_before(portrait_data):
-    """MediaPipe's selfie model on 145 selfies: figures of an earlier, independent measurement."""
+    """Compares MediaPipe's network on 145 selfies with an independent measurement."""
     path = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
     network = TfliteModel(path, path.name)
     scores = []
@@ -240,5 +240,5 @@ def test_a_published_network_scores_as_measured_before(portrait_data):
         functions = metrics.person_iou, metrics.mean_iou, metrics.boundary_iou, metrics.mad
         scores.append([function(alpha, matte / np.float32(255)) for function in functions])
     assert len(scores) == 145
-    # Half of the last digit given, and as much for another processor's rounding.
+    # Half of the last digit, and as much for the rounding of another processor.
     assert np.mean(scores, axis=0) == pytest.approx([0.9537, 0.9424, 0.7264, 0.0296], abs=1e-4)

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, and is kept without its outputs."""
+"""Tests that every notebook runs from top to bottom, and is stored without outputs."""
 
 import nbformat
 import pytest
@@ -11,7 +11,7 @@ SLOW = ("Convert_to_mlmodels", "Convert_to_tflite", "Model_output_EDA", "dataloa
 
 
 def execute(path, replacements=()):
-    """The outputs of a notebook in which pieces of code were replaced by others."""
+    """Runs a notebook with some code replaced, and returns its outputs."""
     notebook = nbformat.read(path, as_version=4)
     for old, new in replacements:
         (cell,) = [cell for cell in notebook.cells if old in cell.source]
@@ -19,7 +19,7 @@ def execute(path, replacements=()):
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
     )
-    client.execute()  # raises what a cell raises
+    client.execute()  # raises the exceptions of cells
     return [output for cell in notebook.cells for output in cell.get("outputs", ())]
 
 
@@ -30,7 +30,7 @@ def said(outputs, stream):
 @pytest.mark.parametrize(
     "path",
     [
-        # What the slow ones call is tested in tests/data, tests/export and tests/evaluation.
+        # tests/data, tests/export and tests/evaluation test the functions of the slow ones.
         pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else [])
         for path in NOTEBOOKS
     ],

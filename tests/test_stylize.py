@@ -1,4 +1,4 @@
-"""stylize.py's command line, in a process of its own: its flags have the names of main.py's."""
+"""Tests the command line of stylize.py in a process of its own; main.py has the same flags."""
 
 import inspect
 import json
@@ -36,7 +36,7 @@ def test_help_needs_no_tensorflow(arguments, tmp_path):
 
 @pytest.fixture(scope="module")
 def defaults(tmp_path_factory):
-    """The default of every flag of stylize.py, as text; empty without one."""
+    """Returns the default of every flag of stylize.py as text, or an empty text."""
     done = run("--helpxml", folder=tmp_path_factory.getbasetemp())
     flags = ElementTree.fromstring(done.stdout).iter("flag")
     ours = [flag for flag in flags if flag.findtext("file").endswith("style_flags")]

@@ -1,4 +1,4 @@
-"""A network and its twin in the older Keras: the same weights, the same alphas, there and back."""
+"""Tests that networks have the same alphas in tf_keras, and after the way back."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from portrait.models import vgg16
 from portrait.models.build import build, for_inference
 from portrait.models.registry import SPECS, full_name
 
-# The last size of each network has every kind of layer that the others have.
+# The last size of each network has every kind of layer of the other sizes.
 NETWORKS = [
     pytest.param(
         (spec.name, size),
@@ -26,7 +26,7 @@ NETWORKS = [
 
 
 def all_sorts(x):
-    """Layers that none of the networks has, or has in this way."""
+    """A network of layers or options that no network of the project uses."""
     layers = keras.layers
     x = layers.SeparableConv2D(
         9, 3, padding="same", depth_multiplier=2, use_bias=False, activation="hard_silu"
@@ -40,7 +40,7 @@ def all_sorts(x):
 
 @pytest.fixture(scope="module", params=[pytest.param((), id="tiny"), *NETWORKS])
 def pair(request):
-    """A network none of whose weights is what a fresh one has, and its twin."""
+    """A network whose weights all differ from initial values, and its copy in tf_keras."""
     if request.param:
         name, *size = filter(None, request.param)
         model = build(name, (32, 32), *size)
@@ -66,13 +66,11 @@ def compare(network, wanted, batch, tolerance):
 def test_outputs_are_equal(pair):
     model, network = pair
     batch = tiny_network.pictures(2, model.input_shape[1:3]).astype(np.float32)
-    if vgg16.uses_vgg16(
-        model
-    ):  # it does not divide by a deviation, and saturates with fresh weights
+    if vgg16.uses_vgg16(model):  # it has no normalisation, and saturates with initial weights
         batch = 118 + (batch - 128) / 64
     wanted = model(batch, training=False)
     compare(network, wanted, batch, 1e-4)
-    # What is left is tf_keras's kernel for batch normalisation, which rounds otherwise.
+    # The remaining difference is the rounding of tf_keras's batch normalisation.
     for layer in network.layers:
         if isinstance(layer, tf_keras.layers.BatchNormalization):
             layer.fused = False

@@ -1,4 +1,4 @@
-"""What pruning and clustering leave of a very small network."""
+"""Tests pruning and clustering with a very small network."""
 
 import json
 
@@ -48,14 +48,14 @@ def test_pruning(network, sequence):
     for large in large_kernels(pruned):
         assert np.mean(large == 0) == pytest.approx(0.8, abs=1 / large.size)
     before, after = kernel(network, "stem"), kernel(pruned, "stem")
-    assert not (after == 0).any()  # 216 weights: too few to be worth it
+    assert not (after == 0).any()  # 216 weights are too few for pruning
     assert np.abs(after - before).max() > 1e-6  # but trained
     np.testing.assert_array_equal(kernel(pruned, "normalize"), kernel(network, "normalize"))
 
 
 def test_pruning_takes_the_smallest(network, sequence):
     before = kernel(network, "down")
-    plan = Plan("prune", 1, lr=0.0, sparsity=0.25)  # two steps, in which nothing is learned
+    plan = Plan("prune", 1, lr=0.0, sparsity=0.25)  # two steps are too few to learn
     after = kernel(compress.prune(network, sequence, sequence, plan), "down")
     assert np.mean(after == 0) == 0.25
     np.testing.assert_array_equal(after[after != 0], before[after != 0])
@@ -113,7 +113,7 @@ def test_pruned_files(sequence, samples, tmp_path, capsys):
     assert {"net_pruned_float32.tflite", "net_pruned_float32.mlpackage"} <= stored
     assert json.loads((tmp_path / "net_pruned_export.json").read_text()) == report
     plain, core_ml = report["files"]
-    # Three quarters of most weights are zeros, and deflate spends little on those.
+    # Three quarters of most weights are zeros, which deflate stores in few bytes.
     assert plain["zipped_bytes"] < 0.65 * plain["bytes"]
     assert plain["kept"] and core_ml["kept"]
     again = tiny_network.build(seed=1)

@@ -1,4 +1,4 @@
-"""What an export leaves behind, and what it refuses to leave."""
+"""Tests which files an export writes, and which it refuses."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def _names(folder) -> set[str]:
 
 
 def test_files_and_report(trained, samples, tmp_path, capsys):
-    # One pixel of four pictures as small as these changes the mean IoU by more than 0.0005.
+    # A single pixel of four such small pictures changes the mean IoU by more than 0.0005.
     half = dataclasses.replace(tflite.FORMATS["float16"], tolerance=Tolerance(2e-3))
     formats = {"float32": tflite.FORMATS["float32"], "float16": half}
     report = convert_all(trained, tmp_path, "v1.2.tflite", samples, formats=formats)
@@ -102,7 +102,7 @@ def test_beyond_tolerance_is_not_kept(trained, samples, tmp_path):
 
 
 def _steep() -> keras.Model:
-    """A network whose outlines are so steep that the last bit of float32 shows in its alphas."""
+    """A network with outlines so steep that the last bit of float32 changes its alphas."""
     model = tiny_network.build()
     kernel, bias = model.get_layer("output").get_weights()
     logits = keras.Model(model.input, model.get_layer("output").input)
@@ -120,7 +120,7 @@ def test_float32_may_be_as_inexact_as_keras_itself(samples, tmp_path, android):
     error = verify.rounding_error(for_inference(steep, channels), samples.pictures)
     errors = [each["max_alpha_error"] for each in report["files"][0]["against_keras"].values()]
     assert 1e-5 < max(errors) <= 4 * error < 1e-3
-    # What is wrong is refused still: the weights of another network, 1 % away.
+    # Wrong weights are still refused: here they differ by 1 %.
     kernel, bias = steep.get_layer("output").get_weights()
     other = _steep()
     other.get_layer("output").set_weights([1.01 * kernel, bias])
@@ -199,7 +199,7 @@ def test_formats_that_do_not_exist(trained, samples, tmp_path):
 
 
 def test_8_bits_that_lose_too_much_get_advice(trained, samples, tmp_path, monkeypatch):
-    """But not formats of the caller's own: those of a network that was trained for 8 bits."""
+    """Except for the caller's own formats, as for a network trained for 8 bits."""
     strict = dataclasses.replace(tflite.FORMATS["int8"], tolerance=Tolerance(1e-9))
     monkeypatch.setitem(tflite.FORMATS, "int8", strict)
     with pytest.raises(FilesRefused, match="--compress=qat"):

@@ -1,6 +1,6 @@
-"""Core ML files: their contract, what is in them, and that they are the Keras model.
+"""Tests that Core ML files keep their contract and agree with the Keras model.
 
-They run through the interpreters of `export`, not through Apple's runtime.
+They run in the interpreters of `export`, not in Apple's runtime.
 """
 
 import json
@@ -53,7 +53,7 @@ def expected(model, pictures):
 
 @pytest.fixture(scope="module")
 def files(model, tmp_path_factory):
-    """A path for every kind."""
+    """Returns a path for every kind of file."""
     folder = tmp_path_factory.mktemp("coreml")
     paths = {kind: folder / f"tiny{format_.suffix}" for kind, format_ in coreml.FORMATS.items()}
     for kind, path in paths.items():
@@ -104,7 +104,7 @@ def test_systems_that_the_files_need(files):
 
 @pytest.mark.parametrize(
     ("kind", "largest"),
-    # Sums in another order; weights and results of 11 bits; weights of 8 bits; of 6.
+    # Causes: another order of sums; weights and results of 11 bits; weights of 8 and of 6 bits.
     [
         ("mlpackage_float32", 1e-6),
         ("mlpackage_float16", 4e-3),

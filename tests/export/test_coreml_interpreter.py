@@ -1,6 +1,6 @@
-"""The interpreter of Core ML programs, op by op: its reading of MIL's parameters.
+"""Tests how the interpreter of Core ML programs reads MIL's parameters, op by op.
 
-What the ops compute is `export.nchw`'s and tested there.
+The tests of `export.nchw` check the arithmetic of the ops.
 """
 
 import coremltools as ct
@@ -16,7 +16,7 @@ from portrait.export.formats import ExportError
 
 
 def _run(build, x, dtype=types.fp32, **options) -> np.ndarray:
-    """The result of a program of one input and what `build` makes of it."""
+    """Runs a program with one input and the ops of `build`."""
     specification = mb.TensorSpec(shape=x.shape, dtype=dtype)
 
     @mb.program(input_specs=[specification], opset_version=ct.target.iOS16)
@@ -78,7 +78,7 @@ def test_conv_transpose_of_a_given_size(size):
     found = _run(lambda x: mb.conv_transpose(x=x, output_shape=[1, 4, *size], **given), x)
     kernel = weight.transpose(2, 3, 1, 0)
     _close(found, tf.nn.conv2d_transpose(_last(x), kernel, (1, *size, 4), 2, "SAME") + bias)
-    if size == (10, 12):  # which is what "same" means where no size is given
+    if size == (10, 12):  # "same" without a given size
         np.testing.assert_array_equal(_run(lambda x: mb.conv_transpose(x=x, **given), x), found)
 
 

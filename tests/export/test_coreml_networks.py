@@ -1,4 +1,4 @@
-"""Networks through both Core ML formats and back: each file's alphas are the Keras model's."""
+"""Tests that files in both Core ML formats have the alphas of the Keras model."""
 
 import keras
 import numpy as np
@@ -13,12 +13,12 @@ KINDS = ("mlpackage_float32", "mlmodel")
 
 @pytest.fixture(autouse=True)
 def _the_same_weights():
-    """With some random weights all alphas are 0."""
+    """With some random weights, all alphas are 0."""
     keras.utils.set_random_seed(0)
 
 
 def _error(model: keras.Model, kind: str, folder, pictures: np.ndarray) -> float:
-    """Converts, and gives the largest |alpha - Keras's alpha|, where Keras's vary."""
+    """Converts a network, and returns the largest |alpha - Keras's alpha|."""
     path = folder / f"net{coreml.FORMATS[kind].suffix}"
     coreml.save(coreml.convert(model, kind), path)
     expected = verify.keras_outputs(model, pictures)
@@ -73,7 +73,7 @@ def test_parts_of_the_baselines(kind, tmp_path):
         ("mattingnet", "small", 1e-5),
         pytest.param("fast_scnn", "big", 1e-5, marks=pytest.mark.slow),
         pytest.param("lite_unet", "big", 1e-5, marks=pytest.mark.slow),
-        # Where nothing is trained, the sums of 28 residual blocks grow, and their errors with them.
+        # Without training, the sums of 28 residual blocks grow, and their errors, too.
         pytest.param("mattingnet", "big", 1e-4, marks=pytest.mark.slow),
     ],
 )
@@ -87,7 +87,7 @@ def test_the_real_networks(name, size, largest, tmp_path):
 
 
 def _liven(model: keras.Model, pictures: np.ndarray) -> None:
-    """Gives a fresh network the statistics of pictures, and logits of mean 0 and deviation 2."""
+    """Gives a new network statistics of pictures, and logits of mean 0 and deviation 2."""
     batch = pictures.astype(np.float32)
     for _ in range(10):
         model(batch, training=True)

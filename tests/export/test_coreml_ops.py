@@ -1,4 +1,4 @@
-"""The arithmetic under both Core ML interpreters, against SciPy and TensorFlow."""
+"""Tests the arithmetic of both Core ML interpreters against SciPy and TensorFlow."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def _first(x) -> np.ndarray:
 
 
 def _correlate(x, weight, strides, padding, dilations, groups) -> np.ndarray:
-    """Convolution channel by channel with SciPy, its kernels spread out by hand."""
+    """Convolves channel by channel with SciPy, with kernels dilated by hand."""
     outputs, share, height, width = weight.shape
     spread = np.zeros(
         (outputs, share, (height - 1) * dilations[0] + 1, (width - 1) * dilations[1] + 1)

@@ -1,4 +1,4 @@
-"""The formats against what the documentation says of them."""
+"""Tests the formats against the documentation."""
 
 import re
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The limits of a verdict, and a file whose answer in float16 is known by hand."""
+"""Tests the limits of a verdict, and a file with a known result in float16."""
 
 import numpy as np
 import pytest

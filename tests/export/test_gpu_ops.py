@@ -1,4 +1,4 @@
-"""The gate takes what GPUs take, and names what they do not."""
+"""Tests that the check accepts ops of GPUs, and names unsupported ones."""
 
 import keras
 import numpy as np
@@ -20,14 +20,14 @@ def _convert(tail) -> tuple[bytes, keras.Model]:
 
 
 def _violations(tail) -> list[tuple[str, str]]:
-    """Op and layer of each violation in a network with `tail` before its last layer."""
+    """Returns op and layer of each violation in a network with `tail` before its last layer."""
     converted, model = _convert(tail)
     layers = {layer.name for layer in model.layers}
     return [(each.op, each.layer) for each in gpu_ops.check(converted, 0, layers)]
 
 
 def _patched(change) -> list[str]:
-    """The reasons against a good network after `change` of its parsed file."""
+    """Returns the violations of a good network after `change` of its parsed file."""
     upsampled = keras.layers.UpSampling2D(1, interpolation="bilinear", name="upsampled")
     parsed = tflite_graph.parse(_convert(upsampled)[0])
     change(parsed)

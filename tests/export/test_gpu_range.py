@@ -1,4 +1,4 @@
-"""The largest activations of `.tflite` files, by hand and against Keras."""
+"""Tests the largest activations of `.tflite` files by hand and against Keras."""
 
 import keras
 import pytest
@@ -14,9 +14,9 @@ SIZE = tiny_network.SIZE
 
 
 def network(factor):
-    """Sums the channels of the picture `factor` times, and divides by as much before the sigmoid.
+    """Multiplies the sum of the picture's channels by `factor`, and divides it before the sigmoid.
 
-    The sums are of a shape that no op can take into another.
+    No op can merge with another, because of the shape of the sums.
     """
     image = keras.Input((*SIZE, 3), name="image")
     x = tiny_network.normalize(image)

@@ -1,7 +1,6 @@
-"""The interpreter of Core ML neural networks: its reading of the layers' parameters.
+"""Tests how the interpreter of Core ML neural networks reads parameters of layers.
 
-The files are made with coremltools' own builder. What the layers compute is `export.nchw`'s and
-tested there.
+coremltools' builder makes the files. The tests of `export.nchw` check the arithmetic.
 """
 
 import coremltools as ct
@@ -19,7 +18,7 @@ LAST = IMAGE.transpose(0, 2, 3, 1)
 
 
 def _builder(**preprocessing) -> NeuralNetworkBuilder:
-    """A network without layers from the image x of 3 x 7 x 8 to y."""
+    """A network without layers, from the image x (3 x 7 x 8) to y."""
     features = [("x", ct.models.datatypes.Array(*IMAGE.shape[1:]))], [("y", None)]
     builder = NeuralNetworkBuilder(*features, disable_rank5_shape_mapping=True)
     builder.set_pre_processing_parameters(image_input_names=["x"], **preprocessing)
@@ -27,7 +26,7 @@ def _builder(**preprocessing) -> NeuralNetworkBuilder:
 
 
 def _run(add_layer, *arguments, **parameters) -> np.ndarray:
-    """What a network of one layer makes of the image."""
+    """Returns the output of a network of one layer for the image."""
     builder = _builder()
     getattr(builder, add_layer)("layer", *arguments, **parameters)
     return mlmodel_interpreter.run(builder.spec, {"x": IMAGE})["y"]

@@ -1,4 +1,4 @@
-"""Quantisation-aware training: its ranges, and int8 files in which nothing is left in float."""
+"""Tests quantisation-aware training: its ranges, and int8 files without floats."""
 
 import dataclasses
 
@@ -60,9 +60,9 @@ def test_quantisation_starts_where_the_network_is(network, pictures):
 
 
 def unequal_channels(x):
-    """A depthwise kernel whose channels differ a thousandfold, and a normalisation that undoes it.
+    """A depthwise kernel with channels that differ a thousandfold, and a normalisation after it.
 
-    With one step for all of them, which tfmot has, the small ones would be rounded to 0.
+    With tfmot's single step size for all channels, small channels would be rounded to 0.
     """
     depthwise = keras.layers.DepthwiseConv2D(1, use_bias=False, name="unequal")
     norm = keras.layers.BatchNormalization(name="equal")
@@ -81,7 +81,7 @@ def test_before_training_the_alphas_are_nearly_the_network_s(pictures):
     assert wanted.std() > 0.1
     found = quantise.quantisation_aware(network, pictures)(batch, training=False)[0].numpy()
     assert np.abs(found - wanted).mean() < 2 / 256
-    np.testing.assert_array_equal(network(batch)[0].numpy(), wanted)  # it is left as it was
+    np.testing.assert_array_equal(network(batch)[0].numpy(), wanted)  # it is unchanged
 
 
 @pytest.mark.parametrize(("kind", "channels"), [("int8", 3), ("uint8", 4)])
@@ -105,14 +105,14 @@ def test_quantised_end_to_end(rounding, pictures, tmp_path, kind, channels):
         ]
     )
     for runtime in tflite.runtimes(path).values():
-        # A step of 1/256 here and there, where the file rounds what training has rounded.
+        # Some values differ by 1/256, where the file and the training round differently.
         parity, _ = verify.compare(runtime, pictures, expected)
         assert parity.mean_error < 2 / 256
         assert parity.max_error < 16 / 256
 
 
 def all_sorts(x):
-    """What tfmot does not take by itself: squeeze and excitation, hard swish, scales, parts."""
+    """Tests parts that tfmot does not support: squeeze and excitation, hard swish, scales."""
     layers = keras.layers
     whole = layers.AveragePooling2D(x.shape[1:3])(layers.Activation("hard_silu")(x))
     x = layers.Multiply()([x, layers.Conv2D(9, 1, activation="sigmoid")(whole)])
@@ -144,14 +144,14 @@ def test_a_layer_that_cannot_be_quantised_is_named(pictures, layer):
 
 
 def test_what_stays_in_float_is_refused(network, pictures):
-    alpha = network.outputs[0]  # nothing in it rounds
+    alpha = network.outputs[0]  # without rounding
     with pytest.raises(ExportError, match="stays in float"):
         tflite.convert(type(network)(network.input, alpha), "int8", quantisation_aware=True)
 
 
 @pytest.mark.parametrize("android", [False, True])
 def test_files(sequence, pictures, tmp_path, monkeypatch, android):
-    for kind in ("int8", "uint8"):  # 8 bits turn many of its alphas, which are all about 0.5
+    for kind in ("int8", "uint8"):  # 8 bits change many masks, because all alphas are about 0.5
         lenient = dataclasses.replace(tflite.FORMATS[kind], tolerance=Tolerance(None, 0.1))
         monkeypatch.setitem(tflite.FORMATS, kind, lenient)
     samples = Samples(pictures, pictures, sequence.mattes, "a portrait of scikit-image")

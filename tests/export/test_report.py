@@ -1,4 +1,4 @@
-"""What an export tells: a line of the table and a row of the picture, by hand."""
+"""Tests the report of an export: a line of the table and a row of the picture."""
 
 import numpy as np
 import pytest
@@ -87,6 +87,6 @@ def test_a_row_of_a_painting_has_colours():
 
 
 def panels(sheet):
-    """A colour of each of the four panels, which are 128 pixels wide and 4 apart."""
+    """Returns a colour of each of the four panels, which are 128 pixels wide and 4 apart."""
     middle = sheet[sheet.shape[0] // 2]
     return [middle[4 + place * (128 + 4) + 64].tolist() for place in range(4)]

@@ -1,4 +1,4 @@
-"""Files are the same function before and after they are rewritten."""
+"""Tests that rewritten files compute the same function."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def network(
     channels: int, kernel: int, stride: int, bias: bool = True, mean=MEAN, std=STD
 ) -> keras.Model:
     keras.utils.set_random_seed(channels)
-    large = keras.initializers.RandomNormal(stddev=1.0)  # else all alphas are about a half
+    large = keras.initializers.RandomNormal(stddev=1.0)  # otherwise all alphas are about 0.5
     image = keras.Input((SIDE, SIDE, 3))
     x = normalize(image, mean, std)
     x = keras.layers.Conv2D(5, 3, padding="same", activation="relu")(x)
@@ -36,7 +36,7 @@ def network(
 
 
 def converted(model: keras.Model, int8: bool) -> bytes:
-    """The converter's own bytes."""
+    """Returns the bytes of the converter."""
     pictures = RANDOM.integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
     return tflite.run_converter(model, "int8" if int8 else "float32", pictures)
 
@@ -65,7 +65,7 @@ def test_the_same_numbers(int8, channels, block):
     expected = answer(file, xnnpack=True)
     assert expected.std() > 0.05
     assert np.abs(answer(new, xnnpack=True) - expected).max() <= (0 if int8 else 1e-6)
-    # LiteRT's own int8 kernels round a transposed convolution otherwise, here and there by a step.
+    # LiteRT's int8 kernels round some values of a transposed convolution differently, by a step.
     error = np.abs(answer(new, xnnpack=False) - answer(file, xnnpack=False))
     assert error.mean() < (1e-4 if int8 else 1e-7)
 

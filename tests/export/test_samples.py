@@ -1,4 +1,4 @@
-"""The pictures that an export is calibrated and checked with."""
+"""Tests the pictures for the calibration and the checks of an export."""
 
 import tiny_portraits
 
@@ -6,7 +6,7 @@ from portrait.export.samples import load_samples
 
 
 def test_no_picture_both_calibrates_and_checks(tmp_path):
-    """Whether folders have a `testing` sub-folder or not; all pictures of one are checked."""
+    """All pictures are checked, with or without a `testing` sub-folder."""
     folders = [tmp_path / name for name in ("both", "plain", "half")]
     for seed, part in enumerate(("both/training", "both/testing", "plain", "half/training")):
         tiny_portraits.write(tmp_path / part, 4, (32, 32), seed)

@@ -1,4 +1,4 @@
-"""The files themselves: contract, folding, precision, runtimes."""
+"""Tests `.tflite` files: contract, folding, precision, runtimes."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def files(trained, pictures):
-    """The bytes of every kind, for RGB (3) and for RGBA (4)."""
+    """Returns the bytes of every kind of file, for RGB (3) and RGBA (4)."""
     # No black and no white: what a uint8 file takes are bytes all the same.
     pale = pictures.clip(20, 235)
     return {

@@ -1,4 +1,4 @@
-"""Animated pictures are videos: as input and as background."""
+"""Tests that animated pictures are videos, as inputs and as backgrounds."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ FORMATS = ["gif", "png", "webp", "avif"]
 
 
 def write(path, durations=(200, 100, 300), count: int = 3):
-    """Squares of three colours, each shown for as long as is said, in milliseconds."""
+    """Writes squares of three colours with the given durations in milliseconds."""
     frames = [Image.new("RGB", (64, 48), colour) for colour in COLOURS[:count]]
     options = {"duration": list(durations[:count])} if count > 1 else {}
     frames[0].save(path, save_all=True, append_images=frames[1:], **options)
@@ -50,7 +50,7 @@ def test_the_name_does_not_decide(tmp_path):
 
 
 def test_frames_too_short_for_a_screen_are_shown_as_browsers_do(tmp_path):
-    """0 is what many programs write that do not care: 100 milliseconds."""
+    """Many programs write a duration of 0, which means 100 milliseconds."""
     source = write(tmp_path / "a.gif", durations=(0, 10, 50))
     assert [frame.duration for frame in open_video(source)] == [100, 100, 50]
 
@@ -59,7 +59,7 @@ def test_transparent_frames_lie_on_white(tmp_path):
     frames = [Image.new("RGBA", (64, 48), (*colour, 0)) for colour in COLOURS]
     for frame in frames:
         frame.paste((9, 9, 9, 255), (0, 0, 32, 48))
-    frames[1].putpixel((40, 40), (0, 0, 0, 255))  # frames that are the same are written as one
+    frames[1].putpixel((40, 40), (0, 0, 0, 255))  # equal frames are written as one
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:2], duration=100)
     for frame in open_video(tmp_path / "a.png"):
         assert (frame.image[:, :32] == 9).all() and (frame.image[:30, 32:] == 255).all()

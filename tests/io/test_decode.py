@@ -1,4 +1,4 @@
-"""What is looked at before a picture is decoded, and what is mended."""
+"""Tests the checks before a picture is decoded, and the repair of truncated JPEGs."""
 
 import io
 import struct
@@ -27,7 +27,7 @@ def jpeg(**options) -> bytes:
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("ending", [b"", b"\xff", b"\0" * 100])
 def test_a_jpeg_without_its_end_marker(tmp_path, progressive, ending):
-    """All pixels are there: cameras that lose power, and cards that were rescued, leave those."""
+    """All pixels are present, as in files of cameras that lost power and of recovered cards."""
     data = jpeg(progressive=progressive)
     assert data.endswith(b"\xff\xd9")
     (tmp_path / "whole.jpg").write_bytes(data)
@@ -45,7 +45,7 @@ def test_a_jpeg_without_its_last_pixels(tmp_path, progressive, missing):
 
 
 def png_head(width: int, height: int, bits: int, colours: int) -> bytes:
-    """The beginning of a PNG; colours: 0 grey, 2 RGB, 6 RGBA."""
+    """Returns the start of a PNG; colours: 0 grey, 2 RGB, 6 RGBA."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
     body = b"IDAT" + zlib.compress(b"")
     chunks = [
@@ -55,7 +55,7 @@ def png_head(width: int, height: int, bits: int, colours: int) -> bytes:
 
 
 def tiff(width: int, height: int, bits: int, samples: int, form: int, planar: int = 1, data=b""):
-    """A TIFF of which only the first strip is there; form: 1 integers, 3 floats."""
+    """Returns a TIFF with only its first strip; form: 1 integers, 3 floats."""
     values = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1)]
     values += [(262, 3, 2 if samples > 1 else 1), (273, 4, 4096), (277, 3, samples)]
     values += [(278, 4, 1), (279, 4, len(data)), (284, 3, planar), (339, 3, form)]
@@ -87,7 +87,7 @@ def tiff(width: int, height: int, bits: int, samples: int, form: int, planar: in
     ],
 )
 def test_what_would_fill_the_memory_is_refused(tmp_path, name, data):
-    """By the head of the file alone; the message says how much is read at most."""
+    """The header alone decides, and the message names the limit."""
     (tmp_path / name).write_bytes(data)
     for read in (read_image, read_matte):
         with pytest.raises(PictureError, match=rf"{name}.*(250 megapixels|2 GB)"):
@@ -96,7 +96,7 @@ def test_what_would_fill_the_memory_is_refused(tmp_path, name, data):
 
 @pytest.mark.parametrize(("kind", "side"), [(np.uint8, 16_000), (np.float64, 15_000)])
 def test_mat_files_are_looked_at_first(tmp_path, kind, side):
-    """1 MB, which unpacks to gigabytes: here, the head says so of a small array."""
+    """A file of 1 MB may unpack to gigabytes; here the header of a small array claims this."""
     savemat(tmp_path / "a.mat", {"mask": np.zeros((3, 5), kind)})
     data = (tmp_path / "a.mat").read_bytes()
     assert data.count(struct.pack("<ii", 3, 5)) == 1
@@ -107,14 +107,14 @@ def test_mat_files_are_looked_at_first(tmp_path, kind, side):
 
 
 def test_colours_in_planes_of_16_bits(tmp_path):
-    """Pillow and OpenCV make stripes of them."""
+    """Pillow and OpenCV return stripes."""
     (tmp_path / "a.tif").write_bytes(tiff(8, 1, 16, 3, 1, planar=2, data=bytes(48)))
     with pytest.raises(PictureError, match=r"a\.tif.*planes"):
         read_image(tmp_path / "a.tif")
 
 
 def test_a_profile_is_told_by_what_it_does(tmp_path):
-    """Levels of linear light, by a profile that is called as sRGB's."""
+    """A picture of linear light whose profile is called sRGB."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for colour in (b"rTRC", b"gTRC", b"bTRC"):
         entry = profile.index(colour)
@@ -135,7 +135,7 @@ def test_srgb_by_name_and_by_nature_stays_as_it_is(tmp_path):
 
 
 def test_bands_of_a_large_picture(tmp_path):
-    """One of more than a band's rows comes out as Pillow alone gives it."""
+    """A picture with more rows than a band equals Pillow's result."""
     rows = np.add.outer(np.arange(3000), np.arange(2000)).astype(np.uint8)
     picture = Image.fromarray(
         np.dstack([rows, rows.T[:2000].repeat(2, 0)[:3000, :2000], rows, rows])
@@ -147,7 +147,7 @@ def test_bands_of_a_large_picture(tmp_path):
 
 
 def test_libraries_say_nothing_around_our_line(tmp_path, capfd):
-    """OpenCV and libtiff write to stderr what they think of a damaged TIFF."""
+    """OpenCV and libtiff write errors about a damaged TIFF to stderr."""
     for number, data in enumerate(
         [
             tiff(8, 8, 32, 3, 3, data=b"0"),

@@ -1,4 +1,4 @@
-"""A file appears whole or not at all, and whatever the disk objects to is the user's to read."""
+"""Tests that a file appears complete or not at all, and that errors of the disk are shown."""
 
 import os
 import resource
@@ -114,7 +114,7 @@ def test_folder_that_cannot_be_written(tmp_path):
 
 
 def test_full_disk(tmp_path):
-    """A limit on the size of files stands for the disk; Python ignores the signal that comes."""
+    """A limit on the size of files replaces a full disk; Python ignores its signal."""
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -168,7 +168,7 @@ def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path
     assert len(names(tmp_path)) == 2
     with replacing(target) as living:
         living.write_text("whole")
-        with replacing(target) as second:  # two processes that both live: neither harms the other
+        with replacing(target) as second:  # two living processes do not disturb each other
             second.write_text("first")
     assert target.read_text() == "whole"
     (left,) = set(names(tmp_path)) - {"a.csv"}

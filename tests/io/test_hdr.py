@@ -1,4 +1,4 @@
-"""HDR video: what is known of HLG and PQ, and colours that were made HDR and read."""
+"""Tests HLG and PQ against published values, and colours after a round trip."""
 
 import av
 import numpy as np
@@ -26,7 +26,7 @@ def hlg(nits: np.ndarray) -> np.ndarray:
 
 
 def write_hdr(path, colour: np.ndarray, transfer: int) -> None:
-    """A clip of one frame of an sRGB-like colour, 0..255, as a camera would write it in HDR."""
+    """Writes one frame of an sRGB-like colour, 0..255, as a camera does in HDR."""
     nits = 203 * (colour / 255) ** 2.4 @ BT2020_OF_BT709.T
     signal = hlg(nits) if transfer == HLG else pq(nits)
     luma = signal @ LUMINANCE
@@ -73,7 +73,7 @@ def test_what_no_screen_shows_is_white():
 
 @pytest.mark.parametrize("transfer", [HLG, PQ])
 def test_bright_colours_keep_their_hue(transfer):
-    """Each by itself, channels would be compressed until a lamp is white."""
+    """Separately compressed channels would turn a lamp white."""
     nits = np.array([800.0, 400.0, 200.0])
     signal = (hlg if transfer == HLG else pq)(nits)
     colour = to_sdr(signal, transfer)

@@ -1,4 +1,4 @@
-"""HEIC photographs, which iPhones write."""
+"""Tests HEIC photographs, the format of iPhones."""
 
 import io
 
@@ -24,7 +24,7 @@ def save(path, picture: Image.Image, **options) -> None:
 
 @pytest.mark.parametrize("name", ["a.heic", "a.HEIF", "a.jpg"])
 def test_colours(tmp_path, name):
-    """Whatever the name: phones' apps rename them."""
+    """The name does not matter, because apps of phones rename files."""
     buffer = io.BytesIO()
     save(buffer, halves())
     (tmp_path / name).write_bytes(buffer.getvalue())
@@ -35,7 +35,7 @@ def test_colours(tmp_path, name):
 
 
 def test_orientation(tmp_path):
-    """A phone that is held upright stores the scene lying: 6 is a quarter of a turn clockwise."""
+    """An upright phone stores the scene rotated: 6 is a quarter turn clockwise."""
     exif = Image.Exif()
     exif[0x0112] = 6
     save(tmp_path / "a.heic", halves(), exif=exif.tobytes())
@@ -49,7 +49,7 @@ def test_orientation(tmp_path):
 
 
 def test_profile(tmp_path):
-    """One that says of red what sRGB's says of green, and the other way round."""
+    """A profile that swaps red and green."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = data.index(b"rXYZ") + 4, data.index(b"gXYZ") + 4
     data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]

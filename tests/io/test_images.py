@@ -1,4 +1,4 @@
-"""Every kind of file that real folders hold, made here and read back."""
+"""Tests every kind of file in real folders: writes it and reads it back."""
 
 import struct
 
@@ -37,7 +37,7 @@ def test_lossy_formats_keep_their_colours(tmp_path, halves, mode, suffix):
     halves.convert(mode).save(tmp_path / f"a.{suffix}", quality=95)
     read = read_image(tmp_path / f"a.{suffix}").astype(int)
     assert read.shape == (16, 32, 3)
-    # Chroma is subsampled: only away from the border between the halves is the colour certain.
+    # Chroma is subsampled, so colours are exact only away from the border between the halves.
     assert np.abs(read[:, :8] - RED).max() <= 6
     assert np.abs(read[:, -8:] - BLUE).max() <= 6
 
@@ -145,7 +145,7 @@ def test_write_png_reads_back(tmp_path, mode):
 
 
 def profile_with_red_and_green_swapped() -> bytes:
-    """sRGB's, but what it says of red is said of green; it is not called sRGB."""
+    """The sRGB profile with red and green swapped and another name."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = data.index(b"rXYZ") + 4, data.index(b"gXYZ") + 4
     data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
@@ -169,7 +169,7 @@ def test_profiles_that_do_not_fit_are_passed_over(tmp_path, halves, mode):
 
 
 def test_a_rotated_picture_whose_exif_is_odd(tmp_path, halves):
-    """Cameras write what the standard has not: the resolution here is a text."""
+    """Cameras write tags outside the standard: here the resolution is a text."""
     head = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2)
     rotated = struct.pack("<HHII", 0x0112, 3, 1, 6)
     exif = head + rotated + struct.pack("<HHI4sI", 0x011A, 2, 3, b"72", 0)

@@ -1,4 +1,4 @@
-"""Mattes in all the forms that data sets give them."""
+"""Tests mattes in all forms of data sets."""
 
 import cv2
 import numpy as np

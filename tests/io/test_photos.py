@@ -1,4 +1,4 @@
-"""Which photographs are worked on, and what their results are called."""
+"""Tests the selection of photographs, and the names of their results."""
 
 import logging
 from pathlib import Path

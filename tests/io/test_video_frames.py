@@ -1,4 +1,4 @@
-"""Frames as they are to be seen: mirrored, transparent, interlaced."""
+"""Tests that mirrored, transparent and interlaced frames are displayed correctly."""
 
 import struct
 from fractions import Fraction
@@ -46,7 +46,7 @@ def test_display_matrices(tmp_path, a, b, c, d, shown):
 
 @pytest.mark.parametrize("name", ["in.mov", "in.webm"])
 def test_what_lies_under_alpha_0_is_not_seen(tmp_path, name):
-    """Our own cut-outs: red where nothing is, half transparent green, blue."""
+    """A cut-out: red where it is transparent, half-transparent green, opaque blue."""
     rgba = np.zeros((48, 96, 4), np.uint8)
     rgba[:, :32], rgba[:, 32:64], rgba[:, 64:] = (255, 0, 0, 0), (0, 160, 0, 128), (0, 0, 200, 255)
     writer = VideoWriter(tmp_path / name, rgba.shape, Fraction(1, 25), Fraction(25))
@@ -62,7 +62,7 @@ def test_what_lies_under_alpha_0_is_not_seen(tmp_path, name):
 
 
 def fields(count: int) -> list[np.ndarray]:
-    """A white bar that moves by 4 pixels from field to field, as whole pictures (96, 128, 3)."""
+    """Yields whole pictures (96, 128, 3) of a white bar that moves by 4 pixels per field."""
     pictures = np.zeros((2 * count, 96, 128, 3), np.uint8)
     for index, picture in enumerate(pictures):
         picture[:, 20 + 4 * index : 40 + 4 * index] = 255
@@ -70,7 +70,7 @@ def fields(count: int) -> list[np.ndarray]:
 
 
 def write_woven(path, interlaced: bool) -> None:
-    """Each frame has its even rows from one picture, its odd rows from the next."""
+    """The even rows of each frame come from one picture, the odd rows from the next."""
     pictures = fields(8)
     options = {"flags": "+ildct+ilme"} if interlaced else {}
     with av.open(str(path), "w") as container:
@@ -89,7 +89,7 @@ def write_woven(path, interlaced: bool) -> None:
 
 
 def combs(image: np.ndarray) -> float:
-    """How much rows differ from those two rows away less than from their neighbours."""
+    """Measures how much closer rows are to the rows two away than to their neighbours."""
     rows = image[..., 1].astype(float)
     return np.abs(rows[1:-1] - rows[:-2]).mean() - np.abs(rows[2:] - rows[:-2]).mean()
 
@@ -109,7 +109,7 @@ def test_interlaced_frames_become_whole(tmp_path):
 
 
 def test_progressive_frames_stay(tmp_path):
-    """The same frames, not marked as interlaced: stripes of a shirt are no combs."""
+    """The same frames without the interlaced flag stay, as a shirt with stripes would."""
     write_woven(tmp_path / "in.mpg", interlaced=False)
     for frame in open_video(tmp_path / "in.mpg"):
         assert combs(frame.image) > 8

@@ -1,4 +1,4 @@
-"""Which streams of a file are read, what its clocks say, and names that look like addresses."""
+"""Tests the choice of streams, the clocks of files, and names that look like addresses."""
 
 import shutil
 from fractions import Fraction
@@ -19,7 +19,7 @@ PICTURES = GREYS[:, None, None, None].repeat(48, 1).repeat(64, 2).repeat(3, 3)
 
 
 def copy(source, target):
-    """Writes a video as it is read."""
+    """Copies a video frame by frame."""
     reader = open_video(source)
     write_video(target, reader, reader)
     reader.close()
@@ -27,7 +27,7 @@ def copy(source, target):
 
 
 def times_of(path) -> tuple[list[float], list[float]]:
-    """When frames are shown and packets of sound are heard, as the reader says, in seconds."""
+    """Returns the times of frames and of audio packets in seconds, from the reader."""
     reader = open_video(path)
     seen, heard = [], []
     for item in reader:
@@ -39,7 +39,7 @@ def times_of(path) -> tuple[list[float], list[float]]:
 @pytest.mark.parametrize("container", [".avi", ".mkv"])
 @pytest.mark.parametrize("target", [".mp4", ".mov", ".webm"])
 def test_pcm_without_a_layout_of_channels(tmp_path, container, target):
-    """Stereo of AVI is two channels, whichever: MP4 refuses those when the file is finished."""
+    """AVI's stereo has two unnamed channels, which MP4 refuses when the file is finished."""
     source = tmp_path / f"in{container}"
     with av.open(str(source), "w") as file:
         video = file.add_stream("mpeg4", rate=25)
@@ -76,7 +76,7 @@ def test_the_times_of_a_file_in_order_stay(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".ts", ".mkv"])
 @pytest.mark.parametrize("stream", ["video", "audio"])
 def test_a_clock_that_leaps_alone(tmp_path, suffix, stream):
-    """An hour ahead from a keyframe on, in one of two streams."""
+    """One of two streams jumps by an hour at a keyframe."""
     source = tiny_clips.write(tmp_path / "in.mkv", PICTURES.repeat(5, 0), audio="aac")
     with av.open(str(source)) as before, av.open(str(tmp_path / f"out{suffix}"), "w") as after:
         streams = [after.add_stream_from_template(each) for each in before.streams]
@@ -100,17 +100,17 @@ def test_a_clock_that_leaps_alone(tmp_path, suffix, stream):
 
 @pytest.mark.parametrize("audio", ["", "aac"])
 def test_joined_recordings_come_one_after_the_other(tmp_path, audio):
-    """`cat one.ts one.ts`: the times begin anew in the middle."""
+    """`cat one.ts one.ts`: the times restart in the middle."""
     one = tiny_clips.write(tmp_path / "one.ts", PICTURES, audio=audio)
     (tmp_path / "two.ts").write_bytes(one.read_bytes() * 2)
     seen, heard = times_of(tmp_path / "two.ts")
     assert len(seen) == 20
     steps = np.diff(seen)
     assert np.delete(steps, 9) == pytest.approx([0.04] * 18, abs=1e-3)
-    assert 0.03 < steps[9] < 0.15  # up to where the sound of the first half ends
+    assert 0.03 < steps[9] < 0.15  # until the sound of the first half ends
     if audio:
         alone, alone_heard = times_of(one)
-        # The sound is off the picture as little in the second half as in the first.
+        # Sound and picture are as well in sync in the second half as in the first.
         assert heard[-1] - seen[-1] == pytest.approx(alone_heard[-1] - alone[-1], abs=1e-3)
         assert min(np.diff(heard)) > 0
     frames = [
@@ -122,7 +122,7 @@ def test_joined_recordings_come_one_after_the_other(tmp_path, audio):
 
 @pytest.mark.parametrize("leap", [-400, 3_600_000, 90_000_000])
 def test_a_clock_that_leaps(tmp_path, leap):
-    """Both streams of television go on an hour or a day later, or go back, in milliseconds."""
+    """Both streams of a recording jump by an hour or a day, or back; in milliseconds."""
     parts = []
     for number, start in enumerate([0, 400 + leap]):
         times = [1_000_000 + start + 40 * index for index in range(10)]
@@ -135,14 +135,14 @@ def test_a_clock_that_leaps(tmp_path, leap):
 
 
 def test_a_long_still_is_no_leap(tmp_path):
-    """A slide that is shown for two minutes, in a format that says so."""
+    """A slide of two minutes, in a format that stores durations."""
     times = [0, 40, 120_000]
     source = tiny_clips.write(tmp_path / "in.mp4", PICTURES[:3], times)
     assert times_of(source)[0] == pytest.approx([0, 0.04, 120])
 
 
 def test_the_cover_is_not_the_video(tmp_path):
-    """A picture comes first in the file; the stream that is marked as default is the video."""
+    """The first stream is a picture; the default stream is the video."""
     source = tmp_path / "in.mkv"
     with av.open(str(source), "w") as file:
         cover = file.add_stream("mjpeg", rate=25)
@@ -180,7 +180,7 @@ def two_sounds(path) -> bytes:
 
 
 def test_sound_of_an_unknown_codec(tmp_path, caplog):
-    """Phones put spatial sound, which FFmpeg does not know, before the ordinary one."""
+    """Phones store spatial sound, which FFmpeg does not know, before ordinary sound."""
     data = two_sounds(tmp_path / "in.mov")
     once = data.replace(b"mp4a", b"apac", 1).replace(b"esds", b"free", 1)
     (tmp_path / "in.mov").write_bytes(once)
@@ -205,7 +205,7 @@ def test_video_of_an_unknown_codec(tmp_path):
     "name", ["12:30.mp4", "http:clip.mp4", "a%d,b'c.mp4", "-i.mp4", "ä 日.mp4"]
 )
 def test_any_name(tmp_path, monkeypatch, name):
-    """As they are given on the command line: relative to the folder."""
+    """Relative paths, as on the command line."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(tiny_clips.write(tmp_path / "plain.mp4", PICTURES[:3], audio="aac"), name)
     copy(name, f"out-{name}")

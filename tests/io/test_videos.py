@@ -1,4 +1,4 @@
-"""Video files by themselves: colours, transparency, rotation."""
+"""Tests colours, transparency and rotation of video files."""
 
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ from portrait.io.video_writer import VideoWriter
 
 @pytest.mark.parametrize("tag, rows", [(1, 64), (5, 64), (5, 720), (6, 720)])
 def test_colours_stay(tmp_path, tag, rows):
-    """Videos of BT.709 and BT.601, the latter by both of its tags, give the colours put in."""
+    """Videos of BT.709 and BT.601 (with both of its tags) return the original colours."""
     colour = np.array([200, 60, 90], np.uint8)
     path = tmp_path / "in.mp4"
     with av.open(str(path), "w") as container:
@@ -74,7 +74,7 @@ def test_rotated_videos_are_turned_upright(tmp_path):
 
 
 def test_times_count_from_the_start_of_the_file(tmp_path):
-    """Recordings of television begin anywhere."""
+    """Recordings of television start at any time."""
     pictures = np.zeros((4, 64, 64, 3), np.uint8)
     times = [7_000_000 + 40 * index for index in range(4)]
     source = tmp_path / "in.ts"
@@ -102,7 +102,7 @@ def test_times_count_from_the_start_of_the_file(tmp_path):
 
 
 def test_frames_get_the_size_of_the_first(tmp_path):
-    """Recordings of calls, and joined streams, change theirs."""
+    """Recordings of calls, and joined streams, change their size."""
     parts = [(64, 96), (32, 48), (96, 64)]
     for number, size in enumerate(parts):
         pictures = np.full((3, *size, 3), 60 * (number + 1), np.uint8)
@@ -134,7 +134,7 @@ def test_audio_that_a_mov_does_not_take(tmp_path, codec):
     assert len(heard) / 48000 == pytest.approx(0.36, abs=0.05) and np.abs(heard).max() > 0.3
 
 
-# No camera has pixels of 20 to 1: such a file is damaged.
+# No camera has pixels of 20 to 1, so such a file is damaged.
 @pytest.mark.parametrize(
     "aspect, shape",
     [((16, 11), (64, 93)), ((3, 4), (85, 64)), ((2, 1), (64, 128)), ((20, 1), (64, 64))],

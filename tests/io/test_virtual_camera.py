@@ -1,4 +1,4 @@
-"""A virtual camera: what arrives there, and what is said where there is none."""
+"""Tests the frames that a virtual camera receives, and the error without a camera."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ class Clip:
 
 @pytest.fixture
 def received(monkeypatch):
-    """Frames that a backend of pyvirtualcam gets: (width, height, rate, device), then bytes."""
+    """Records the calls of a backend of pyvirtualcam: (width, height, rate, device), then bytes."""
     library = pytest.importorskip("pyvirtualcam")
     from pyvirtualcam import camera
 
