@@ -1,4 +1,4 @@
-"""The benchmark of the baselines: what it counts, shows and keeps; K-means goes all the way."""
+"""Tests the counts, pictures and files of the benchmark of the baselines, with K-means."""
 
 import json
 from dataclasses import replace
@@ -107,8 +107,8 @@ def test_a_network_that_was_interrupted_goes_on(tmp_path):
     history = (run.parent / "history.csv").read_text()
     result = tmp_path / "out" / "fast_scnn" / "result.json"
     first = json.loads(result.read_text())
-    result.unlink()  # as if it was killed while it was scored
+    result.unlink()  # as if the benchmark had been killed during scoring
     bench.do("fast_scnn")
-    # But for the order in which two runs of a network sum up.
+    # Except for the order of sums in two runs of a network.
     assert json.loads(result.read_text())["mean"] == pytest.approx(first["mean"], rel=1e-6)
     assert (run.parent / "history.csv").read_text() == history

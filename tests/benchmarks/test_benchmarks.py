@@ -1,4 +1,4 @@
-"""Benchmarks as commands: what a user gets wrong is one line, and their help is quick."""
+"""Tests that benchmarks report errors in one line, and that their help is quick."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The table of downloads, from files whose scores are known."""
+"""Tests the table of downloads with files whose scores are known."""
 
 import numpy as np
 import tiny_tflite

@@ -1,4 +1,4 @@
-"""benchmarks/effects.py on the portrait and the photographs that scikit-image ships."""
+"""Tests benchmarks/effects.py on photographs of scikit-image."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Groups of pictures whose colours and shapes are known, and a table by hand."""
+"""Tests groups of pictures with known colours and shapes, and a table by hand."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Command lines that are killed while they write: nothing half, and the same result later."""
+"""Tests that killed commands leave no incomplete file, and that repeating them succeeds."""
 
 import numpy as np
 import pytest

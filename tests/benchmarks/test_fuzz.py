@@ -1,4 +1,4 @@
-"""Damaged files of every kind: used, or refused in one line; never a trace or half a file."""
+"""Tests that damaged files are used or refused in one line, without a stack trace."""
 
 import os
 import random
@@ -11,11 +11,11 @@ from benchmarks.fuzz_subjects import Subject, subjects
 from benchmarks.fuzz_worker import FINE, mutant, outcome
 from portrait.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what libraries say besides
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # messages of libraries
 # Others take longer, or may end the process; `benchmarks/fuzz.py` has them.
 SLOW = ("tflite", "weights", "state.npz", "style run.json", "run.json", "webp animated")
 EACH = 8
-# What `benchmarks/fuzz.py` has found: (seed, number).
+# Damaged files that `benchmarks/fuzz.py` has found: (seed, number).
 FOUND = {
     "matte palette": [(0, 123), (0, 178)],
     "mat": [(0, 161), (1, 93)],
@@ -36,7 +36,7 @@ def test_damaged_files(tmp_path, kind):
     subject = subjects()[kind]
     data = original(subject, tmp_path)
     path, output = tmp_path / "in" / subject.file, tmp_path / "out"
-    subject.use(path, output)  # as it is, it can be used
+    subject.use(path, output)  # undamaged, it can be used
     for seed, number in (*((0, number) for number in range(EACH)), *FOUND.get(kind, ())):
         for left in output.iterdir():
             left.unlink()
@@ -65,7 +65,7 @@ def test_checksums_of_a_png_are_right_again(tmp_path):
                 sizes.add(picture.size)
         except Exception:
             continue
-    assert len(sizes) > 2  # Pillow checks the head's checksum before it believes a size
+    assert len(sizes) > 2  # Pillow checks the checksum of the header before it uses the size
 
 
 def spoil(path, output):

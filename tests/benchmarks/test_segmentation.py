@@ -1,4 +1,4 @@
-"""Models side by side: foreign `.tflite` files, their costs counted by hand, and the report."""
+"""Tests the comparison of models: other `.tflite` files, costs counted by hand, the report."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ SIZE = (32, 24)
 
 @pytest.fixture(scope="module")
 def red() -> bytes:
-    """A foreign model, without metadata, whose alpha is the red channel of what it is given."""
+    """A model without metadata whose alpha is the red channel of its input."""
     return tiny_tflite.convolution(SIZE, (1, 0, 0), stated=False)
 
 
@@ -61,7 +61,7 @@ def picture() -> np.ndarray:
 
 @pytest.mark.parametrize("kind", [tf.uint8, tf.int8])
 def test_quantised_models_take_bytes(kind):
-    """Whatever these stand for: here for 0..1."""
+    """The range of pixel values: here 0..1."""
     image = keras.Input((*SIZE, 3), batch_size=1)
     convolution = keras.layers.Conv2D(1, 1)
     model = keras.Model(image, convolution(image))
@@ -90,7 +90,7 @@ def test_costs_by_hand():
     x = keras.layers.DepthwiseConv2D(3, padding="same")(x)  # 16 places, 36 weights
     x = keras.layers.Conv2DTranspose(1, 2, strides=2)(x)  # from 16 places, 16 weights
     model = keras.Model(image, x)
-    # Zeros would be stored once for all biases.
+    # Biases of zeros would be stored once for all layers.
     random = np.random.default_rng(0)
     model.set_weights([random.normal(size=each.shape) for each in model.get_weights()])
     file = tf.lite.TFLiteConverter.from_keras_model(model).convert()
@@ -121,7 +121,7 @@ def test_what_is_no_segmenter(tmp_path):
 
 
 def test_models_are_timed_in_turn(monkeypatch):
-    """Each run after an untimed one, and compared round by round."""
+    """Each run follows an untimed one, and is compared round by round."""
     order, clock = [], [0.0]
     monkeypatch.setattr(side_by_side.time, "perf_counter", lambda: clock[0])
 
@@ -174,7 +174,7 @@ def test_a_table_by_hand():
     }
     _, costs, _, _, scores = segmentation_report.table({"models": [model]}).splitlines()
     assert costs.split() == ["net", "64x48", "1235", "7,654", "98.8", "2.00", "1.50..3.00", "0.50"]
-    # MAD in thousandths, the others as they are.
+    # MAD in thousandths, other scores unscaled.
     assert scores.split() == ["desk", "net", "3", "0.0123", "0.0123", "0.0123", "12.34", "0.0123"]
 
 
@@ -254,7 +254,7 @@ def test_weights_run_as_a_file_of_the_size_that_is_given():
 def test_the_peer_scores_what_it_was_seen_to_score(portrait_data):
     """MediaPipe's selfie model, as another script measured it: 0.8553, 0.9036, 0.6415.
 
-    That one shrank pictures in another way, which moves the fourth decimal.
+    That script shrank pictures in another way, which changes the fourth decimal.
     """
     peer = portrait_data / "peers" / "mediapipe_selfie_segmentation.tflite"
     model = open_model(str(peer), "0..1")

@@ -6,7 +6,7 @@ import tiny_spec
 
 @pytest.fixture(scope="module")
 def registered():
-    """The network "tiny" is in the registry."""
+    """Adds the network "tiny" to the registry."""
     with pytest.MonkeyPatch.context() as patch:
         tiny_spec.register(patch)
         yield

@@ -1,4 +1,4 @@
-"""The flags of main.py: their choices and help come from what they choose from."""
+"""Tests that choices and help of the flags of main.py come from the registries."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the flags of main.py say together: defaults, the network of weights, resuming."""
+"""Tests combinations of flags of main.py: defaults, the network of weights, resuming."""
 
 import json
 import shlex
@@ -57,7 +57,7 @@ def test_only_shipped_weights_bring_their_size(settle, flags, shape):
 
 @pytest.mark.parametrize("name", ["selfie_net_deep", "selfie_net_deep/selfie_net_deep.h5"])
 def test_weights_tell_their_network(settle, name):
-    """By their folder, and by the name that an older Keras gave them."""
+    """By the folder, and by the file name of an older Keras."""
     settle("--evaluate", f"--weight_dir={ROOT / 'trained_models' / name}")
     found = (FLAGS.model, FLAGS.model_size, FLAGS.input_shape)
     assert found == ("selfie_net", "deep", "256x256")

@@ -1,4 +1,4 @@
-"""`train` as a notebook calls it: the run that it leaves, what it starts from, and resuming."""
+"""Tests `train` as a function: its run, its initial weights, and resuming."""
 
 import csv
 import dataclasses
@@ -39,7 +39,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def best(data, tmp_path_factory):
-    """The checkpoint of a training of two epochs. Its arguments are paths, as a notebook has."""
+    """Trains for two epochs, with paths as arguments, and returns the checkpoint."""
     runs = tmp_path_factory.mktemp("runs")
     return train("tiny", data=[data], checkpoint_path=runs, nb_epoch=2, **QUICK)
 
@@ -96,8 +96,8 @@ def started(data, tmp_path, monkeypatch):
     """Prepares a training that ends before its first step.
 
     Returns:
-        A function from more arguments of `train` to the network, both batches and the recipe that
-        the training was to have, and the flags in its run.json.
+        A function that takes more arguments of `train`, and returns the network, both batches and
+        the recipe of the training, and the flags in its run.json.
     """
     given = []
     monkeypatch.setattr(fit, "train", lambda *arguments: given.append(arguments))
@@ -119,7 +119,7 @@ def test_the_default_rate_depends_on_what_the_weights_are(
     (tmp_path / "file").write_text("3")
     asked = {
         "none": {},
-        "imagenet": {},  # the default where there are such weights
+        "imagenet": {},  # the default if such weights exist
         "file": {"start": str(tmp_path / "file")},
         "weight_dir": {"weight_dir": str(best)},
     }[weights]
@@ -215,7 +215,7 @@ def test_two_pictures_are_the_least(tmp_path):
 
 
 def test_a_network_is_added_by_one_file_and_one_entry(data, tmp_path, monkeypatch):
-    """Those of docs/extending.md, but that the file lies elsewhere."""
+    """As in docs/extending.md, but in another file."""
     page = (ROOT / "docs" / "extending.md").read_text()
     file, entry, *_ = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "tiny_net.py").write_text(file)

@@ -1,4 +1,4 @@
-"""What a notebook does with a trained network: one call scores, applies or exports it."""
+"""Tests that one call scores, applies or exports a trained network."""
 
 import json
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(folder):
-    """A weights file of the tiny network, with a run.json that says so."""
+    """A weights file of the tiny network, with its run.json."""
     path = folder / "net" / "net.weights.h5"
     path.parent.mkdir()
     tiny_network.build(SIZE).save_weights(path)
@@ -43,7 +43,7 @@ def weights(folder):
 
 
 def test_scores_are_those_of_the_testing_pictures(folder, tmp_path):
-    """Of somebody everywhere the IoU is the person's share of the picture."""
+    """If the alpha is 1 everywhere, the IoU is the person's share of the picture."""
     report = use.evaluate(
         lambda image: np.ones(image.shape[:2], np.float32), [folder / "data"], output=tmp_path
     )
@@ -127,7 +127,7 @@ def test_the_network_of_a_name_has_the_weights_that_are_named(weights, tmp_path)
     assert path == weights and network.input_shape == SIZE
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match=r"tiny.*--weight_dir"):
-        use.trained("tiny")  # no weights of it are shipped
+        use.trained("tiny")  # none of its weights are shipped
     with pytest.raises(UserError, match=str(tmp_path / "none")):
         use.trained("tiny", weight_dir=str(tmp_path / "none"))
 

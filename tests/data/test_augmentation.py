@@ -1,4 +1,4 @@
-"""Augmentation: alignment of image and matte, reproducibility, names."""
+"""Tests alignment of image and matte, reproducibility and names of augmentations."""
 
 import hashlib
 import pickle
@@ -19,7 +19,7 @@ ROOT = Path(augmentation.__file__).parent
 
 
 def people(count: int = 64, height: int = 64, width: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """Discs with a soft edge before noise; the red channel is the matte."""
+    """Discs with a soft edge in front of noise; the red channel is the matte."""
     rows, columns = np.mgrid[:height, :width]
     distance = np.hypot(rows - 0.4 * height, columns - 0.55 * width)
     matte = (255 * np.clip((0.3 * width - distance) / 4 + 0.5, 0, 1)).astype(np.uint8)
@@ -49,7 +49,7 @@ def test_each_name_alone_changes_pictures_and_keeps_their_form(name):
     assert new_images.shape == images.shape and new_mattes.shape == mattes.shape
     assert (new_images != images).any()
     assert (new_mattes != mattes).any() == (name in GEOMETRIC)
-    np.testing.assert_array_equal(images, before[0])  # the caller's arrays are left alone
+    np.testing.assert_array_equal(images, before[0])  # the caller's arrays are unchanged
     np.testing.assert_array_equal(mattes, before[1])
 
 

@@ -1,4 +1,4 @@
-"""People before other photographs: what of the picture stays, and the colours of edges and hair."""
+"""Tests people in front of other photographs: unchanged parts, colours of edges and hair."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from portrait.data.backgrounds import load_backgrounds, replace_background
 from portrait.errors import UserError
 
 SIZE = (256, 192)
-INNER = 58  # radius of the person's sure part
+INNER = 58  # radius of the solid part of the person
 
 
 def disc() -> np.ndarray:
@@ -51,7 +51,7 @@ def test_no_halo_of_the_old_background():
 
 
 def test_a_loose_strand_takes_the_persons_colour():
-    """Far from all that is solid, half transparent, and of the person's own colour."""
+    """Half transparent, far from solid parts, and in the person's own colour."""
     matte = disc()
     strand = np.s_[20:90, 180:182]
     matte[strand] = 128
@@ -61,7 +61,7 @@ def test_a_loose_strand_takes_the_persons_colour():
 
 
 def test_a_strand_of_another_colour_keeps_most_of_it():
-    """A black braid beside a white shirt, of alpha 3/4, before green: as black as it was."""
+    """A black braid with an alpha of 3/4 beside a white shirt stays black in front of green."""
     matte = disc()
     strand = np.s_[20:90, 180:184]
     image = photograph(matte, (240, 240, 240), (0, 160, 0))

@@ -1,4 +1,4 @@
-"""Batches are the same whatever the number of workers, and survive what happens to those."""
+"""Tests that batches do not depend on the number of workers or on their failures."""
 
 import os
 import signal
@@ -20,13 +20,13 @@ from portrait.data.workers import AVAILABLE
 
 
 def shift(images, mattes, seed):
-    """Stands for an augmentation: moves a batch sideways by as much as the seed says."""
+    """Replaces an augmentation: shifts a batch sideways by the seed."""
     step = np.random.default_rng(seed).integers(1, 8)
     return np.roll(images, step, axis=2), np.roll(mattes, step, axis=2)
 
 
 def sequence(count=23, batch_size=5, **options) -> PortraitSequence:
-    """Picture n is n everywhere, so that batches show which pictures they hold."""
+    """All pixels of picture n are n, so that batches show their pictures."""
     images = np.zeros((count, 32, 24, 3), np.uint8)
     images[..., 0] = np.arange(count)[:, None, None]
     images[..., 1] = np.arange(24)
@@ -174,9 +174,9 @@ def test_an_exception_in_a_worker_is_the_caller_s():
 
 
 def test_fit_sees_every_epoch_in_order_and_resumes():
-    """Keras itself draws batches and ends epochs before the first: the callback sets it right."""
+    """Keras draws batches and ends epochs before the first one; the callback corrects this."""
 
-    ramp = np.arange(24, dtype=np.float32)[:, None]  # makes the place of things matter
+    ramp = np.arange(24, dtype=np.float32)[:, None]  # makes positions matter
 
     def losses(first, last):
         batches = sequence(augmentation=shift, shuffle=True, workers=1, targets=["output"])

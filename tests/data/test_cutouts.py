@@ -1,4 +1,4 @@
-"""Cut-outs that are transparent at white clothes are read as opaque people."""
+"""Tests that cut-outs with transparent white clothes are read as opaque people."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the values of a set's mattes are taken for: never garbage without a word."""
+"""Tests the interpretation of the values of mattes."""
 
 import logging
 
@@ -17,7 +17,7 @@ SIZE = (48, 36)  # height, width
 
 
 def person(number: int) -> np.ndarray:
-    """A disc, bool (H, W), elsewhere in every picture."""
+    """A disc, bool (H, W), at another place in every picture."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     return (y - 20 - number) ** 2 + (x - 14 - number) ** 2 < 100
 
@@ -61,7 +61,7 @@ def assert_exact(found: list[np.ndarray], margin: bool = False):
         mask = person(number)
         assert set(np.unique(matte)) == {0, 255}
         wrong = (matte == 255) != mask
-        # A void pixel becomes what is nearest: right, but for a pixel beside the outline.
+        # A void pixel takes the nearest label, which is right except beside the outline.
         assert not (wrong & ~seam(mask)).any() if margin else not wrong.any()
         assert wrong.sum() <= 0.35 * seam(mask).sum()
 
@@ -122,7 +122,7 @@ def test_inverted_masks_can_be_told(tmp_path):
 
 
 def test_numbers_without_0_are_asked_for(tmp_path):
-    """As in trimaps of Oxford's pets: 1 is the animal, 2 what is behind it, 3 neither."""
+    """As in trimaps of Oxford's pets: 1 is the animal, 2 the background, 3 unknown."""
     write_set(tmp_path, lambda mask: np.where(seam(mask), 3, np.where(mask, 1, 2)).astype(np.uint8))
     with pytest.raises(UserError, match="--person_label"):
         mattes(tmp_path)
@@ -187,7 +187,7 @@ def test_soft_mattes_of_other_kinds(tmp_path, caplog):
     def few(mask):  # four bits
         return np.uint8(np.rint(soft(mask) * 15) * 17)
 
-    def leaky(mask):  # as networks leave them: never quite 0 and 255
+    def leaky(mask):  # as networks write them: never exactly 0 and 255
         return np.uint8(np.rint(soft(mask) * 249 + 3))
 
     def trimap(mask):
@@ -222,7 +222,7 @@ def test_a_flag_for_labels_leaves_soft_mattes_alone(tmp_path):
 
 
 def test_a_file_unlike_those_examined_is_left_out(tmp_path, caplog):
-    """Not every file of a large folder is examined; a surprise is not read as something else."""
+    """Only some files of a large folder are examined; unexpected labels are refused."""
     write_set(tmp_path, lambda mask: mask.astype(np.uint8) * 255)
     examined = examine(find_pairs([tmp_path], "training"))
     Image.fromarray(numbers(person(2), 2, False, table=1)).save(tmp_path / "masks/2.png")
@@ -254,7 +254,7 @@ def test_labels_are_numbers_or_colours(tmp_path, label):
 
 
 def test_soft_mattes_with_a_large_plateau_are_mattes(tmp_path):
-    """A background of which a network is not sure: most pixels between the extremes are equal."""
+    """An uncertain background: most pixels between the extremes are equal."""
 
     def draw(mask):
         soft = cv2.GaussianBlur(np.where(mask, np.float32(255), np.float32(0)), (0, 0), 1.5)

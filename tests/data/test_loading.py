@@ -1,4 +1,4 @@
-"""Reading pairs at their own size, and loading them at one."""
+"""Tests reading pairs at their own size, and loading them at one size."""
 
 import logging
 import tempfile

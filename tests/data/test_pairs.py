@@ -1,4 +1,4 @@
-"""Layouts of data folders, and the split that never changes."""
+"""Tests layouts of data folders, and the stable split."""
 
 import logging
 import os
@@ -48,7 +48,7 @@ def test_layouts_mix_in_one_folder_and_over_several(tmp_path):
     for names in LAYOUTS.values():
         touch(tmp_path / "all", *names)
     touch(tmp_path / "Blank_x", "1.jpg", "2.bmp", "no picture.txt")
-    touch(tmp_path / "blank_y", "1.jpg", "1_matte.png")  # no capital: an ordinary folder
+    touch(tmp_path / "blank_y", "1.jpg", "1_matte.png")  # lower case: an ordinary folder
     pairs = find_pairs([tmp_path / "all", tmp_path / "Blank_x", tmp_path / "blank_y"], "training")
     assert [pair.image.parent.name for pair in pairs] == (
         ["all"] * 2 + ["img"] * 2 + ["images"] * 2 + ["images_data_crop"] * 2
@@ -93,7 +93,7 @@ def test_pictures_without_matte_are_named_and_counted(tmp_path, caplog):
     touch(tmp_path, "0.jpg", "0_matte.png", *(f"{n}.jpg" for n in range(1, 8)))
     with caplog.at_level(logging.WARNING):
         assert found(tmp_path) == [("0.jpg", "0_matte.png")]
-        found(tmp_path)  # as training and validation do: it is said once
+        found(tmp_path)  # as training and validation do; the message appears once
     (record,) = caplog.records
     assert "7" in record.getMessage()
     assert "1.jpg; 2.jpg; 3.jpg; 4.jpg; 5.jpg; ..." in record.getMessage()

@@ -1,4 +1,4 @@
-"""Shapes from the command line, resizing, and the boundary target against SciPy's distances."""
+"""Tests shapes from the command line, resizing, and the boundary target (against SciPy)."""
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ def test_several_bands_fall_off_in_steps():
 
 @pytest.mark.parametrize(("step", "seen"), [(8, False), (40, True)])
 def test_what_compression_leaves_is_no_outline(step, seen):
-    """But the edge of something that hardly shows is one."""
+    """But the edge of a nearly transparent part is an edge."""
     matte = np.zeros((64, 48), np.uint8)
     matte[:, 24:] = step
     assert boundary_target(matte).any() == seen

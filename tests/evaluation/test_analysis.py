@@ -1,4 +1,4 @@
-"""What is counted behind a network's scores, against masks whose answer is known."""
+"""Tests the analysis of a network's errors with masks of known results."""
 
 import logging
 
@@ -25,7 +25,7 @@ def square(side, size=60):
 
 @pytest.fixture
 def noisy():
-    """An alpha and a soft matte, such as no network makes, but with every value in them."""
+    """An alpha and a soft matte that contain every value."""
     random = np.random.default_rng(5)
     return random.random((2, 40, 30), np.float32)
 

@@ -1,4 +1,4 @@
-"""Scores and pictures of tiny photographs whose red channel is what the 'network' answers."""
+"""Tests scores and pictures with tiny photographs; the network returns the red channel."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ def red_is_alpha(image):
 
 
 def make_pair(folder, name, alpha, matte=None):
-    """A photograph for which the network answers `alpha`, and its matte; lossless."""
+    """A lossless photograph for which the network returns `alpha`, and its matte."""
     folder.mkdir(exist_ok=True)
     photo = np.full((*alpha.shape, 3), 90, np.uint8)
     photo[..., 0] = np.rint(alpha * 255)
@@ -111,7 +111,7 @@ def test_table_is_aligned(datasets, tmp_path, capsys):
 
 
 def test_figures_in_the_table():
-    """Those that grow with the picture may be large; MAD and MSE are in thousandths."""
+    """Scores that grow with the picture may be large; MAD and MSE are in thousandths."""
     mean = dict.fromkeys(METRICS, 0.123456) | {"sad": 12.3456}
     summary = {"pictures": 1, "blank": 0, "mean": mean, "false_person_share": None}
     table = evaluate.format_table({"sets": {"desk": summary}, "all": summary})

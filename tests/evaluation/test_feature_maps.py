@@ -1,4 +1,4 @@
-"""The features that a notebook shows are those that the network computes."""
+"""Tests that the notebook's feature maps are those of the network."""
 
 import keras
 import numpy as np

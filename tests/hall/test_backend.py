@@ -1,4 +1,4 @@
-"""Backends of Keras that are not there."""
+"""Tests backends of Keras that are not installed."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ except errors.UserError as error:
 
 @pytest.mark.parametrize("name", ["jax", "nonsense"])
 def test_a_missing_backend_is_one_line(tmp_path, name):
-    """JAX may be installed: here, it fails as if it were not."""
+    """Makes the import of JAX fail, even if it is installed."""
     (tmp_path / "jax.py").write_text("raise ImportError('no JAX here')")
     paths = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What all commands share: output that cannot be written, lack of memory, damaged settings."""
+"""Tests errors of all commands: unwritable output, lack of memory, damaged settings."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ FLAGS = flags.FLAGS
 
 @pytest.fixture
 def go():
-    """Executes a command that does `work`; gives its status."""
+    """Executes a command that runs `work`; returns its status."""
     if "test_cli_go" not in FLAGS:
         flags.DEFINE_boolean("test_cli_go", False, "For tests.")
         flags.DEFINE_integer("test_cli_count", 3, "For tests.")

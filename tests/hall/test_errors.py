@@ -1,4 +1,4 @@
-"""What users see of errors, and of inputs that are skipped."""
+"""Tests the messages about errors and skipped inputs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Figures stand under their heads, with as many digits as are read."""
+"""Tests the alignment and the digits of tables."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Trained networks from names, files and folders."""
+"""Tests loading of trained networks from names, files and folders."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_files_are_named_where_they_are_wrong(tmp_path):
     for source in ("resnet", tmp_path / "gone.tflite", tmp_path / "bad.tflite"):
         with pytest.raises(UserError, match=Path(source).name):
             networks.load(source)
-    for name in ("gone", "alone"):  # the second has no run.json that says what it is of
+    for name in ("gone", "alone"):  # the second has no run.json
         with pytest.raises(UserError, match=rf"{name}\.weights\.h5"):
             networks.load(tmp_path / f"{name}.weights.h5")
 
@@ -59,7 +59,7 @@ def test_weights_and_the_file_made_of_them_agree():
     assert weights.input_shape == (256, 256)  # as it was trained
     small = resize(PORTRAIT, (256, 256))
     tflite, keras = networks.load("selfie_net_big_256x256").run(small), weights.run(small)
-    # Weights of half precision, which move single pixels of steep outlines further.
+    # Weights of half precision change single pixels of steep outlines more.
     assert np.abs(tflite - keras).mean() < 1e-3
     assert person_iou(tflite, keras) > 0.999
 
@@ -103,7 +103,7 @@ def test_a_network_of_this_process_answers_with_its_alpha():
 
 
 def test_a_network_s_matte_has_the_photograph_s_size():
-    """A network that answers with the column's place: squeezed in, stretched back out."""
+    """A network that returns the position of the column, for squeezed pictures."""
     seen = []
 
     def run(image):

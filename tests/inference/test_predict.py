@@ -1,4 +1,4 @@
-"""Mattes and cut-outs of files and folders: what is written, under which names, and what is not."""
+"""Tests the mattes and cut-outs of files and folders, and their names."""
 
 import numpy as np
 import pytest

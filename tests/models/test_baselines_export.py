@@ -1,4 +1,4 @@
-"""The baselines as files for phones: the ops are those of GPUs, the alphas are Keras's."""
+"""Tests the baselines as files for phones: ops of GPUs, and alphas of Keras."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Faces, their frame, and PortraitFCN+ which sees it."""
+"""Tests face detection, the face's frame, and PortraitFCN+."""
 
 import cv2
 import keras
@@ -76,7 +76,7 @@ def test_a_portrait_lies_where_it_was():
 
 
 def test_the_mean_of_one_portrait_is_its_own_matte_in_the_frame():
-    """Where the layer lays the mean portrait over the same face again, it is the matte."""
+    """If the layer aligns the mean portrait with the same face again, it equals the matte."""
     image = resize(data.astronaut(), (256, 256))
     matte = np.zeros((256, 256), np.uint8)
     cv2.ellipse(matte, (111, 65), (45, 60), 0, 0, 360, 255, -1)
@@ -101,7 +101,7 @@ def test_portraits_without_faces_have_a_mean_too():
 
 
 class _Batches(keras.utils.PyDataset):
-    """One batch of two pictures, as data_generator.PortraitSequence gives them."""
+    """A batch of two pictures from data_generator.PortraitSequence."""
 
     def __init__(self):
         super().__init__()

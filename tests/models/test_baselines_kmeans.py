@@ -1,4 +1,4 @@
-"""K-means on drawn pictures, against scikit-learn's own result, and on the command line."""
+"""Tests K-means on drawn pictures, against scikit-learn, and on the command line."""
 
 import command_line
 import cv2
@@ -14,7 +14,7 @@ from portrait.models.baselines import kmeans
 
 @pytest.fixture(scope="module")
 def drawn():
-    """A bust before a wall, with specks of the wall's colour in it, and its matte."""
+    """A bust in front of a wall, with specks of the wall's colour, and its matte."""
     matte = np.zeros((200, 160), np.uint8)
     cv2.circle(matte, (80, 70), 35, 1, -1)
     cv2.ellipse(matte, (80, 200), (70, 90), 0, 0, 360, 1, -1)
@@ -38,7 +38,7 @@ def test_inverted_colours_are_the_same_person(drawn):
 
 
 def test_clusters_are_the_best_of_many_starts(drawn):
-    """As good as scikit-learn's Lloyd iterations from twenty random starts."""
+    """The result is as good as scikit-learn's from twenty random starts."""
     image = cv2.resize(data.astronaut(), (32, 32), interpolation=cv2.INTER_AREA)
     pixels = kmeans.features(image).reshape(-1, 5)
     clusters = kmeans.cluster(image).ravel()

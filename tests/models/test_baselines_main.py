@@ -1,4 +1,4 @@
-"""PortraitFCN+, which finds the faces itself, from its training to a cut-out."""
+"""Tests PortraitFCN+ with face detection, from training to a cut-out."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_portrait_fcn_plus_from_training_to_cut_out(tmp_path):
     frame = network.keras.get_layer("face_frame")
     assert frame.mean_shape.shape == faces.GRID and np.asarray(frame.mean_shape).any()
     kernel, _ = network.keras.get_layer("block1_conv1").get_weights()
-    # As the file has it, and nothing for the further channels.
+    # The first three channels are from the file, the others are zero.
     assert np.allclose(kernel[:, :, :3], weights["block1_conv1/kernel"])
     assert not kernel[:, :, 3:].any()
     report = use.evaluate(network, [data], output=tmp_path, refine="guided")

@@ -1,4 +1,4 @@
-"""The baselines that are networks: shape, range, what they start as, learning, files."""
+"""Tests the baseline networks: shape, range, initial outputs, learning, files."""
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def pictures(model):
 
 @pytest.fixture(scope="module", params=PARAMETERS)
 def fresh(request):
-    """The name of a network, and the network with random weights, biases and scores too."""
+    """The name of a network, and the network with random weights, also of biases and scores."""
     keras.utils.set_random_seed(0)
     model = build(request.param, SHAPE)
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Refine U-Net: what its dilated convolutions see, and the loss of its second stage."""
+"""Tests the receptive field of Refine U-Net, and the loss of its second stage."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def test_hybrid_dilation_sees_every_pixel_in_reach():
 
 def test_equal_dilation_leaves_holes():
     counts = seen((2, 2, 2))
-    # As far as before, but only every second row and column.
+    # The same reach, but only every second row and column.
     grid = np.zeros((21, 21), bool)
     grid[4:17:2, 4:17:2] = True
     assert np.array_equal(counts > 0, grid)

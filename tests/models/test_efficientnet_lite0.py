@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0's weights: converted, read, and in their places."""
+"""Tests the conversion and the loading of EfficientNet-Lite0's weights."""
 
 import cv2
 import keras
@@ -63,7 +63,7 @@ def started(arrays, tmp_path_factory):
 
 
 def places(state, conv: str, pictures: np.ndarray, filter_: int) -> np.ndarray:
-    """What a filter of a PyTorch convolution gives: pictures (C, H, W), "valid"."""
+    """Computes a filter of a PyTorch convolution on pictures (C, H, W), "valid"."""
     kernel = state[f"{conv}.weight"][filter_]
     pairs = zip(pictures, kernel, strict=True)
     return sum(correlate2d(picture, weights, "valid") for picture, weights in pairs)

@@ -1,4 +1,4 @@
-"""The fused layer against Keras's own: values, gradients, moving statistics and files."""
+"""Tests the fused layer against Keras's: values, gradients, moving statistics, files."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ SHAPES = [(4, 6, 5, 3), (3, 1, 7, 8), (2, 1, 1, 4)]
 
 
 def twins(shape, **options):
-    """Our layer and Keras's with the same random weights, and an input."""
+    """The fused layer and Keras's with the same random weights, and an input."""
     random = np.random.default_rng(0)
     pair = BatchNormalization(**options), keras.layers.BatchNormalization(**options)
     weights = random.uniform(0.5, 2, (4, shape[-1]))

@@ -1,4 +1,4 @@
-"""SelfieNet starts from MediaPipe's file, or from weights of a smaller size, as what they are."""
+"""Tests that SelfieNet starts with the outputs of MediaPipe's file or of a smaller size."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def alphas(model, pictures):
 
 
 def features(model, pictures, training=False):
-    """What the head of the alpha is given."""
+    """Returns the input of the alpha's head."""
     part = keras.Model(model.input, model.get_layer("output").input)
     return np.asarray(part(pictures.astype(np.float32), training=training))
 
@@ -43,7 +43,7 @@ def trained_by_chance() -> keras.Model:
 
 
 def folded(model) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Its convolutions as MediaPipe's file would hold them."""
+    """Returns its convolutions in the form of MediaPipe's file."""
     kinds = {
         keras.layers.Conv2D: (3, 0, 1, 2),
         keras.layers.DepthwiseConv2D: (3, 0, 1, 2),
@@ -65,7 +65,7 @@ def folded(model) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_folded_normalisations_are_put_back():
-    """With pictures that are no whole number of batches."""
+    """The number of pictures is not a multiple of the batch size."""
     model, fresh = trained_by_chance(), build("selfie_net", SHAPE, "small")
     pictures = draw(37, SHAPE)[0]
     expected = features(model, pictures)
@@ -207,7 +207,7 @@ def test_new_channels_learn(narrow, wide):
     images, mattes = draw(4, SHAPE)
     matte = mattes[..., None] / np.float32(255)
     targets = {"output": matte, "boundary_attention": matte}
-    for _ in range(3):  # at first nothing uses the new channels
+    for _ in range(3):  # initially, no layer uses the new channels
         wide.train_on_batch(images.astype(np.float32), targets)
     for name, old in before.items():
         new = wide.get_layer(name).get_weights()[0]

@@ -1,4 +1,4 @@
-"""The networks that have no test file of their own: size, range, that they learn, their files."""
+"""Tests size, range, learning and files of networks without their own test file."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The refiner: its input of four channels, its size, and that it can learn."""
+"""Tests the input, the size and the learning of the refiner."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The entries of the registry: what they name exists, and the documentation says the same."""
+"""Tests that entries of the registry exist and agree with the documentation."""
 
 import re
 
@@ -46,7 +46,7 @@ def test_what_cannot_be_exported():
 
 
 def row(spec: Spec) -> list[str]:
-    """The cells of a network in the table of docs/extending.md."""
+    """Returns the cells of a network in the table of docs/extending.md."""
     start = "random weights" if spec.builder else "no weights"
     exported = "yes" if spec.builder and not spec.unexportable else "no"
     return [

@@ -1,4 +1,4 @@
-"""Networks whose activations leave float16's range, made by scaling: what `rescale` gives back."""
+"""Tests `rescale` with networks scaled beyond the range of float16."""
 
 import keras
 import numpy as np
@@ -131,7 +131,7 @@ def test_balanced_it_has_the_weights_that_it_began_with(pictures):
 
 @pytest.mark.parametrize("name", ["fast_scnn", "selfie_net"])
 def test_batch_normalisation_stays_as_it_is(name):
-    """What follows a layer that is not homogeneous must not be scaled."""
+    """Tensors after a layer that is not homogeneous must not be scaled."""
     keras.utils.set_random_seed(1)
     size = (64, 64)
     model = build(name, size)

@@ -1,4 +1,4 @@
-"""What `--start` may be for which network; the tiny network has 1 for "ImageNet's weights"."""
+"""Tests the values of `--start`; the tiny network's "ImageNet weights" are 1."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""VGG16's layers and input against `keras.applications`, and files that do not hold its weights."""
+"""Tests VGG16 against `keras.applications`, and files without its weights."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def theirs():
 
 @pytest.fixture(scope="module")
 def weights(theirs):
-    """As `vgg16.conv_weights` gives them."""
+    """Weights in the form of `vgg16.conv_weights`."""
     arrays = {}
     for name in vgg16.LAYERS:
         kernel, bias = theirs.get_layer(name).get_weights()

@@ -1,4 +1,4 @@
-"""Which file is meant, which network it is of, and what is shipped."""
+"""Tests the choice of weights, their network, and the shipped weights."""
 
 import json
 import pickle
@@ -28,7 +28,7 @@ SHIPPED = sorted((ROOT / "trained_models").glob("*/*.weights.h5"))
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    """A folder with checkpoints, one that is not whole, and other weights."""
+    """A folder with checkpoints, an incomplete one, and other weights."""
     for name in "0001-0.9", "0010-0.09", "0012-0.1", "0099-nan", ".0100-0.01.part", "mine":
         (tmp_path / f"{name}.weights.h5").touch()
     return tmp_path

@@ -1,4 +1,4 @@
-"""Compositions of cut-outs: colours follow the matte, and a stopped run goes on."""
+"""Tests compositions of cut-outs: colours follow the matte, and stopped runs continue."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Targets from labels and teachers: what is mixed, what stays, what is left out."""
+"""Tests which targets from labels and teachers are mixed, kept or left out."""
 
 import csv
 
@@ -111,7 +111,7 @@ def test_an_interrupted_run_continues(data, tmp_path):
     prepare.teachers([str(folder)], output, [str(mattes)])
     table = output / "teachers.csv"
     whole, complete = table.read_bytes(), sorted(output.rglob("*"))
-    table.write_bytes(whole[: len(whole) // 2])  # as a kill in the middle of a row leaves it
+    table.write_bytes(whole[: len(whole) // 2])  # as after a kill in the middle of a row
     for path in complete:
         if path.stem.startswith(pairs[-2].image.stem):
             path.unlink()

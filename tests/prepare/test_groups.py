@@ -1,4 +1,4 @@
-"""Pictures of several people: who stands where, and what is written."""
+"""Tests composed groups: positions, mattes and files."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
 def bust(colour, left=40, width=60, top=40) -> tuple[np.ndarray, np.ndarray]:
-    """Somebody before a grey wall, cut at the lower edge."""
+    """A person in front of a grey wall, cut by the lower edge."""
     matte = np.zeros((160, 140), np.uint8)
     matte[top:, left : left + width] = 255
     image = np.where(matte[..., None] > 0, np.uint8(colour), np.uint8(90))
@@ -24,7 +24,7 @@ def bust(colour, left=40, width=60, top=40) -> tuple[np.ndarray, np.ndarray]:
 
 
 def seen(picture, channel):
-    """Where a pure colour is: the light may change it by a third, others stay near 0."""
+    """Finds a pure colour: light may change it by a third, other channels stay near 0."""
     return (picture[..., channel] > 150) & (np.delete(picture, channel, 2) < 60).all(2)
 
 
@@ -117,7 +117,7 @@ def test_written_the_same_in_one_go_and_in_two(street, tmp_path):
 
 
 def test_groups_are_of_neighbours_in_the_order_of_the_split(tmp_path):
-    """So that hardly any group for training shows somebody of the validation."""
+    """Hardly any training group shows a person of the validation set."""
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)]
     for number, colour in enumerate(colours):
         image, matte = bust(colour)

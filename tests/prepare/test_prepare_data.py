@@ -1,4 +1,4 @@
-"""Prepared data sets: what is written, what is left out, and that it does not depend on the way."""
+"""Tests prepared data sets: their files, skipped pictures, and reproducibility."""
 
 import json
 import os
@@ -120,7 +120,7 @@ def test_whole_pictures_are_copied_with_soft_mattes(tmp_path):
 
 
 def test_a_killed_copy_leaves_no_photograph(tmp_path, monkeypatch):
-    """Else the next run would take the half of it for all."""
+    """Otherwise, the next run would take the incomplete result for complete."""
     made = tiny_portraits.write(tmp_path / "desk", 1, (120, 90))
 
     def killed(source, target):
@@ -178,7 +178,7 @@ def test_photos_of_one_name_are_all_kept(tmp_path):
         (tmp_path / folder / "images").mkdir(parents=True)
         Image.new("L", (60, 80), 60 * level).save(tmp_path / folder / "images" / "1.png")
     target = tmp_path / "Blank_all"
-    for folders in ("ab", "cb"):  # the second adds to what is there
+    for folders in ("ab", "cb"):  # the second run adds to existing photos
         commands.blank([tmp_path / folder / "images" for folder in folders], target)
     kept = {path.name: path.read_bytes() for path in target.iterdir()}
     assert kept.keys() == {"1.png", "2_1.png", "3_1.png"}
@@ -220,7 +220,7 @@ def test_photos_without_people_go_into_a_folder_that_says_so(street, tmp_path):
 
 
 def test_command_line(street, tmp_path):
-    """The preparation is what the flags say; flags that do not go together are named."""
+    """Tests that flags select the steps, and that conflicting flags are named."""
     recipe = [f"--data={street}", "--crops=1", "--soft", "--seed=3", "--workers=1"]
     data, x = f"--data={street}", f"--output={tmp_path / 'x'}"
     mistakes = {

@@ -1,4 +1,4 @@
-"""Soft mattes from masks, on composites whose alpha is known."""
+"""Tests soft mattes from masks on composites with known alpha."""
 
 import cv2
 import numpy as np
@@ -55,7 +55,7 @@ def test_only_a_band_along_the_outline_changes():
     near = cv2.dilate(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3))), np.ones((9, 9)))
     np.testing.assert_array_equal(matte[near == 0], mask[near == 0])
     assert (matte[near > 0] != mask[near > 0]).any()
-    # Where the picture cuts the person off there is no outline.
+    # The border of the picture is not an outline.
     assert (matte[:, 0] == 255).all() and (matte[[0, -1], :150] == 255).all()
 
 
@@ -77,7 +77,7 @@ def test_specks_are_filled_and_larger_holes_are_kept():
     mask[:, 150:] = 0
     mask[10:13, 10:14] = 0  # 12 pixels, the limit: 0.03 % of 40,000
     mask[50, 20:33] = 0  # 13
-    mask[100:102, 160:162] = 1  # a speck of person outside is none of its business
+    mask[100:102, 160:162] = 1  # a speck of person outside stays
     filled = fill_specks(mask)
     assert filled[10:13, 10:14].all()
     assert not filled[50, 20:33].any()

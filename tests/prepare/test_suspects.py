@@ -1,4 +1,4 @@
-"""Bad labels and empty photographs, found by a 'model' that answers with the red channel."""
+"""Tests the search for bad labels and empty photographs with a model of the red channel."""
 
 import csv
 import math
@@ -45,7 +45,7 @@ def test_cross_entropy_by_hand():
     alpha, matte = np.float32([[0.25, 0.5]]), np.float32([[1, 0.5]])
     expected = (-math.log(0.25) - math.log(0.5)) / 2
     assert suspects.cross_entropy(alpha, matte) == pytest.approx(expected)
-    # However sure the model is, a pixel costs at most -log 0.001.
+    # A pixel costs at most -log 0.001.
     assert suspects.cross_entropy(1 - matte * 0, matte * 0) == pytest.approx(-math.log(1e-3))
 
 
@@ -118,7 +118,7 @@ def test_sheets_of_each_set_replace_those_of_an_earlier_run(tmp_path, monkeypatc
     for name, count in ("desk", 26), ("people", 1):
         tiny_portraits.write(tmp_path / name, count, (32, 24))
     (tmp_path / "new").mkdir()
-    for name in "suspects_desk_3.png", "bad.txt":  # of a run before, and the user's
+    for name in "suspects_desk_3.png", "bad.txt":  # of an earlier run, and of the user
         (tmp_path / "new" / name).touch()
     commands.suspects(["desk", "people"], "new", count=25, model="red.tflite", input_range="0..1")
     sheets = {f"suspects_{name}.png" for name in ("desk_1", "desk_2", "people_1")}

@@ -1,4 +1,4 @@
-"""Whose colours a painted photograph has."""
+"""Tests the colours of painted photographs."""
 
 import numpy as np
 from style_networks import picture

@@ -1,4 +1,4 @@
-"""What the transform network is trained on."""
+"""Tests the training crops of the transform network."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Gatys' formulas against NumPy, and what its optimizers do with them."""
+"""Tests Gatys' formulas against NumPy, and the optimizers."""
 
 import sys
 
@@ -107,7 +107,7 @@ def test_luminance_keeps_the_photos_colours():
 
 @pytest.fixture
 def paint(monkeypatch):
-    """Paints with a loss to which every picture is as good: gives the start, and what it took."""
+    """Paints with a constant loss; returns the initial picture and the arguments."""
 
     class Flat:
         def __init__(self, photo, painting, weights, content_weight, style_weight):
@@ -151,7 +151,7 @@ def test_luminance_does_not_depend_on_how_bright_the_painting_is(paint):
 
 
 def test_style_counts_for_each_pixel(paint):
-    """So that one weight does for small and large photographs."""
+    """One weight must suit small and large photographs."""
     _, loss = paint(picture(32, 40), picture(32, 32), content_weight=2.0, style_weight=3.0)
     assert loss.factors == (2.0, 3.0 * 32 * 40)
 

@@ -1,4 +1,4 @@
-"""Painting photographs and videos with a trained network."""
+"""Tests painting photographs and videos with a trained network."""
 
 import itertools
 import json

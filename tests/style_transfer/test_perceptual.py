@@ -1,4 +1,4 @@
-"""The losses that the transform network learns from."""
+"""Tests the losses of the transform network."""
 
 import numpy as np
 import pytest

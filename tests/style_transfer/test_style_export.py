@@ -1,4 +1,4 @@
-"""The style network's files for phones."""
+"""Tests the style network's files for phones."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Training the transform network: what a run leaves behind, and going on after an interruption."""
+"""Tests the training of the transform network: its run, and resuming."""
 
 import json
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ TARGETS = np.float32([[200, 40, 40], [40, 40, 200]])
 
 
 def tint(photos, painted, mix):
-    """Stands in for VGG16: style is a colour, content the brightness."""
+    """Replaces VGG16: style is a colour, content the brightness."""
     wanted = keras.ops.matmul(mix, TARGETS)[:, None, None, :]
     change = painted - photos
     return {
@@ -44,7 +44,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def run_training(photos, run, epochs, resume=False, loss=tint, validation=None):
-    """Trains from the same fresh weights, three batches an epoch."""
+    """Trains from the same initial weights, three batches per epoch."""
     keras.utils.set_random_seed(0)
     network = transform_net.build(size="small", styles=2)
     crops = PhotoCrops(photos, 32, 2, 3, 2)

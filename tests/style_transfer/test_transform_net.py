@@ -1,4 +1,4 @@
-"""The transform network: borders, sizes, normalisation, styles."""
+"""Tests borders, sizes, normalisation and styles of the transform network."""
 
 import keras
 import numpy as np

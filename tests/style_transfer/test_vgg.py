@@ -1,4 +1,4 @@
-"""The extractor against `keras.applications.VGG16` with the same weights, layer by layer."""
+"""Tests the extractor layer by layer against `keras.applications.VGG16`."""
 
 import keras
 import numpy as np

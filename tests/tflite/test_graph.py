@@ -1,4 +1,4 @@
-"""What is read from a file of one convolution and one addition, counted by hand."""
+"""Tests the reading of a file with one convolution and one addition."""
 
 import numpy as np
 import tiny_tflite

@@ -1,4 +1,4 @@
-"""MediaPipe's metadata: read back field by field, and by MediaPipe itself."""
+"""Tests MediaPipe's metadata field by field, and with MediaPipe."""
 
 import mediapipe_process
 import numpy as np

@@ -1,4 +1,4 @@
-"""Running a `.tflite` file: kernels, threads, and latency on a clock of the test's own."""
+"""Tests running a `.tflite` file: kernels, threads, and latency with a simulated clock."""
 
 import numpy as np
 import pytest

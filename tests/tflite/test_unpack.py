@@ -1,4 +1,4 @@
-"""Float16 constants as float32."""
+"""Tests float16 constants stored as float32."""
 
 import gzip
 

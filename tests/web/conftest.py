@@ -1,4 +1,4 @@
-"""One page in one browser for all tests of this folder."""
+"""Opens one page in one browser for all tests of this folder."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ SHAPE = (96, 128)
 
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory):
-    """Files of a network that takes red for the person, and of a style that makes BGR of RGB."""
+    """Files of a network whose alpha is red, and of a style that swaps red and blue."""
     folder = tmp_path_factory.mktemp("networks")
     (folder / "red.tflite").write_bytes(tiny_tflite.convolution(SHAPE))
     (folder / "turned.tflite").write_bytes(tiny_tflite.convolution(SHAPE, np.eye(3)[::-1]))
@@ -22,7 +22,7 @@ def networks(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def folder(networks, tmp_path_factory):
-    """The page, built."""
+    """The folder of the built page."""
     return built_page.built(tmp_path_factory.mktemp("page") / "dist", networks)
 
 

@@ -1,4 +1,4 @@
-"""The networks in the browser, and the smoothing of their alphas."""
+"""Tests the networks in the browser, and the smoothing of their alphas."""
 
 import built_page
 import numpy as np

@@ -1,4 +1,4 @@
-"""What `make web` builds."""
+"""Tests the result of `make web`."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from web import build
 
 
 def test_the_worker_knows_every_file(folder):
-    """Files are kept by their hashes: one with another content is loaded again."""
+    """The cache keys contain hashes, so a changed file is loaded again."""
     files = re.search(r"const FILES = (\{.*?\});", (folder / "sw.js").read_text(), re.DOTALL)
     known = json.loads(files.group(1))
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "sw.js"]

@@ -1,4 +1,4 @@
-"""The page itself in a headless Chromium: photographs, camera, keys, privacy, offline."""
+"""Tests the page in a headless Chromium: photographs, camera, keys, privacy, offline use."""
 
 import gzip
 import io
@@ -101,9 +101,9 @@ DIFFERENCE = """(() => {
 
 
 def test_the_camera(window):
-    """640 x 480 pixels; on idle cores at 20 frames a second or more, by the time that each takes.
+    """640 x 480 pixels at 20 frames per second or more, by the time of each frame.
 
-    The quickest quarter counts, and nothing where other programs keep the processor busy.
+    The fastest quarter of the frames counts; a busy processor skips the check.
     """
     window.run("""(() => {
         window.spent = [];

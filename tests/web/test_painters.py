@@ -1,4 +1,4 @@
-"""The effects by numbers, with a network whose alphas are known: red is the person."""
+"""Tests the effects by numbers, with a network whose alpha is the red channel."""
 
 import io
 
@@ -26,7 +26,7 @@ def studio(window, photo_file, request):
 
 
 def result(studio, look: str) -> np.ndarray:
-    """The saved picture with an effect, as int."""
+    """Returns the saved picture with an effect, as int."""
     studio.run(f"tried.set({look})")
     return built_page.picture(studio, "tried.png()").astype(int)
 
