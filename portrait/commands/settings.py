@@ -81,6 +81,8 @@ def _check_network() -> None:
         raise UserError(
             f"{spec.name} refines the alphas of other networks: it can be trained and converted"
         )
+    if spec.takes_alpha and FLAGS.android:
+        raise UserError(f"{spec.name} has four input channels anyway: leave out --android")
     from portrait.models.start.start import check_source
 
     check_source(spec.name, FLAGS.start)

@@ -124,13 +124,15 @@ def convert(
         output: the folder to write into.
         tflite_name: the start of file names; empty: the network's name.
         android: whether to export networks that take RGBA.
-        formats: keys of `export.formats.FORMATS`; None: all.
+        formats: keys of `export.formats.FORMATS`; None: all, for the refiner all `.tflite` files.
         allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
         gpu_check: whether to run the TFLite files in `export.gpu_engine`, too.
     """
     from portrait.export import convert_all, load_samples
+    from portrait.export.formats import RGBA_FORMATS
 
     network = _keras(source)
+    refines = registry.takes_alpha(network.keras.name)
     return convert_all(
         network.keras,
         output,
@@ -139,10 +141,10 @@ def convert(
             data,
             network.input_shape,
             person_label=person_label,
-            refines=registry.takes_alpha(network.keras.name),
+            refines=refines,
         ),
         android=android,
-        formats=formats,
+        formats=RGBA_FORMATS if refines and formats is None else formats,
         allow_cpu_ops=allow_cpu_ops,
         gpu_check=gpu_check,
     )

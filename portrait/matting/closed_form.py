@@ -20,9 +20,9 @@ from scipy.sparse.linalg import spsolve
 
 log = logging.getLogger(__name__)
 
-# The weights of the trimap and of the prior alpha in `solve_band`, and the weight that keeps the
-# affine functions flat. pymatting's default of 1e-7 suits pictures without noise.
-_CERTAIN, _PRIOR, _FLATNESS = 100.0, 0.1, 1e-5
+# The weight of the trimap in `solve_band`, and the weight that keeps the affine functions flat.
+# pymatting's default of 1e-7 suits pictures without noise.
+_CERTAIN, _FLATNESS = 100.0, 1e-5
 
 
 def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
@@ -56,11 +56,23 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float = 1e
     return alpha.clip(0, 1).reshape(trimap.shape)
 
 
-def solve_band(image: np.ndarray, trimap: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Solves for the alpha with the matting Laplacian, the trimap and a prior: float32 (H, W)."""
+def solve_band(
+    image: np.ndarray, trimap: np.ndarray, prior: np.ndarray, trust: np.ndarray
+) -> np.ndarray:
+    """Solves for the alpha with the matting Laplacian, the trimap and a prior.
+
+    Args:
+        image: float64 (H, W, 3), 0..1.
+        trimap: float64 (H, W): 0 background, 1 person, 0.5 unknown.
+        prior: (H, W), 0..1, the alpha that is expected where the trimap is unknown.
+        trust: (H, W), the weight of the prior there; the weight of known pixels is 100.
+
+    Returns:
+        float32 (H, W), 0..1.
+    """
     pymatting = load_pymatting()
     known = trimap != 0.5
-    weight = np.where(known, _CERTAIN, _PRIOR).ravel()
+    weight = np.where(known, _CERTAIN, trust).ravel()
     laplacian = pymatting.cf_laplacian(image, epsilon=_FLATNESS, is_known=known)
     system = (laplacian + sparse.diags(weight)).tocsc()
     given = weight * np.where(known, trimap, prior).ravel()

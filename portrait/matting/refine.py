@@ -20,7 +20,12 @@ _LARGEST_RADIUS = 0.012  # as a share of the longer side
 _EPS = 1e-5  # smaller values copy less texture, as colours then explain the alpha better
 _TOLERANCE = 0.03
 _SUBSAMPLE = 4  # at most; smaller for small radii
-_BAND = 0.012  # width of the unknown band of the trimap, as a share of the longer side
+# Closed-form matting: half the width of the unknown band, in widths of the coarse alpha's sharp
+# edges, and the weight of the prior; first at sharp edges, then at hair, where the network is in
+# doubt.
+_BANDS = 1, 3
+_TRUST = 1.0, 0.03
+_DOUBT = 0.35, 0.7  # of the smoothed 4 a (1 - a): at most at sharp edges, and at least at hair
 _CLOSED_FORM_SIDE = 900  # pixels: the equations grow with the area
 _PULL = 0.15  # alphas closer than this to 0 or 1 are rounded to it
 
@@ -62,31 +67,50 @@ def refine_closed_form(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
     Levin, Lischinski, Weiss: "A Closed-Form Solution to Natural Image Matting", TPAMI 2008. It
     works on the box around the people, at a size of at most 900 pixels, and the guided filter
-    enlarges the result. In the band, `alpha` is a prior, because matting alone leaks where person
-    and background have similar colours.
+    enlarges the result. In the band, the result of the guided filter is a prior, because matting
+    alone leaks where person and background have similar colours, as at sky and foliage. Where the
+    coarse alpha is soft in a wide area, the band is wider and the prior yields: there is hair.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        alpha: float32 (H, W), 0..1.
+        alpha: float32 (h, w), 0..1, of the same proportions and not larger.
 
     Returns:
         float32 (H, W), 0..1.
     """
-    band = _BAND * max(image.shape[:2])
-    box = _around(alpha, alpha.shape, round(3 * band))
+    guided = refine_guided(image, alpha)
+    own_width = edge_width(alpha)
+    width = own_width * max(image.shape) / max(alpha.shape)
+    box = _around(guided, guided.shape, round(2 * _BANDS[1] * width))
     if box is None:
-        return alpha
-    crop, rough = image[box.slices], alpha[box.slices]
+        return guided
+    crop, rough = image[box.slices], guided[box.slices]
     scale = min(1.0, _CLOSED_FORM_SIDE / max(box.size))
     size = (max(1, round(box.size[0] * scale)), max(1, round(box.size[1] * scale)))
     prior = resize(rough, size)
-    trimap = make_trimap(prior, max(2, round(band * scale)))
+    doubt = resize(resize(_doubt(alpha, own_width), guided.shape)[box.slices], size)
+    trimap = _wider_trimap(prior, doubt, width * scale)
     if not (trimap == 0).any() or not (trimap == 1).any():
-        return alpha  # closed-form matting needs both to start from
-    solved = solve_band(resize(crop, size) / 255.0, trimap, prior)
-    result = np.zeros_like(alpha)
+        return guided  # closed-form matting needs both to start from
+    trust = _TRUST[0] * (_TRUST[1] / _TRUST[0]) ** doubt
+    solved = solve_band(resize(crop, size) / 255.0, trimap, prior, trust)
+    result = np.zeros_like(guided)
     result[box.slices] = solved if scale == 1 else refine_guided(crop, solved)
     return result
+
+
+def _doubt(alpha: np.ndarray, width: float) -> np.ndarray:
+    """How far the network is in doubt at each pixel, (h, w), 0..1: 0 at edges of this width."""
+    soft = cv2.GaussianBlur(4 * alpha * (1 - alpha), (0, 0), max(0.5, 1.5 * width))
+    return ((soft - _DOUBT[0]) / (_DOUBT[1] - _DOUBT[0])).clip(0, 1)
+
+
+def _wider_trimap(alpha: np.ndarray, doubt: np.ndarray, width: float) -> np.ndarray:
+    """A trimap (H, W) of an alpha with edges of this width, with a wider band around doubts."""
+    narrow, wide = (max(1, round(times * width)) for times in _BANDS)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * wide + 1, 2 * wide + 1))
+    near = cv2.dilate((doubt > 0.2).astype(np.uint8), disc) > 0
+    return np.where(near, make_trimap(alpha, wide), make_trimap(alpha, narrow))
 
 
 def _around(alpha: np.ndarray, shape: tuple[int, int], margin: int) -> Window | None:
@@ -106,7 +130,7 @@ def _around(alpha: np.ndarray, shape: tuple[int, int], margin: int) -> Window | 
 METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "guided": refine_guided,
     "crf": dense_crf,
-    "closed_form": lambda image, alpha: refine_closed_form(image, refine_guided(image, alpha)),
+    "closed_form": refine_closed_form,
 }
 
 

@@ -56,10 +56,12 @@ def build(input_shape: tuple[int, int] = (160, 160)) -> keras.Model:
     x = _conv(keras.layers.Add()([_up(x, _WIDTHS[1]), quarter]), _WIDTHS[1])
     x = _conv(keras.layers.Add()([_up(x, _WIDTHS[0]), half]), _WIDTHS[0])
     x = keras.layers.Concatenate()([_up(x, _FULL), full])
-    # The coarse alpha takes part in the last sum, where little has to be changed.
     x = keras.layers.Concatenate()([_conv(x, _FULL), pixels])
-    heads = {
-        name: keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=name)(x)
-        for name in ("output", "boundary_attention")
-    }
-    return keras.Model(image, heads, name="refiner")
+    fine, trust, boundary = (
+        keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=name)(x)
+        for name in ("fine", "trust", "boundary_attention")
+    )
+    # What is right already stays: the coarse alpha itself is one of the two that are mixed.
+    coarse = image[..., 3:] * (1 / 255)
+    outputs = {"output": coarse + trust * (fine - coarse), "boundary_attention": boundary}
+    return keras.Model(image, outputs, name="refiner")
