@@ -3,7 +3,8 @@
 python benchmarks/pictures.py
 
 example.jpg: a photograph, its alpha and three effects, all made by the functions behind `apply.py`.
-smoothing.gif: the alphas of a short clip, each frame alone and smoothed.
+smoothing.gif: the alphas of a still photograph in dim light with the noise of a camera, each frame
+alone and smoothed.
 speed_quality.png: the table of docs/networks.md as a plot.
 
 The photographs come with scikit-image: NASA's portrait of Eileen Collins (public domain) and a
@@ -12,6 +13,7 @@ rocket launch by SpaceX (CC0).
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -23,7 +25,6 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from tqdm import tqdm
 
-from benchmarks.video import moving_person
 from portrait import cli
 from portrait.effects import Settings, matte, render
 from portrait.effects.video_matting import VideoMatter
@@ -35,9 +36,11 @@ FLAGS = flags.FLAGS
 NETWORKS = Path(__file__).resolve().parent.parent / "docs" / "networks.md"
 _CROP = slice(0, 330), slice(66, 396)  # head and shoulders, above the helmet that she holds
 _CHECK = 16  # pixels of a square that stands for transparency
-_CLIP = (640, 360, 60)  # width, height, frames
-_CELL = (180, 320)  # of the animation, (height, width)
-_FRAME = 80  # milliseconds: the clip at 0.4 of its speed, so that flicker can be seen
+_FRAMES = 40  # of the animation
+_SIDE = 360  # of a frame of the clip, in pixels
+_LIGHT, _NOISE = 0.35, 10  # brightness of the clip, standard deviation of its noise in levels
+_CELL = (240, 240)  # of the animation, (height, width)
+_FRAME = 100  # milliseconds, 0.3 of the speed of a video, so that flicker can be seen
 _TITLES = ("each frame alone", "smoothed")
 _TICKS = (1, 2, 5, 10, 20, 50)
 _SCORES = r"(0\.\d+) / (0\.\d+)"
@@ -74,13 +77,21 @@ def on_squares(cutout: np.ndarray) -> np.ndarray:
     return np.rint(cutout[..., :3] * opacity + squares * (1 - opacity)).astype(np.uint8)
 
 
+def dim_clip() -> Iterator[np.ndarray]:
+    """Yields frames, uint8 RGB, of a photograph in dim light with other noise in each frame."""
+    random = np.random.default_rng(0)
+    photo = _LIGHT * resize(data.astronaut(), (_SIDE, _SIDE)).astype(np.float32)
+    for _ in range(_FRAMES):
+        noise = random.normal(0, _NOISE, (_SIDE // 2, _SIDE // 2, 3)).astype(np.float32)
+        yield np.rint(photo + resize(noise, (_SIDE, _SIDE))).clip(0, 255).astype(np.uint8)
+
+
 def smoothing(network: networks.Network) -> list[Image.Image]:
-    """The frames of the animation: alphas of a clip without (left) and with smoothing (right)."""
+    """The frames of the animation: alphas without (left) and with smoothing (right)."""
     matters = [VideoMatter(network, smooth) for smooth in (False, True)]
-    clip = moving_person(*_CLIP)
     return [
         _cells([resize(matter(image), _CELL) for matter in matters])
-        for image, _ in tqdm(clip, total=_CLIP[2], desc="smoothing.gif", unit=" frames")
+        for image in tqdm(dim_clip(), total=_FRAMES, desc="smoothing.gif", unit=" frames")
     ]
 
 
