@@ -1,0 +1,41 @@
+"""Tests the pictures of the documentation: transparency on squares, and the plot of a table."""
+
+import numpy as np
+import pytest
+
+from benchmarks import pictures
+
+TABLE = """
+| network | parameters | time * | selfies | heads |
+| --- | ---: | --- | --- | --- |
+| [`slow`](card.md), 64x48 | 2,000,000 | 5 / 4 | 0.9 / 0.7 | 0.8 / 0.6 |
+| `slow`, int8 | | 2.5 / - | 0.85 / 0.65 | 0.75 / 0.55 |
+
+| another | table |
+| --- | --- |
+| largest | 347 |
+"""
+
+
+def test_cutout_on_squares():
+    cutout = np.zeros((32, 32, 4), np.uint8)
+    cutout[:, 16:] = (10, 20, 30, 255)
+    cutout[16:, 16:, 3] = 51  # a fifth
+    picture = pictures.on_squares(cutout)
+    assert picture[0, 0].tolist() == [204] * 3
+    assert picture[31, 0].tolist() == [255] * 3
+    assert picture[0, 31].tolist() == [10, 20, 30]
+    # 0.2 of the colour and 0.8 of 204
+    assert picture[31, 31] == pytest.approx([165.2, 167.2, 169.2], abs=0.5)
+
+
+def test_plot_shows_the_first_table():
+    person, boundary = np.array(pictures.speed_quality(TABLE).axes).reshape(2, 2)
+    assert [axes.get_title() for axes in person] == ["selfies", "heads"]
+    points = [[dots.get_offsets()[0].tolist() for dots in axes.collections] for axes in person]
+    assert points == [[[5, 0.9], [2.5, 0.85]], [[5, 0.8], [2.5, 0.75]]]
+    assert boundary[1].collections[1].get_offsets()[0].tolist() == [2.5, 0.55]
+    names = [dots.get_label() for dots in person[0].collections]
+    assert names == ["slow, 64x48", "slow, int8"]
+    areas = [dots.get_sizes()[0] for dots in person[0].collections]
+    assert areas == [220, 220]  # an empty cell: as in the row above
