@@ -7,12 +7,16 @@ ENGINES := tests/gpu_clients/fetch_engines.sh .gpu-engines $(BIN)/python
 TESTS := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-gpu gpu-engines browser-engines lint web
+.PHONY: help setup cluster train test test-all test-gpu gpu-engines browser-engines lint web
 
 help:            ## This list.
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1  /p' $(MAKEFILE_LIST) | awk '{printf "%s %-16s %s\n", $$1, $$2, substr($$0, index($$0, $$3))}'
 
 setup: $(READY)  ## Make .venv and install requirements.txt (done by the others when needed).
+
+cluster: $(READY)  ## Also install requirements-cluster.txt: JAX and Ray; see docs/scale.md.
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-cluster.txt \
+		|| $(BIN)/python -m pip install --quiet -r requirements-cluster.txt
 
 train: $(READY)  ## Train MattingNet on the built-in sample: under ten minutes on two cores.
 	$(BIN)/python main.py --model=mattingnet --train=True

@@ -19,6 +19,7 @@ import numpy as np
 
 from augmentation import Augmentation
 from portrait.data.loading import Pictures, load
+from portrait.data.order import Order
 from portrait.data.pairs import Pair, find_pairs, read_pair, split
 from portrait.data.targets import boundary_target
 from portrait.data.workers import AVAILABLE, Workers
@@ -34,8 +35,7 @@ class PortraitSequence(keras.utils.PyDataset):
 
     Images are float32 (B, H, W, 3), 0..255; the target `output` is the matte, float32 (B, H, W, 1),
     0..1; `boundary_attention` is the band along its outline, of the same shape and range. Each
-    epoch has every picture once. The batches of an epoch differ by one picture at most, so none is
-    small enough to disturb the statistics of batch normalisation.
+    epoch has every picture once, in batches of nearly one size (`portrait.data.order`).
 
     A batch depends only on (seed, epoch, index): worker processes, which compute ahead, change only
     the speed. Two properties of Keras need care:
@@ -58,6 +58,11 @@ class PortraitSequence(keras.utils.PyDataset):
         boundary: makes the band (H, W), 0..1, from a uint8 matte (H, W); it is kept in 256 levels.
         teachers: called as `teachers(images, mattes)` with an augmented batch of uint8 arrays;
             returns the mattes to learn. Bands are still made from the given mattes.
+        multiple: the number of devices that share a batch: its size is a multiple of it, and a few
+            pictures come twice if necessary. Where the order is not shuffled (in validation), the
+            batches then have sample weights, `(images, targets, weights)`, which count every
+            picture once in the means of losses and weighted metrics.
+        share: (index, number): the part of each batch to make, if as many processes train together.
 
     Attributes:
         epoch: the current epoch, from 0.
@@ -76,6 +81,8 @@ class PortraitSequence(keras.utils.PyDataset):
         targets: Sequence[str] = ("output", "boundary_attention"),
         boundary: Callable[[np.ndarray], np.ndarray] = boundary_target,
         teachers: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+        multiple: int = 1,
+        share: tuple[int, int] = (0, 1),
     ):
         super().__init__()
         if not len(images) or len(images) != len(mattes):
@@ -83,30 +90,30 @@ class PortraitSequence(keras.utils.PyDataset):
         self.images = images
         self.mattes = mattes
         self.augmentation = augmentation
-        self.shuffle = shuffle
         self.seed = seed
         self.targets = tuple(targets)
         self.boundary = boundary
         self.teachers = teachers
         self.epoch = 0
-        self._batches = -(-len(images) // batch_size)
+        self.order = Order(len(images), batch_size, shuffle, seed, multiple, share)
+        self._batches = self.order.batches
         self._lock = threading.Lock()  # Keras reads batches from its own threads
         self._next = self._batches
         self._ended = False
         _LIVING.add(self)
         self._pool = None
         if workers > 0 and AVAILABLE:
-            plane = (min(batch_size, len(images)), *images.shape[1:3])
-            shapes = [(*plane, images.shape[3]), plane, plane][
-                : 3 if "boundary_attention" in targets else 2
-            ]
+            largest = min(batch_size, len(images) + self.order.extra) // share[1]
+            plane = (largest, *images.shape[1:3])
+            shapes = [(*plane, images.shape[3]), plane, plane]
+            shapes = shapes[: 3 if "boundary_attention" in targets else 2]
             self._pool = Workers(self._compute, shapes, workers)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
         return self._batches
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def __getitem__(self, index: int) -> tuple:
         if not 0 <= index < self._batches:
             raise IndexError(index)
         job = (self.epoch, index)
@@ -117,7 +124,12 @@ class PortraitSequence(keras.utils.PyDataset):
                 raise RuntimeError("the process is ending")
             self._next = index + 1
             batch = self._pool and self._pool.fetch(job, ahead, self._finish)
-            return batch or self._finish(self._compute(job))
+            batch = batch or self._finish(self._compute(job))
+        if self.order.shuffle or not self.order.extra:
+            return batch
+        # Keras divides by the number of pictures, those that come twice included.
+        whole = np.float32(1 + self.order.extra / self.order.count)
+        return *batch, self.order.of(*job)[1] * whole
 
     def follow_epoch(self) -> keras.callbacks.Callback:
         """A callback for `fit` that sets `epoch`, also when training resumes at `initial_epoch`."""
@@ -153,16 +165,11 @@ class PortraitSequence(keras.utils.PyDataset):
 
     def _compute(self, job: tuple[int, int]) -> list[np.ndarray]:
         """The batch of job = (epoch, index) in bytes: images, mattes and optionally bands."""
-        epoch, index = job
-        order = np.arange(len(self.images))
-        if self.shuffle:
-            np.random.default_rng((self.seed, epoch)).shuffle(order)
-        # A memory-mapped file is read faster in its own order; the order within a batch does not
-        # matter.
-        chosen = np.sort(np.array_split(order, self._batches)[index])
+        chosen, _ = self.order.of(*job)
         images, mattes = self.images[chosen], self.mattes[chosen]
         if self.augmentation:
-            seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+            part = self.order.share[:1] if self.order.share[1] > 1 else ()
+            seed = np.random.SeedSequence((self.seed, *job, *part)).generate_state(1)[0]
             images, mattes = self.augmentation(images, mattes, int(seed >> 1))
         learned = self.teachers(images, mattes) if self.teachers else mattes
         arrays = [images, learned]
@@ -194,6 +201,8 @@ def make_batches(
     teachers: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     seed: int = 0,
     workers: int = 0,
+    multiple: int = 1,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[PortraitSequence, PortraitSequence]:
     """Reads the pairs at `size`, (height, width), and makes batches of them.
 
@@ -205,7 +214,9 @@ def make_batches(
         UserError: none of the pictures can be read.
     """
     training, validation = (load(pairs, size) for pairs in (train, validate))
-    sequence = partial(PortraitSequence, batch_size=batch_size, boundary=boundary)
+    sequence = partial(
+        PortraitSequence, batch_size=batch_size, boundary=boundary, multiple=multiple, share=share
+    )
     return (
         sequence(
             training.images,

@@ -26,33 +26,37 @@ from portrait.models import registry
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(main_flags)
+_ONE_DEVICE = {"devices": 1, "hosts": (), "host": 0}
 
 
 def dispatch() -> None:
     """Runs the commands that the flags select."""
-    from portrait.commands import train, use
+    from portrait.commands import batches, train, use
 
     run = settings.settle()
     if FLAGS.preview_data:
-        use.preview(FLAGS.preview_data, **arguments(train.batches))
+        use.preview(FLAGS.preview_data, **arguments(batches.batches) | _ONE_DEVICE)
         print(f"augmented training pictures: {FLAGS.preview_data}")
     if FLAGS.evaluate:
         use.testing_sets(
             FLAGS.data, FLAGS.person_label
         )  # missing requirements are reported before the training
     if settings.trains():
-        FLAGS.weight_dir = str(train.train(run=run, **arguments(train.train)))
+        best = train.train(run=run, **arguments(train.train))
+        if best is None:  # host 0 goes on
+            return
+        FLAGS.weight_dir = str(best)
     if FLAGS.evaluate or FLAGS.predict or FLAGS.convert or FLAGS.compress:
         _use()
 
 
 def _use() -> None:
     """Evaluates, applies and exports the network."""
-    from portrait.commands import train, use
+    from portrait.commands import batches, use
 
     # Before the network works, because the loader forks. The network is its own teacher.
-    untaught = arguments(train.batches) | {"teachers": ()}
-    batches = train.batches(**untaught) if FLAGS.compress else ()
+    untaught = arguments(batches.batches) | {"teachers": ()} | _ONE_DEVICE
+    parts = batches.batches(**untaught) if FLAGS.compress else ()
     if registry.find(FLAGS.model).matte:
         network, weights = use.untrained(FLAGS.model), None
     else:
@@ -64,7 +68,7 @@ def _use() -> None:
             print(printable(path))
     if FLAGS.convert or FLAGS.compress:
         print(f"exporting {weights}")
-        use.run_all(_exports(network, weights, batches))
+        use.run_all(_exports(network, weights, parts))
 
 
 def _exports(network, weights, batches) -> list:

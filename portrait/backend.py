@@ -79,3 +79,19 @@ def has_gpu() -> bool:
 
         return jax.default_backend() == "gpu"
     return False
+
+
+def mirrored(devices: int):
+    """TensorFlow's strategy that trains on the first `devices` GPUs, or CPUs if there are none.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    import tensorflow as tf
+
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(found) < devices:
+        raise UserError(
+            f"--devices={devices}: TensorFlow finds {len(found)} here ({found[0].device_type})"
+        )
+    return tf.distribute.MirroredStrategy([each.name for each in found[:devices]])

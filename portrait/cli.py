@@ -19,9 +19,10 @@ from absl import app, flags
 from portrait.errors import UserError, printable
 
 FLAGS = flags.FLAGS
-# "Status: 1" is oneDNN's.
+# "Status: 1" is oneDNN's, RESOURCE_EXHAUSTED JAX's.
 _OUT_OF_MEMORY = re.compile(
-    "bad_alloc|nsufficient memory|start new thread|out of memory|Status: 1, message: could not"
+    "bad_alloc|nsufficient memory|start new thread|out of memory|Status: 1, message: could not|"
+    "RESOURCE_EXHAUSTED"
 )
 
 

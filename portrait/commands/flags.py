@@ -182,6 +182,19 @@ flags.DEFINE_enum(
     "Compute in half precision, mainly for GPUs.",
 )
 flags.DEFINE_integer(
+    "devices",
+    _DEFAULTS["devices"],
+    "GPUs of each machine to train on. --batch_size is divided among them.",
+    1,
+)
+flags.DEFINE_list(
+    "hosts",
+    [],
+    "Machines that train together, ADDRESS:PORT each. Run the same command on all of them, each "
+    "with its own --host. Needs KERAS_BACKEND=jax.",
+)
+flags.DEFINE_integer("host", _DEFAULTS["host"], "The place of this machine in --hosts, from 0.", 0)
+flags.DEFINE_integer(
     "seed", _DEFAULTS["seed"], "Seed of weights, order and augmentation.", 0, 2**32 - 1
 )
 flags.DEFINE_list(

@@ -1,6 +1,8 @@
 """The training of main.py as a function, `train`, with its flags as arguments."""
 
+import contextlib
 import functools
+import hashlib
 import inspect
 import logging
 import sys
@@ -8,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from portrait.backend import start_keras
+from portrait.commands.batches import ARGUMENTS, batches, data_folders, size_of_batches
 from portrait.errors import UserError
 from portrait.models import registry
+from portrait.util import evenly
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +48,11 @@ def train(
     mixed_precision: str = "none",
     seed: int = 0,
     checkpoint_path: str = "",
+    devices: int = 1,
+    hosts: Sequence[str] = (),
+    host: int = 0,
     run=None,
-) -> Path:
+) -> Path | None:
     """Trains a network and writes all results into a run's folder.
 
     All arguments but `run` are flags of main.py, which `python main.py --help` explains.
@@ -55,7 +62,7 @@ def train(
         run: a `training.run.Run` to continue; None starts a new one.
 
     Returns:
-        The checkpoint of the best epoch.
+        The checkpoint of the best epoch; None on a host other than the first of `hosts`.
 
     Raises:
         UserError: an argument or the data cannot be used, or the loss is no longer a number.
@@ -65,32 +72,20 @@ def train(
     start_keras()
     import keras
 
-    from portrait.models.build import build
-    from portrait.training import fit
+    from portrait.training.devices import Layout, started
     from portrait.training.recipe import Recipe
 
     spec = registry.find(model)
-    input_shape = input_shape or spec.input_shape
-    resumes = run is not None
-    fresh = not (resumes and run.has_state())
+    given["input_shape"] = input_shape = input_shape or spec.input_shape
+    layout = Layout(devices, tuple(hosts), host)
+    layout.check(size_of_batches(batch_size, data))
+    fresh = not (run and run.has_state())
     weights = _given_weights(weight_dir) if fresh else None
     random = not weights and (start == "none" or not (start or spec.imagenet))
     rate = lr if lr is not None else spec.learning_rate if random else spec.tuned_learning_rate
     keras.utils.set_random_seed(seed)
-    # The loader forks its workers before the network starts TensorFlow's threads.
-    training, validation = batches(**{name: given[name] for name in _BATCHES})
-    if mixed_precision != "none":  # after the loader has built its teachers in float32
-        keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}")
-    network = build(model, registry.parse_input_shape(input_shape), model_size)
-    if fresh:
-        _fill(network, weights, start, training.images, val_ratio)
-    counts = len(training.images), len(validation.images)
-    flags = {name: given[name] for name in FLAGS} | {"input_shape": input_shape, "lr": rate}
-    run = _open_run(run, flags, *counts)
-    print(
-        f"{network.name} at {input_shape}: {counts[0]} pictures for training, {counts[1]} for "
-        f"validation; run folder {run.folder}"
-    )
+    # The loader forks its workers before the network starts the threads of TensorFlow or JAX.
+    training, validation = batches(**{name: given[name] for name in ARGUMENTS})
     recipe = Recipe(
         epochs=nb_epoch or (100 if data else 24),
         loss=loss,
@@ -101,100 +96,83 @@ def train(
         patience=patience,
         checkpoint_every=checkpoint,
     )
+    flags = {name: given[name] for name in FLAGS} | {"lr": rate}
     try:
-        best = fit.train(network, training, validation, run, recipe, resumes)
-    except KeyboardInterrupt:
-        command = f"main.py --resume=True --checkpoint_path={run.folder}"
-        raise KeyboardInterrupt(f"{command} continues the training") from None
+        with started(layout) as scopes:
+            if mixed_precision != "none":  # after the loader has built its teachers in float32
+                keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}")
+            network = _network(given, weights, fresh, training)
+            best = _fit(network, (training, validation), run, recipe, flags, layout, scopes)
     finally:
         training.close()
         keras.mixed_precision.set_global_policy("float32")  # for networks that are built later
-    if not spec.takes_alpha:
-        _show_unseen(network, data_folders(data), val_ratio, run.folder)
+    if best and not spec.takes_alpha:
+        _show_unseen(network, data_folders(data), val_ratio, best.parent)
     return best
 
 
-FLAGS = tuple(name for name in inspect.signature(train).parameters if name != "run")
-"""The arguments of `train` that are stored in run.json."""
+def _network(given: dict, weights: Path | None, fresh: bool, training):
+    """The network on one device, with its initial weights."""
+    from portrait.models.build import build
+
+    shape = registry.parse_input_shape(given["input_shape"])
+    network = build(given["model"], shape, given["model_size"])
+    if fresh:
+        _fill(network, weights, given["start"], training.images, given["val_ratio"])
+    return network
 
 
-def data_folders(data: Sequence[str]) -> list[str]:
-    """The folders `data`, or the folder of the built-in sample, which is made if it is missing."""
-    if data:
-        return [str(folder) for folder in data]
-    from portrait.data.sample.sample import ensure_sample
+def _fit(network, parts: tuple, run, recipe, flags: dict, layout, scopes) -> Path | None:
+    """Trains on the devices of `layout`; `network` ends with the best weights."""
+    from portrait.models.build import build
+    from portrait.training import devices, fit
 
-    return [str(ensure_sample())]
-
-
-def batches(
-    model: str = "mattingnet",
-    input_shape: str = "",
-    *,
-    data: Sequence[str] = (),
-    person_label: Sequence[str] = (),
-    val_ratio: float = 0.8,
-    augment: str = "default",
-    augment_strength: float = 1.0,
-    backgrounds: Sequence[str] = (),
-    boundary_thickness: Sequence[str] = (),
-    teachers: Sequence[str] = (),
-    teacher_share: float = 0.5,
-    input_range: str = "",
-    batch_size: int | None = None,
-    seed: int = 0,
-    workers: int = 2,
-):
-    """The training and the validation batches of the folders `data`, or of the built-in sample.
-
-    Returns:
-        Two `data_generator.PortraitSequence`; see `data_generator.make_batches`.
-
-    Raises:
-        UserError: there are not two pictures, or an augmentation is unknown.
-    """
-    from augmentation import Augmentation, parse
-    from data_generator import find_pairs, make_batches, split
-    from portrait.data.backgrounds import load_backgrounds
-    from portrait.data.labels import examine
-    from portrait.data.sample.sample import sample_backgrounds
-    from portrait.data.targets import boundary_target
-
-    size = registry.parse_input_shape(input_shape or registry.find(model).input_shape)
-    names = parse(augment)
-    thickness = tuple(int(text) for text in boundary_thickness)
-    folders = data_folders(data)
-    train, validate = split(examine(find_pairs(folders, "training"), person_label), val_ratio)
-    if not validate:
-        raise UserError(f"{', '.join(folders)}: two pictures are needed, to train and to validate")
-    scenes = ()
-    if "background" in names:
-        scenes = load_backgrounds(backgrounds, size) if backgrounds else sample_backgrounds()
-    if registry.find(model).takes_alpha:
-        from portrait.training import refining
-
-        return refining.make_batches(
-            train, validate, size, batch_size or 32, bool(names), seed, workers
-        )
-    taught = None
-    if teachers:
-        from portrait.training.teachers import Teachers
-
-        taught = Teachers(teachers, teacher_share, input_range)
-    return make_batches(
-        train,
-        validate,
-        size,
-        batch_size or (32 if data else 8),
-        Augmentation(names, augment_strength, scenes),
-        boundary=functools.partial(boundary_target, thickness=thickness),
-        teachers=taught,
-        seed=seed,
-        workers=workers,
-    )
+    training, validation = parts
+    counts = len(training.images), len(validation.images)
+    resumes = run is not None
+    with contextlib.ExitStack() as stack:
+        if layout.leads:
+            run = _open_run(run, flags, *counts)
+            print(
+                f"{network.name} at {flags['input_shape']}: {counts[0]} pictures for training, "
+                f"{counts[1]} for validation; run folder {run.folder}"
+            )
+        else:
+            run = stack.enter_context(devices.temporary_run(run))
+            print(f"host {layout.host} trains; the run is kept by host 0, {layout.hosts[0]}")
+        devices.agree(layout, *_facts(flags, parts, network, run) if layout.hosts else ())
+        model = network
+        if layout.total > 1:
+            shape = network.input_shape[1:3]
+            another = functools.partial(build, flags["model"], shape, flags["model_size"])
+            model = devices.replicated(network, another, scopes)
+        try:
+            best = fit.train(
+                model, training, validation, run, recipe, resumes, scopes=scopes, single=network
+            )
+        except KeyboardInterrupt:
+            command = f"main.py --resume=True --checkpoint_path={run.folder}"
+            raise KeyboardInterrupt(f"{command} continues the training") from None
+    return best if layout.leads else None
 
 
-_BATCHES = tuple(inspect.signature(batches).parameters)
+def _facts(flags: dict, parts: tuple, network, run) -> tuple:
+    """What has to be the same on all hosts. Paths may differ, and few pictures stand for all."""
+    paths = ("data", "backgrounds", "weight_dir", "start", "teachers", "checkpoint_path")
+    digest = hashlib.sha256()
+    for weight in network.get_weights():
+        digest.update(weight.tobytes())
+    for part in parts:
+        digest.update(part.images[evenly(range(len(part.images)), 8)].tobytes())
+    common = {name: value for name, value in flags.items() if name not in paths}
+    return common, [len(part.images) for part in parts], digest.hexdigest(), run.saved_epoch()
+
+
+_OF_THE_MACHINES = ("devices", "hosts", "host")
+FLAGS = tuple(
+    name for name in inspect.signature(train).parameters if name not in (*_OF_THE_MACHINES, "run")
+)
+"""The arguments of `train` that are stored in run.json. A run may move to other machines."""
 
 
 def _given_weights(weight_dir: str) -> Path | None:

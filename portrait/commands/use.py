@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from portrait.backend import start_keras
-from portrait.commands.train import batches, data_folders
+from portrait.commands.batches import batches, data_folders
 from portrait.errors import UserError
 from portrait.inference.network import MatteFunction, Network, from_keras, load
 from portrait.models import registry
@@ -173,7 +173,7 @@ def compress(
     Args:
         source: see `convert`.
         method: "prune", "cluster" or "qat".
-        training: the batches for training, see `train.batches`.
+        training: the batches for training, see `batches.batches`.
         validation: the batches for measuring the error of the alpha.
         data: see `convert`, as for the arguments up to `allow_cpu_ops`.
         epochs: the number of epochs.
@@ -208,7 +208,7 @@ def preview(path: str | Path, **settings) -> None:
 
     Args:
         path: the PNG.
-        settings: the arguments of `train.batches`.
+        settings: the arguments of `batches.batches`.
     """
     from portrait.io.images import write_png
     from portrait.training.previews import sequence_sheet

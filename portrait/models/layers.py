@@ -19,7 +19,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last axis; same weights, names and results.
 
     On the TensorFlow backend, training steps on 4-D inputs use the fused kernel. All other cases
-    (inference, other backends, masks, options that the kernel does not support) call the parent.
+    (inference, other backends, masks, `synchronized` and other options that the kernel does not
+    support) call the parent.
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -14,6 +14,7 @@ from portrait.errors import UserError
 from portrait.io.images import write_png
 from portrait.models.rescale import rescaled
 from portrait.training import previews
+from portrait.training.devices import alone
 from portrait.training.recipe import Recipe
 from portrait.training.run import Progress, Run
 from portrait.util import evenly
@@ -53,13 +54,19 @@ class Checkpointer(keras.callbacks.Callback):
     checkpoint. A run that is killed in between repeats the epoch and writes the same checkpoint
     again, or keeps one checkpoint more than it needs.
 
+    Args:
+        single: the network in training on one device, if it is trained on several; see `current`.
+
     Attributes:
         callbacks: for `fit`, in this order: the callback that validates with the moving average
             of the weights, if there is one, and this one.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, progress: Progress):
+    def __init__(
+        self, run: Run, recipe: Recipe, progress: Progress, single: keras.Model | None = None
+    ):
         super().__init__()
+        self._single = single
         self.run = run
         self.recipe = recipe
         self.progress = progress
@@ -67,9 +74,16 @@ class Checkpointer(keras.callbacks.Callback):
         self.callbacks = [self._averages, self] if recipe.ema else [self]
         self._started = 0.0
 
+    def current(self) -> keras.Model:
+        """The network on one device, which takes batches of any size, with the present weights."""
+        if self._single is None or self._single is self.model:
+            return self.model
+        self._single.set_weights(self.model.get_weights())
+        return self._single
+
     def save(self, val_loss: float) -> None:
         """Writes the checkpoint of the epoch; the network has its averaged weights."""
-        self.run.save_checkpoint(self.model, self.progress.epoch, val_loss)
+        self.run.save_checkpoint(self.current(), self.progress.epoch, val_loss)
 
     def draw(self) -> None:
         """Draws the results of the epoch; the network has its averaged weights."""
@@ -95,13 +109,15 @@ class Checkpointer(keras.callbacks.Callback):
         if self._averages:
             self._averages.on_test_begin()
         try:
-            self._save_best(logs["val_loss"])
+            with alone():
+                self._save_best(logs["val_loss"])
             if 0 < self.recipe.patience <= progress.waited:
                 progress.finished = f"no better for {progress.waited} epochs"
                 self.model.stop_training = True
             elif progress.epoch == self.recipe.epochs:
                 progress.finished = f"all {progress.epoch} epochs are done"
-            self.draw()
+            with alone():
+                self.draw()
         finally:
             if self._averages:
                 self._averages.on_test_end()
@@ -144,14 +160,22 @@ class PreviewCheckpointer(Checkpointer):
     is in training, and its saved state, are not: optimizers depend on the scale of the weights.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, progress: Progress, validation: PortraitSequence):
-        super().__init__(run, recipe, progress)
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        progress: Progress,
+        validation: PortraitSequence,
+        single: keras.Model | None = None,
+    ):
+        super().__init__(run, recipe, progress, single)
         self._fixed = spread(validation, PREVIEW_PICTURES)
         self._board = _board(run.folder / "logs")
 
     def save(self, val_loss: float) -> None:
-        with rescaled(self.model, self._fixed[0]):
-            super().save(val_loss)
+        network = self.current()
+        with rescaled(network, self._fixed[0]):
+            self.run.save_checkpoint(network, self.progress.epoch, val_loss)
 
     def draw(self) -> None:
         progress, folder = self.progress, self.run.folder
@@ -162,7 +186,7 @@ class PreviewCheckpointer(Checkpointer):
         if not (is_preview(progress.epoch) or progress.finished):
             return
         images, targets = self._fixed
-        sheet = previews.matte_sheet(images, targets, self.model.predict_on_batch(images))
+        sheet = previews.matte_sheet(images, targets, self.current().predict_on_batch(images))
         write_png(folder / "previews" / f"epoch_{progress.epoch:04}.png", sheet)
         curves = previews.curves(progress.history, progress.best_epoch or 1)
         write_png(folder / "curves.png", curves)

@@ -11,6 +11,7 @@ from portrait import losses
 from portrait.backend import has_gpu
 from portrait.models.rescale import largest_activations
 from portrait.training.callbacks import PREVIEW_PICTURES, PreviewCheckpointer, go_on, spread
+from portrait.training.devices import ONE_DEVICE, Scopes
 from portrait.training.person_iou import PersonIoU
 from portrait.training.recipe import Recipe, make_optimizer
 from portrait.training.run import Run
@@ -24,9 +25,10 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> N
         make_optimizer(recipe, steps_per_epoch),
         loss=losses.training_losses(recipe.loss),
         loss_weights=losses.output_weights(recipe.boundary_weight),
-        metrics={"output": [PersonIoU(), keras.metrics.MeanAbsoluteError(name="mad")]},
-        # XLA's convolutions are several times slower than oneDNN's on a CPU.
-        jit_compile="auto" if has_gpu() else False,
+        # Weighted: see `PortraitSequence` for the weights.
+        weighted_metrics={"output": [PersonIoU(), keras.metrics.MeanAbsoluteError(name="mad")]},
+        # XLA's convolutions are several times slower than oneDNN's on a CPU, but JAX has no others.
+        jit_compile="auto" if has_gpu() or keras.backend.backend() == "jax" else False,
     )
     # Otherwise the first step creates the optimizer's variables, and TensorFlow traces it twice.
     model.optimizer.build(model.trainable_variables)
@@ -39,11 +41,19 @@ def train(
     run: Run,
     recipe: Recipe,
     resume: bool = False,
+    *,
+    scopes: Scopes = ONE_DEVICE,
+    single: keras.Model | None = None,
 ) -> Path:
     """Trains `model` and leaves everything in the folder of `run` (see `training.run`).
 
     With `resume`, it continues after the last complete epoch of `run`. The model ends with the
     weights of the best epoch.
+
+    Args:
+        scopes: from `devices.started`, in which `model` was built if it is on several devices.
+        single: the same network on one device, for pictures and checkpoints; it ends with these
+            weights, too. None: `model` itself.
 
     Returns:
         The checkpoint of the best epoch.
@@ -52,26 +62,31 @@ def train(
         UserError: the loss is no longer a number; a file cannot be written; nothing to resume;
             another process trains in the folder.
     """
+    single = single or model
     with run.lock():
-        compile_model(model, recipe, len(training))
+        with scopes.building():
+            compile_model(model, recipe, len(training))
         progress = go_on(run, model, recipe, resume)
-        keeper = PreviewCheckpointer(run, recipe, progress, validation)
-        model.fit(
-            training,
-            validation_data=validation,
-            epochs=recipe.epochs,
-            initial_epoch=progress.epoch,
-            shuffle=False,
-            callbacks=[training.follow_epoch(), *keeper.callbacks],
-            # A progress bar in a terminal, one line for each epoch in a log file.
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    best = run.load_checkpoint(model, progress.best_epoch)
+        keeper = PreviewCheckpointer(run, recipe, progress, validation, single)
+        with scopes.training():
+            model.fit(
+                training,
+                validation_data=validation,
+                epochs=recipe.epochs,
+                initial_epoch=progress.epoch,
+                shuffle=False,
+                callbacks=[training.follow_epoch(), *keeper.callbacks],
+                # A progress bar in a terminal, one line for each epoch in a log file.
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+    best = run.load_checkpoint(single, progress.best_epoch)
+    if single is not model:
+        model.set_weights(single.get_weights())
     row = progress.history[progress.best_epoch - 1]
     print(
         f"best checkpoint: {best} (epoch {progress.best_epoch} of {progress.epoch}; validation: "
         f"loss {row['val_loss']:.4f}, person IoU {row['val_output_person_iou']:.4f}, "
-        f"MAD {row['val_output_mad']:.4f}{_largest_activation(model, validation)})"
+        f"MAD {row['val_output_mad']:.4f}{_largest_activation(single, validation)})"
     )
     return best
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import keras
+from keras import ops
 
 SCHEDULES = ("cosine", "halving", "constant")
 
@@ -34,6 +35,18 @@ class Recipe:
     checkpoint_every: int = 0
 
 
+class ClippedAdam(keras.optimizers.Adam):
+    """Adam with gradients of at most norm 1 for each tensor, to limit the damage of a bad batch.
+
+    Keras's `clipnorm` does the same on one device. On several, TensorFlow would clip the gradient
+    of each device before they are added up.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        norm = ops.sqrt(ops.sum(ops.square(gradient)))
+        super().update_step(gradient / ops.maximum(norm, 1.0), variable, learning_rate)
+
+
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Adam with the recipe's schedule and optionally the moving average of weights."""
     total = max(1, recipe.epochs * steps_per_epoch)
@@ -52,10 +65,8 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
             warmup_target=recipe.lr,
             warmup_steps=warm_up,
         )
-    return keras.optimizers.Adam(
+    return ClippedAdam(
         rate,
-        # Limits the damage of a single bad batch.
-        clipnorm=1.0,
         use_ema=recipe.ema,
         ema_momentum=max(0.0, min(0.999, 1.0 - 20.0 / total)),
     )

@@ -45,13 +45,15 @@ def make_batches(
     augment: bool = True,
     seed: int = 0,
     workers: int = 0,
+    multiple: int = 1,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[PortraitSequence, PortraitSequence]:
     """The training and the validation batches of the refiner.
 
     Args:
         train, validate: pairs whose mattes are exact, also at hair.
         size: (height, width) of a tile.
-        batch_size, seed, workers: see `PortraitSequence`.
+        batch_size, seed, workers, multiple, share: see `PortraitSequence`.
         augment: whether to vary training tiles, see `augmented`.
 
     Raises:
@@ -72,8 +74,12 @@ def make_batches(
             seed=seed,
             workers=workers,
             boundary=boundary_target,
+            multiple=multiple,
+            share=share,
         ),
-        PortraitSequence(validation.images, validation.mattes, batch_size),
+        PortraitSequence(
+            validation.images, validation.mattes, batch_size, multiple=multiple, share=share
+        ),
     )
 
 

@@ -132,6 +132,13 @@ class Run:
         """Whether there is a state to resume from: the run has completed its first epoch."""
         return (self.folder / "state.npz").is_file()
 
+    def saved_epoch(self) -> int:
+        """The number of complete epochs that the state is from; 0 without a state."""
+        if not self.has_state():
+            return 0
+        with np.load(self.folder / "state.npz") as state:
+            return json.loads(str(state["progress"]))["epoch"]
+
     def save_state(self, model, progress: Progress) -> None:
         """Writes weights, optimizer and `progress` as one file, so that they always match."""
         arrays = {f"weight_{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}

@@ -18,7 +18,8 @@ from project import ROOT
 
 from portrait.commands import train as commands
 from portrait.commands import use
-from portrait.commands.train import batches, train
+from portrait.commands.batches import batches
+from portrait.commands.train import train
 from portrait.errors import UserError
 from portrait.inference.network import load, shipped_files
 from portrait.models import registry
@@ -100,7 +101,7 @@ def started(data, tmp_path, monkeypatch):
         the recipe of the training, and the flags in its run.json.
     """
     given = []
-    monkeypatch.setattr(fit, "train", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr(fit, "train", lambda *arguments, **_: given.append(arguments))
 
     def start(**more):
         train("tiny", **QUICK | {"data": [str(data)], "checkpoint_path": str(tmp_path)} | more)
@@ -162,7 +163,7 @@ def test_the_recipe_has_the_arguments(started):
 
 
 def test_ctrl_c_tells_the_command_that_resumes(data, tmp_path, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fit, "train", interrupt)

@@ -10,7 +10,7 @@ import tiny_spec
 from PIL import Image
 
 from portrait.commands import use
-from portrait.commands.train import batches
+from portrait.commands.batches import batches
 from portrait.errors import UserError
 from portrait.export import FilesRefused
 from portrait.inference.network import load

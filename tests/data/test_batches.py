@@ -61,6 +61,33 @@ def test_every_picture_comes_once_in_batches_of_nearly_one_size():
             assert sorted(n for batch in batches for n in held(batch)) == list(range(count))
 
 
+def test_validation_on_devices_counts_every_picture_once():
+    """The weights undo what comes twice, in means over an epoch as Keras takes them."""
+    value = np.random.default_rng(0).random(23)
+    batches = list(sequence(batch_size=8, multiple=4))
+    pictures = sum(len(images) for images, *_ in batches)
+    assert pictures == 24
+    total = sum((weights * value[held(batch)]).sum() for *batch, weights in batches)
+    assert total / pictures == pytest.approx(value.mean(), rel=1e-6)
+    shares = [sequence(batch_size=8, multiple=4, share=(host, 2)) for host in (0, 1)]
+    for whole, *parts in zip(batches, *shares, strict=True):
+        assert sorted(held(parts[0]) + held(parts[1])) == sorted(held(whole))
+        assert len(parts[0][2]) == len(parts[1][2]) == len(whole[2]) / 2
+    assert all(len(batch) == 2 for batch in sequence(batch_size=8, multiple=4, shuffle=True))
+
+
+def test_hosts_augment_their_parts_differently():
+    seeds = []
+
+    def note(images, mattes, seed):
+        seeds.append(seed)
+        return images, mattes
+
+    for host in range(2):
+        list(sequence(batch_size=4, augmentation=note, multiple=4, share=(host, 2)))
+    assert len(set(seeds)) == len(seeds) == 2 * 6
+
+
 def test_order_changes_with_epoch_and_seed_only_if_shuffled():
     plain, mixed, other = sequence(), sequence(shuffle=True), sequence(shuffle=True, seed=1)
     first = [held(batch) for batch in mixed]

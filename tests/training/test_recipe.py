@@ -1,5 +1,6 @@
 """The learning rate at the start, in the middle and at the end, and the moving average's span."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -47,3 +48,18 @@ def test_moving_average_over_a_twentieth_of_the_steps(epochs, momentum):
     optimizer = make_optimizer(Recipe(epochs), steps_per_epoch=10)
     assert optimizer.use_ema and optimizer.ema_momentum == pytest.approx(momentum)
     assert not make_optimizer(Recipe(epochs, ema=False), 10).use_ema
+
+
+def test_gradients_are_clipped_as_keras_does_on_one_device():
+    found = []
+    for ours in (True, False):
+        random = np.random.default_rng(0)
+        recipe = Recipe(10, lr=0.1, schedule="constant", ema=False)
+        optimizer = make_optimizer(recipe, 1) if ours else keras.optimizers.Adam(0.1, clipnorm=1.0)
+        variables = [keras.Variable(np.ones(shape, np.float32)) for shape in ((3, 4), (5,))]
+        for scale in (0.01, 9, 0.1):
+            gradients = [np.float32(scale * random.normal(size=each.shape)) for each in variables]
+            optimizer.apply(list(map(keras.ops.convert_to_tensor, gradients)), variables)
+        found.append([np.asarray(each) for each in variables])
+    for one, other in zip(*found, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)

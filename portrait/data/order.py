@@ -1,0 +1,72 @@
+"""Which pictures the batches of an epoch hold, and which part of them a process reads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Order:
+    """Divides `count` pictures into the batches of an epoch.
+
+    Every epoch has every picture. The batches are of nearly one size, so none is small enough to
+    disturb the statistics of batch normalisation. A batch that several devices share has a multiple
+    of their number: where `count` is no multiple of it, up to `multiple` - 1 pictures of the epoch
+    come twice. The number of batches does not depend on `multiple`.
+
+    Attributes:
+        count: the number of pictures, at least 1.
+        batch_size: the largest number of pictures in a batch, a multiple of `multiple`.
+        shuffle: whether every epoch has its own order.
+        seed: of the orders, at least 0.
+        multiple: the number of devices that share a batch.
+        share: (index, number): the part of each batch that this process reads, if as many processes
+            train together. `multiple` is a multiple of the number.
+    """
+
+    count: int
+    batch_size: int
+    shuffle: bool = False
+    seed: int = 0
+    multiple: int = 1
+    share: tuple[int, int] = (0, 1)
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise ValueError("there are no pictures")
+        if self.batch_size % self.multiple or self.multiple % self.share[1]:
+            raise ValueError(
+                f"batches of {self.batch_size} for {self.multiple} devices of {self.share[1]} hosts"
+            )
+
+    @property
+    def batches(self) -> int:
+        """The number of batches in an epoch."""
+        return -(-self.count // self.batch_size)
+
+    @property
+    def extra(self) -> int:
+        """How many pictures come twice in an epoch."""
+        return -self.count % self.multiple
+
+    def of(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The pictures of a batch, in ascending order within this process's part.
+
+        Returns:
+            Their numbers, int (B,); and bool (B,): whether this is their first time in the epoch.
+        """
+        order = np.arange(self.count)
+        if self.shuffle:
+            np.random.default_rng((self.seed, epoch)).shuffle(order)
+        # The repeated pictures are those at the head of the epoch's order, again and again if there
+        # are fewer pictures than devices.
+        places = np.arange(self.count + self.extra)
+        groups = places.reshape(-1, self.multiple)
+        chosen = np.array_split(groups, self.batches)[index].ravel()
+        part, parts = self.share
+        chosen = np.split(chosen, parts)[part]
+        numbers, first = order[chosen % self.count], chosen < self.count
+        # A memory-mapped file is read faster in its own order; the order within a batch does not
+        # matter.
+        ascending = np.argsort(numbers, kind="stable")
+        return numbers[ascending], first[ascending]
