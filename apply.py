@@ -9,6 +9,7 @@
   python apply.py --input=0 --output=me.mp4                            a webcam, until Ctrl-C
   python apply.py --input=0 --virtual_camera=/dev/video2               for video calls
   python apply.py --serve=True                                         a page in the browser
+  python apply.py --input=LIST.txt --output=DIR --workers=8            many photos and videos
 
 Effects: alpha, cutout, foreground, blur, replace, green_screen, stylize_person, stylize_background,
 grayscale_background, side_by_side.
@@ -17,7 +18,7 @@ grayscale_background, side_by_side.
 from absl import flags
 
 from portrait import cli
-from portrait.commands import apply
+from portrait.commands import apply, bulk
 
 FLAGS = flags.FLAGS
 VERBS = ("input", "serve")
@@ -28,7 +29,8 @@ flags.DEFINE_string(
     "input",
     "",
     "A photo, a video, numbered pictures (frames/%05d.png), a folder of photos and videos, or the "
-    "number of a webcam.",
+    "number of a webcam. Also a list (.txt) with a path or a URL on each line, or the URL of a "
+    "folder, such as s3://bucket/photos.",
 )
 flags.DEFINE_boolean("serve", False, "Serve a local page for the browser: upload, webcam, effects.")
 
@@ -125,6 +127,17 @@ flags.DEFINE_integer(
     "Threads of LiteRT. Videos use other cores for decoding and encoding.",
     1,
 )
+flags.DEFINE_integer(
+    "workers",
+    0,
+    "Processes for the files of a folder, a list or a URL. Existing results are not made again.",
+    0,
+)
+flags.DEFINE_string(
+    "cluster",
+    "",
+    "Run --workers on a Ray cluster: its address, auto for the one of this machine, or local.",
+)
 flags.DEFINE_integer("port", _DEFAULTS["port"], "The port of --serve.", 1, 65535)
 
 
@@ -132,6 +145,9 @@ def dispatch() -> None:
     """Runs the commands that the flags select."""
     if FLAGS.serve:
         apply.serve(**cli.arguments(apply.serve))
+    elif bulk.is_bulk(FLAGS.input, FLAGS.workers, FLAGS.cluster):
+        processes = {"workers": FLAGS.workers, "cluster": FLAGS.cluster}
+        bulk.bulk(FLAGS.input, **processes, **cli.arguments(apply.apply))
     else:
         apply.apply(FLAGS.input, **cli.arguments(apply.apply))
 

@@ -1,6 +1,15 @@
-"""Small helpers that several rooms use: aligned tables, evenly spaced choices."""
+"""Small helpers that several rooms use: aligned tables, even choices, worker processes."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Sequence
+from multiprocessing.connection import wait
+
+WORKER_CONTEXT = "forkserver" if os.name == "posix" else "spawn"
+"""How worker processes start: not forked, because threads of TensorFlow and OpenCV do not survive
+that."""
 
 
 def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:
@@ -29,3 +38,18 @@ def evenly(items: Sequence, count: int) -> list:
     import numpy as np
 
     return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def start_worker() -> None:
+    """Prepares a worker process that shares the cores with others: for a pool's initializer."""
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when the parent is killed; otherwise it would wait forever."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

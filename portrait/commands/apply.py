@@ -4,7 +4,7 @@ Modules that take long to import are imported in the functions, because the help
 of the arguments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,8 +69,7 @@ def apply(
         UserError: an argument or a file cannot be used.
         KeyboardInterrupt: Ctrl-C ended a video early, which leaves a playable file.
     """
-    from portrait.inference.network import load
-
+    given = dict(locals())
     path = Path(source)
     kind = _kind(source)
     moving = kind in ("webcam", "video")
@@ -80,12 +79,7 @@ def apply(
         raise UserError("--virtual_camera shows a webcam or a video: give one as --input")
     if output_alpha and list(effect) == ["alpha"]:
         raise UserError("--output_alpha: --effect=alpha writes the alpha already")
-    scene = _plate(plate)
-    plain = {"strength": strength, "aperture": aperture, "depth": depth, "match": match}
-    plain |= {"despill": despill, "choke": choke, "feather": feather, "linear": linear}
-    stills, clips = _effects(effect, background, style, threads, scene, plain)
-    network = load(model, input_range=input_range, threads=threads)
-    job = _Job(stills, clips, network, refine, smooth, frame_rate, scene)
+    job = make_job(given)
     if kind == "folder":
         return job.folder(path, Path(output), output_alpha)
     name = f"webcam{source}" if kind == "webcam" else _stem(path)
@@ -98,8 +92,29 @@ def apply(
     return job.one(source, kind, target, alpha, virtual_camera)
 
 
+def make_job(settings: Mapping) -> "Job":
+    """Loads the network and the effects.
+
+    Args:
+        settings: the arguments of `apply` by name.
+
+    Raises:
+        UserError: an argument or a file cannot be used.
+    """
+    from portrait.inference.network import load
+
+    scene, threads = _plate(settings["plate"]), settings["threads"]
+    names = ("strength", "aperture", "depth", "match", "despill", "choke", "feather", "linear")
+    plain = {name: settings[name] for name in names}
+    effect, background, style = (settings[name] for name in ("effect", "background", "style"))
+    stills, clips = _effects(effect, background, style, threads, scene, plain)
+    network = load(settings["model"], input_range=settings["input_range"], threads=threads)
+    options = (settings[name] for name in ("refine", "smooth", "frame_rate"))
+    return Job(stills, clips, network, *options, scene)
+
+
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """The settings of a run: effects for photos and for videos, the network, and flags."""
 
     stills: "Effects"

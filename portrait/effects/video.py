@@ -59,6 +59,7 @@ def apply_to_video(
     plate: Plate | None = None,
     alpha_target: Target | None = None,
     rate: float = 25.0,
+    quiet: bool = False,
 ) -> Outcome:
     """Applies effects to a video file or to numbered pictures.
 
@@ -74,6 +75,7 @@ def apply_to_video(
         plate: the scene without people, for a camera that does not move.
         alpha_target: where to write the alphas, too.
         rate: the frames per second of a sequence.
+        quiet: whether to show no progress bar.
 
     Raises:
         UserError: the video cannot be read, the target cannot be written, or all frames are
@@ -81,7 +83,8 @@ def apply_to_video(
     """
     _check_targets(target, alpha_target, effects, source)
     reader = SequenceReader(source, rate) if is_sequence(source) else open_video(source)
-    bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)
+    name = Path(source).name
+    bar = tqdm(total=reader.frames, desc=name, unit=" frames", disable=quiet or None)
     try:
         with bar:
             matter = VideoMatter(network, smooth, plate)

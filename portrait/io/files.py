@@ -16,6 +16,10 @@ from portrait.errors import UserError
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
+class WriteError(UserError):
+    """A file that cannot be written: a read-only folder, a full disk."""
+
+
 def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -> None:
     """Raises UserError if `target` is one of the files that it is made from."""
     if Path(target).resolve() in [Path(source).resolve() for source in sources]:
@@ -34,7 +38,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     for the moment between two renames.
 
     Raises:
-        UserError: the file cannot be written (read-only folder, full disk, no such drive).
+        WriteError: the file cannot be written (read-only folder, full disk, no such drive).
     """
     path = Path(path)
     suffixes = "".join(path.suffixes[-2:])
@@ -55,7 +59,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         in_the_way = path.parent.is_file()
         reason = f"{path.parent} is a file" if in_the_way else error.strerror or str(error)
-        raise UserError(f"cannot write {path}: {reason}") from error
+        raise WriteError(f"cannot write {path}: {reason}") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

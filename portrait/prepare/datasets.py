@@ -8,17 +8,13 @@ import logging
 import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
@@ -29,6 +25,7 @@ from portrait.io.files import replacing
 from portrait.io.images import PictureError, write_png
 from portrait.prepare.soft_mattes import soft_matte
 from portrait.prepare.upper_body import find_crops
+from portrait.util import WORKER_CONTEXT, start_worker
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +91,9 @@ def prepare(
 
 def _in_processes(write: Callable, pairs: Sequence[Pair], workers: int, bar: Callable) -> list:
     """`list(bar(map(write, pairs)))` in several processes."""
-    # Not forked, because the threads of TensorFlow and OpenCV do not survive a fork.
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    context = multiprocessing.get_context(WORKER_CONTEXT)
     try:
-        executor = ProcessPoolExecutor(workers, context, _start_worker)
+        executor = ProcessPoolExecutor(workers, context, start_worker)
     except OSError as error:  # its locks are in shared memory
         log.warning("one process prepares, because others cannot start: %s", error.strerror)
         return list(bar(map(write, pairs)))
@@ -222,15 +218,3 @@ def seed_of(seed: int, name: str) -> list[int]:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8]
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when the parent is killed; otherwise it would wait forever."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)

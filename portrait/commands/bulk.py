@@ -1,0 +1,85 @@
+"""apply.py on many files, in several processes or on a cluster; see `portrait.effects.bulk`."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from portrait import cli
+from portrait.commands.apply import apply, make_job
+from portrait.errors import UserError, printable
+
+
+def is_bulk(source: str | Path, workers: int, cluster: str) -> bool:
+    """Whether `bulk` is to work on a source: it is a list or a URL, or processes are asked for."""
+    from portrait.effects.bulk_tasks import is_list
+    from portrait.io.remote import is_url
+
+    return bool(workers or cluster or is_list(source) or is_url(source))
+
+
+def bulk(
+    source: str | Path,
+    *,
+    output: str | Path = "output",
+    workers: int = 1,
+    cluster: str = "",
+    output_alpha: str | Path = "",
+    virtual_camera: str = "",
+    **settings,
+) -> None:
+    """Applies effects to many photographs and videos. Results that exist are not made again.
+
+    Args:
+        source: a folder, a list (`.txt`) of paths or URLs, or a URL such as s3://bucket/folder.
+        output: a folder or a URL.
+        workers: the number of processes.
+        cluster: the address of a Ray cluster, "auto" or "local"; empty: this machine.
+        output_alpha: not supported: write the alphas with --effect=alpha.
+        virtual_camera: not supported.
+        settings: the other arguments of `apply`.
+
+    Raises:
+        UserError: an argument or all files cannot be used.
+        KeyboardInterrupt: with a text that says how to continue.
+    """
+    from portrait.effects import bulk as engine
+    from portrait.effects.bulk_tasks import find_tasks
+
+    if output_alpha or virtual_camera:
+        flag = "output_alpha" if output_alpha else "virtual_camera"
+        raise UserError(f"--{flag} is not for --workers, lists and URLs")
+    settings = cli.defaults(apply) | settings
+    tasks = find_tasks(str(source), str(output), settings["effect"])
+    if settings["refine"] != "guided" and any(map(engine.is_long, tasks)):
+        raise UserError(f"--refine={settings['refine']} is for photos: videos take guided")
+    make = functools.partial(_worker, settings)
+    make()  # what is wrong with the arguments is said once, here
+    try:
+        outcome = engine.run(tasks, make, output, max(1, workers), cluster)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command continues") from None
+    left_out = f", {outcome.left_out} left out ({output}/{engine.LEFT_OUT})"
+    print(
+        f"{printable(output)}: {outcome.made} made, {outcome.existing} existed"
+        f"{printable(left_out) if outcome.left_out else ''}"
+    )
+    if not outcome.made + outcome.existing:
+        raise UserError(f"none of {len(tasks)} files could be used: {output}/{engine.LEFT_OUT}")
+
+
+def _worker(settings: dict) -> Callable[[Path, Path], None]:
+    """Loads the network, and returns a function that makes the result of a photo or a video."""
+    from portrait.effects import photos, video
+    from portrait.io.photos import is_video
+
+    job = make_job(settings)
+
+    def work(source: Path, target: Path) -> None:
+        if is_video(source):
+            clips = job.clips, job.network, job.smooth
+            video.apply_to_video(source, target, *clips, plate=job.plate, quiet=True)
+        else:
+            stills = job.stills, job.network, job.refine
+            photos.apply_to_photo(source, target, *stills, plate=job.plate)
+
+    return work

@@ -1,0 +1,213 @@
+"""Photographs and videos by the thousand or the million: many processes, on one machine or on Ray.
+
+A task is a source file and its result. A result that exists is done, so a run that was killed is
+continued by the same command. Results appear whole or not at all, and sources that cannot be used
+are listed in `left_out.jsonl`. Neither a worker nor the program itself loses anything when it is
+killed, except the work on the files that it had in hand.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from portrait.errors import UserError
+from portrait.io.files import WriteError, replacing
+from portrait.io.photos import VIDEO_SUFFIXES
+from portrait.io.remote import delivered, fetched, is_url, list_files
+from portrait.util import WORKER_CONTEXT, start_worker
+
+log = logging.getLogger(__name__)
+
+LEFT_OUT = "left_out.jsonl"
+
+Work = Callable[[Path, Path], None]
+"""Makes a result: from a local source file to a local file, as `photos.apply_to_photo` does."""
+
+
+class Task(NamedTuple):
+    """A source and its result, paths or URLs."""
+
+    source: str
+    target: str
+
+
+class Done(NamedTuple):
+    """A task that was worked on; `error` says why there is no result, and is otherwise empty."""
+
+    task: Task
+    error: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Counts of tasks: results made now, results that had been there, and sources left out."""
+
+    made: int
+    existing: int
+    left_out: int
+
+
+def run(
+    tasks: Sequence[Task],
+    make: Callable[[], Work],
+    output: str | Path,
+    workers: int,
+    cluster: str = "",
+) -> Outcome:
+    """Works through tasks in parallel, with a progress bar.
+
+    Args:
+        tasks: no two with the same target.
+        make: makes the function that works, once in each process; it is pickled.
+        output: the folder for `left_out.jsonl`.
+        workers: the number of processes.
+        cluster: empty: processes of this machine; otherwise the address of a Ray cluster: "auto"
+            for the one that this machine belongs to, "local" to start Ray on this machine alone.
+
+    Raises:
+        UserError: `output` cannot be written, processes cannot start, or there is no such cluster.
+    """
+    missing = without_existing(tasks)
+    existing = len(tasks) - len(missing)
+    missing.sort(key=lambda task: not is_long(task))  # the long ones first, to end together
+    done_by = _on_ray if cluster else in_processes
+    left_out: list[Done] = []
+    made = 0
+    bar = tqdm(total=len(tasks), initial=existing, unit=" files", disable=None, smoothing=0.05)
+    try:
+        with bar:
+            for done in done_by(missing, make, workers, *([cluster] if cluster else [])):
+                if done.error:
+                    left_out.append(done)
+                    bar.set_postfix_str(f"{len(left_out)} left out")
+                made += not done.error
+                bar.update()
+    finally:
+        _write_left_out(left_out, output)
+    return Outcome(made, existing, len(left_out))
+
+
+def without_existing(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks whose target does not exist; lists each folder once."""
+    there: dict[str, set[str]] = {}
+    missing = []
+    for task in tasks:
+        folder = task.target.rpartition("/")[0]
+        if folder not in there:
+            there[folder] = _names_in(folder)
+        if task.target.rpartition("/")[2] not in there[folder]:
+            missing.append(task)
+    return missing
+
+
+def _names_in(folder: str) -> set[str]:
+    if is_url(folder):
+        return {url.rpartition("/")[2] for url in list_files(folder)}
+    try:
+        return {entry.name for entry in os.scandir(folder or ".")}
+    except OSError:  # there is none
+        return set()
+
+
+def attempt(work: Work, task: Task) -> Done:
+    """Makes one result, unless another worker that then died has made it.
+
+    Raises:
+        WriteError: the result cannot be written. All others would fail, too.
+    """
+    if not is_url(task.target) and Path(task.target).exists():
+        return Done(task, "")
+    try:
+        with fetched(task.source) as source, delivered(task.target) as target:
+            work(source, target)
+    except WriteError:
+        raise
+    except UserError as error:
+        named = str(error) if str(task.source) in str(error) else f"{task.source}: {error}"
+        return Done(task, named)
+    return Done(task, "")
+
+
+def _on_ray(*arguments) -> Iterator[Done]:
+    from portrait.effects.bulk_ray import on_ray
+
+    return on_ray(*arguments)
+
+
+_work: Work | None = None  # of a worker process
+
+
+def _start(make: Callable[[], Work]) -> None:
+    global _work
+    start_worker()
+    _work = make()
+
+
+def _attempt(task: Task) -> Done:
+    return attempt(_work, task)
+
+
+def in_processes(tasks: Iterable[Task], make: Callable[[], Work], workers: int) -> Iterator[Done]:
+    """Works on tasks in processes of this machine, and yields them as they are done.
+
+    If a worker is killed, the pool is started anew. The tasks that were being worked on are then
+    done one at a time: one that ends its worker again, for example because the picture needs more
+    memory than there is, is left out.
+    """
+    waiting, suspects = deque(tasks), deque()
+    while waiting or suspects:
+        queue, ahead = (suspects, 1) if suspects else (waiting, 2 * workers)
+        pending: dict[Future, Task] = {}
+        context = multiprocessing.get_context(WORKER_CONTEXT)
+        count = 1 if suspects else min(workers, len(waiting))
+        with ProcessPoolExecutor(count, context, _start, (make,)) as pool:
+            try:
+                yield from _drain(pool, queue, pending, ahead)
+            except BrokenProcessPool:
+                log.warning("a worker process was killed: its files are done again")
+                if queue is suspects:
+                    yield Done(*pending.values(), "its worker process was killed twice")
+                else:
+                    suspects.extend(pending.values())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _drain(
+    pool: ProcessPoolExecutor, queue: deque[Task], pending: dict[Future, Task], ahead: int
+) -> Iterator[Done]:
+    """Works on the tasks of `queue`; those that were not finished are left in `pending`."""
+    while queue or pending:
+        while queue and len(pending) < ahead:
+            future = pool.submit(_attempt, queue[0])  # raises if the pool is broken
+            pending[future] = queue.popleft()
+        for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            done = future.result()
+            del pending[future]
+            yield done
+
+
+def is_long(task: Task) -> bool:
+    """Whether a task is a video."""
+    return Path(task.target).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _write_left_out(left_out: Sequence[Done], output: str | Path) -> None:
+    """Writes the list of what was left out in this run, or removes an earlier one."""
+    path = f"{str(output).rstrip('/')}/{LEFT_OUT}"
+    if not left_out and not (is_url(path) or Path(path).exists()):
+        return
+    lines = [json.dumps({"source": done.task.source, "error": done.error}) for done in left_out]
+    with delivered(path) as local, replacing(local) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines))

@@ -1,0 +1,67 @@
+"""apply.py with workers gives what it gives without; its flags and its messages."""
+
+import doors
+import numpy as np
+import pytest
+import tiny_clips
+import tiny_tflite
+from folders import tree
+from PIL import Image
+from skimage import data
+
+from portrait.commands.bulk import is_bulk
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A folder of two photographs, a clip and a damaged file, and what some commands said."""
+    folder = tmp_path_factory.mktemp("bulk")
+    (folder / "in").mkdir()
+    for number in range(2):
+        picture = data.astronaut()[8 * number : 120 + 8 * number, 150:270]
+        Image.fromarray(picture).save(folder / "in" / f"{number}.png")
+    (folder / "in" / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    tiny_clips.write(folder / "in" / "clip.mp4", np.full((4, 32, 32, 3), 120, np.uint8))
+    red = folder / "red.tflite"
+    red.write_bytes(tiny_tflite.convolution((56, 42), (1, 0, 0), stated=False))
+    command = [
+        "--input=in",
+        f"--model={red}",
+        "--input_range=0..1",
+        "--effect=grayscale_background",
+    ]
+    (folder / "bad.txt").write_text("in/damaged.jpg\n")
+    return folder, doors.run(
+        "apply",
+        [*command, "--output=plain"],
+        [*command, "--output=bulk", "--workers=2"],
+        [*command, "--output=bulk", "--workers=2"],
+        [*command, "--output=bad", "--input=bad.txt"],
+        [*command, "--output=bulk", "--workers=2", "--output_alpha=alphas"],
+        [*command, "--output=bulk", "--workers=2", "--refine=closed_form"],
+        [*command, "--output=bulk", "--input=in/0.png", "--workers=2"],
+        folder=folder,
+    )
+
+
+def test_workers_give_the_files_of_a_plain_run(ended):
+    folder, (plain, bulk, again, *_) = ended
+    assert [each[0] for each in (plain, bulk, again)] == [0, 0, 0]
+    files = tree(folder / "bulk")
+    assert b"damaged.jpg" in files.pop("left_out.jsonl")
+    assert files == tree(folder / "plain") and len(files) == 3
+    assert "3 made, 0 existed, 1 left out" in bulk[1]
+    assert "0 made, 3 existed, 1 left out" in again[1]
+
+
+def test_what_cannot_be_done_is_one_line(ended):
+    _, (*_, nothing, alpha, refine, photo) = ended
+    named = ("bad/left_out.jsonl", "--output_alpha", "--refine=closed_form", "in/0.png")
+    for (status, _, err), name in zip((nothing, alpha, refine, photo), named, strict=True):
+        assert status == 1 and name in err.splitlines()[-1]
+
+
+def test_what_is_worked_on_in_bulk():
+    assert is_bulk("photos", 2, "") and is_bulk("photos", 0, "auto")
+    assert is_bulk("photos.txt", 0, "") and is_bulk("s3://bucket/photos", 0, "")
+    assert not is_bulk("photos", 0, "") and not is_bulk("clip.mp4", 0, "")

@@ -1,0 +1,170 @@
+"""Many files in many processes: nothing is lost, made twice or left half when some are killed."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import bulk_job
+import pytest
+from project import ROOT
+
+from portrait.effects import bulk
+from portrait.effects.bulk_tasks import find_tasks
+from portrait.errors import UserError
+from portrait.io.files import WriteError
+
+needs_ray = pytest.mark.skipif(
+    find_spec("ray") is None, reason="no Ray: pip install -r requirements-cluster.txt"
+)
+SCRIPT = ROOT / "tests" / "helpers" / "bulk_job.py"
+
+
+def files(folder: Path, count: int, *more: str) -> Path:
+    """A list of `count` sources of different contents, and of `more` ones."""
+    folder.mkdir()
+    names = [f"{number:04}" for number in range(count)] + list(more)
+    for name in names:
+        (folder / f"{name}.jpg").write_bytes(name.encode() * 100)
+    (folder / "list.txt").write_text("".join(f"{folder / name}.jpg\n" for name in names))
+    (folder / "log").mkdir()
+    return folder
+
+
+def attempts(folder: Path, name: str) -> int:
+    return len(list((folder / "log").glob(f"{name}.jpg-*")))
+
+
+def results(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in output.rglob("*_copy.png")}
+
+
+def expected(folder: Path, count: int) -> dict[str, bytes]:
+    return {f"{n:04}_copy.png": f"{n:04}".encode() * 100 for n in range(count)}
+
+
+def left_out(output: Path) -> list[str]:
+    lines = (output / "left_out.jsonl").read_text().splitlines()
+    return sorted(Path(json.loads(line)["source"]).name for line in lines)
+
+
+def test_what_exists_is_not_made_again_and_bad_files_are_listed(tmp_path):
+    folder, output = files(tmp_path / "in", 12, "bad1", "bad2"), tmp_path / "out"
+    make = functools.partial(bulk_job.make, folder / "log", 0)
+    tasks = find_tasks(str(folder / "list.txt"), str(output), ["copy"])
+    assert bulk.run(tasks[:5], make, output, 1) == bulk.Outcome(5, 0, 0)
+    assert not (output / "left_out.jsonl").exists()
+    assert bulk.run(tasks, make, output, 2) == bulk.Outcome(7, 5, 2)
+    assert results(output) == expected(folder, 12)
+    assert {attempts(folder, f"{number:04}") for number in range(12)} == {1}
+    assert left_out(output) == ["bad1.jpg", "bad2.jpg"]
+    (folder / "bad1.jpg").rename(folder / "good1.jpg")
+    tasks = find_tasks(str(folder / "list.txt"), str(output), ["copy"])[:12]
+    assert bulk.run(tasks, make, output, 2) == bulk.Outcome(0, 12, 0)
+    assert left_out(output) == []
+
+
+def test_a_file_that_ends_its_worker_is_left_out_and_nothing_else(tmp_path):
+    folder, output = files(tmp_path / "in", 8, "deadly"), tmp_path / "out"
+    tasks = find_tasks(str(folder / "list.txt"), str(output), ["copy"])
+    tasks.insert(0, tasks.pop())
+    make = functools.partial(bulk_job.make, folder / "log", 0)
+    assert bulk.run(tasks, make, output, 2) == bulk.Outcome(8, 0, 1)
+    assert results(output) == expected(folder, 8)
+    assert left_out(output) == ["deadly.jpg"] and attempts(folder, "deadly") == 2
+
+
+def test_a_place_that_cannot_be_written_ends_the_run(tmp_path):
+    folder = files(tmp_path / "in", 3)
+    (tmp_path / "out").touch()
+    tasks = find_tasks(str(folder / "list.txt"), str(tmp_path / "out"), ["copy"])
+    with pytest.raises(WriteError, match="out"):
+        bulk.attempt(functools.partial(bulk_job.work, folder / "log", 0), tasks[0])
+
+
+def test_urls_are_read_and_written(tmp_path):
+    folder, output = files(tmp_path / "in", 3, "bad"), (tmp_path / "out").as_uri()
+    tasks = find_tasks((folder).as_uri(), output, ["copy"])
+    work = functools.partial(bulk_job.work, folder / "log", 0)
+    done = [bulk.attempt(work, task) for task in tasks]
+    assert [bool(each.error) for each in done] == [False, False, False, True]
+    assert results(tmp_path / "out") == expected(folder, 3)
+    assert bulk.without_existing(tasks) == [tasks[3]]
+    missing = bulk.attempt(work, bulk.Task(f"{folder.as_uri()}/none.jpg", f"{output}/none.png"))
+    assert "none.jpg" in missing.error
+
+
+def start(folder: Path, output: Path, cluster: str = "") -> subprocess.Popen:
+    command = [SCRIPT, folder / "list.txt", output, folder / "log", "0.05", "2", cluster]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+    # Ray's sockets have names of at most 107 characters.
+    env = os.environ | {"PYTHONPATH": paths, "RAY_TMPDIR": "/tmp"}
+    return subprocess.Popen(
+        [sys.executable, *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stdout.read().decode()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def workers_of(folder: Path) -> set[int]:
+    """The processes that have worked and are still there."""
+    found = {int(path.name.split("-")[1]) for path in (folder / "log").iterdir()}
+    return {process for process in found if Path(f"/proc/{process}").exists()}
+
+
+def killed_and_continued(tmp_path: Path, cluster: str) -> None:
+    """A worker is killed after 10 results, the program after 30; then the same command again."""
+    folder, output = files(tmp_path / "in", 80, "bad"), tmp_path / "out"
+    first = start(folder, output, cluster)
+    wait_for(lambda: len(results(output)) >= 10, first)
+    os.kill(workers_of(folder).pop(), signal.SIGKILL)
+    wait_for(lambda: len(results(output)) >= 30, first)
+    first.kill()
+    first.wait()
+    before = results(output)
+    assert 30 <= len(before) < 80
+    deadline = time.monotonic() + 60
+    while workers_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not workers_of(folder)  # none goes on without the program
+    again = start(folder, output, cluster)
+    told = again.communicate(timeout=300)[0].decode()
+    assert again.returncode == 0, told
+    assert results(output) == expected(folder, 80)
+    assert left_out(output) == ["bad.jpg"]
+    there = len(results(output)) - int(told.split("made=")[1].split(",")[0])
+    assert len(before) <= there <= len(before) + 2  # of workers that finished what they had
+    assert not [path for path in output.rglob("*") if path.name.startswith(".")]
+    # At most what was in hand of the killed ones is done twice.
+    twice = [number for number in range(80) if attempts(folder, f"{number:04}") > 1]
+    assert len(twice) <= 2 + 2 * 2 + 16 * bool(cluster)
+
+
+def test_killed_in_the_middle_and_continued(tmp_path):
+    killed_and_continued(tmp_path, "")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_killed_in_the_middle_and_continued_on_ray(tmp_path):
+    killed_and_continued(tmp_path, "local")
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_the_command_that_works_is_told(tmp_path):
+    folder = files(tmp_path / "in", 1)
+    tasks = find_tasks(str(folder / "list.txt"), str(tmp_path / "out"), ["copy"])
+    make = functools.partial(bulk_job.make, folder / "log", 0)
+    with pytest.raises(UserError, match=r"requirements-cluster\.txt"):
+        bulk.run(tasks, make, tmp_path / "out", 2, "auto")

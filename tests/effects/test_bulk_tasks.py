@@ -1,0 +1,63 @@
+"""Names of results: those of a plain run for a folder, and stable ones for a list."""
+
+import numpy as np
+import pytest
+import tiny_clips
+from PIL import Image
+
+from portrait.effects.bulk import Task
+from portrait.effects.bulk_tasks import find_tasks
+from portrait.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two photographs of one name, a result of an earlier run, a video, and a note."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.jpg", "a.png", "b.jpg", "b_blur.png"):
+        Image.new("RGB", (8, 8)).save(folder / name)
+    tiny_clips.write(folder / "clip.mp4", np.zeros((2, 16, 16, 3), np.uint8))
+    (folder / "notes.csv").touch()
+    return folder
+
+
+def test_a_folder(folder):
+    tasks = find_tasks(str(folder), "out/", ["blur"])
+    assert [task.target for task in tasks] == [
+        *("out/a_blur.png", "out/a.png_blur.png", "out/b_blur.png", "out/clip_blur.mp4")
+    ]
+    assert tasks[3].source == str(folder / "clip.mp4")
+    assert find_tasks(str(folder), "out", ["cutout"])[-1].target == "out/clip_cutout.webm"
+
+
+def test_a_folder_elsewhere(folder):
+    tasks = find_tasks(folder.as_uri(), "memory://out", ["blur"])
+    assert [task.target for task in tasks][-2:] == [
+        *("memory://out/b_blur.png", "memory://out/clip_blur.mp4")
+    ]
+    assert tasks[0].source == f"{folder.as_uri()}/a.jpg"
+
+
+def test_a_list_keeps_its_folders_and_names_every_file_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = ["x/1.jpg", "y/1.jpg", "", "x/1.jpg", "../z/1.jpg", "/top/1.jpg", "s3://b/k/1.jpg"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    assert find_tasks("list.txt", "out", ["alpha"]) == [
+        Task(str(tmp_path / "x/1.jpg"), "out/x/1_alpha.png"),
+        Task(str(tmp_path / "y/1.jpg"), "out/y/1_alpha.png"),
+        Task(str(tmp_path.parent / "z/1.jpg"), "out/z/1_alpha.png"),
+        Task("/top/1.jpg", "out/top/1_alpha.png"),
+        Task("s3://b/k/1.jpg", "out/b/k/1_alpha.png"),
+    ]
+
+
+def test_what_cannot_be_listed(tmp_path, folder):
+    (tmp_path / "empty.txt").touch()
+    for source in ("empty.txt", "missing.txt", "in/a.jpg"):
+        with pytest.raises(UserError, match=source):
+            find_tasks(str(tmp_path / source), "out", ["blur"])
+    with pytest.raises(UserError, match="--output"):
+        find_tasks(str(folder), str(folder), ["blur"])
+    with pytest.raises(UserError, match="nonsense://x"):
+        find_tasks("nonsense://x", "out", ["blur"])
