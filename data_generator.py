@@ -21,6 +21,7 @@ from augmentation import Augmentation
 from portrait.data.loading import Pictures, load
 from portrait.data.order import Order
 from portrait.data.pairs import Pair, find_pairs, read_pair, split
+from portrait.data.reading import open_pictures
 from portrait.data.targets import boundary_target
 from portrait.data.workers import AVAILABLE, Workers
 
@@ -203,17 +204,19 @@ def make_batches(
     workers: int = 0,
     multiple: int = 1,
     share: tuple[int, int] = (0, 1),
+    cache: str = "auto",
 ) -> tuple[PortraitSequence, PortraitSequence]:
     """Reads the pairs at `size`, (height, width), and makes batches of them.
 
     Returns:
         The training batches, augmented, with teachers, and in a new order in every epoch; and the
-        validation batches, unchanged. The other arguments are as in `PortraitSequence`.
+        validation batches, unchanged. `cache` is as in `open_pictures`, the other arguments are as
+        in `PortraitSequence`.
 
     Raises:
-        UserError: none of the pictures can be read.
+        UserError: none of the pictures can be read, or the cache does not fit on its disk.
     """
-    training, validation = (load(pairs, size) for pairs in (train, validate))
+    training, validation = (open_pictures(pairs, size, cache) for pairs in (train, validate))
     sequence = partial(
         PortraitSequence, batch_size=batch_size, boundary=boundary, multiple=multiple, share=share
     )
@@ -227,5 +230,6 @@ def make_batches(
             seed=seed,
             workers=workers,
         ),
-        sequence(validation.images, validation.mattes),
+        # They are not augmented: only reading takes time.
+        sequence(validation.images, validation.mattes, workers=workers if validation.lazy else 0),
     )

@@ -3,10 +3,13 @@
 python benchmarks/input_pipeline.py [--data=DIR] [--input_shape=256]
 
 The first table has the time of each stage for one picture on one core, the second the rate of
-complete batches by the number of worker processes. Compare it with the training step:
+complete batches by the number of worker processes, the third the time of epochs by where pictures
+are kept (`main.py --cache`), with the largest number of workers. Compare it with the training step:
 `benchmarks/training_step.py`.
 """
 
+import itertools
+import resource
 import sys
 import time
 from pathlib import Path
@@ -82,11 +85,11 @@ def stages(pairs, pictures, backgrounds) -> dict[str, float]:
     return {name: value / count for name, value in result.items()}
 
 
-def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
-    """Pictures a second over two epochs after a warm-up, and milliseconds of the caller."""
+def sequence_of(pictures, backgrounds, workers: int):
+    """The batches of a training."""
     from data_generator import PortraitSequence
 
-    sequence = PortraitSequence(
+    return PortraitSequence(
         pictures.images,
         pictures.mattes,
         FLAGS.batch_size,
@@ -94,6 +97,11 @@ def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
         shuffle=True,
         workers=workers,
     )
+
+
+def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
+    """Pictures a second over two epochs after a warm-up, and milliseconds of the caller."""
+    sequence = sequence_of(pictures, backgrounds, workers)
     for sequence.epoch in range(3):
         if sequence.epoch == 1:
             start, busy = time.perf_counter(), time.process_time()
@@ -103,6 +111,31 @@ def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
     result = count / (time.perf_counter() - start), (time.process_time() - busy) * 1e3 / count
     sequence.close()
     return result
+
+
+def epochs(pairs, size, backgrounds, cache: str, workers: int) -> list[tuple[float, float]]:
+    """Seconds, and seconds of all processors, of opening the pictures and of three epochs."""
+    from portrait.data.reading import open_pictures
+
+    marks = [(time.perf_counter(), _processors())]
+    pictures = open_pictures(pairs, size, cache)
+    marks.append((time.perf_counter(), _processors()))
+    for epoch in range(3):
+        # Times of processes are known when they have ended.
+        sequence = sequence_of(pictures, backgrounds, workers)
+        sequence.epoch = epoch
+        for index in range(len(sequence)):
+            sequence[index]
+        now = time.perf_counter()
+        sequence.close()
+        marks.append((now, _processors()))
+    return [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(marks)]
+
+
+def _processors() -> float:
+    """Seconds of processors that this process and its ended children have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def main() -> None:
@@ -129,6 +162,13 @@ def main() -> None:
     for workers in map(int, FLAGS.workers):
         speed, caller = rate(pictures, backgrounds, workers)
         print(f"{workers:8}{speed:13.0f}{speed / max(workers, 1):11.0f}{caller:18.2f}")
+    workers = max(map(int, FLAGS.workers))
+    print(f"\nseconds (of processors), {workers} workers")
+    print(f"{'--cache':8}{'opening':>16}{'epoch 1':>16}{'epoch 2':>16}{'epoch 3':>16}")
+    for cache in ("memory", "disk", "none"):
+        parts = epochs(pairs, size, backgrounds, cache, workers)
+        cells = (f"{wall:.1f} ({busy:.1f})" for wall, busy in parts)
+        print(f"{cache:8}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 if __name__ == "__main__":

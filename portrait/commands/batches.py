@@ -34,6 +34,7 @@ def batches(
     batch_size: int | None = None,
     seed: int = 0,
     workers: int = 2,
+    cache: str = "auto",
     devices: int = 1,
     hosts: Sequence[str] = (),
     host: int = 0,
@@ -86,6 +87,7 @@ def batches(
         teachers=taught,
         seed=seed,
         workers=workers,
+        cache=cache,
         **parts,
     )
 

@@ -125,6 +125,13 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
     "workers", _DEFAULTS["workers"], "Processes that read and augment pictures.", lower_bound=0
 )
+flags.DEFINE_enum(
+    "cache",
+    _DEFAULTS["cache"],
+    ("auto", "memory", "disk", "none"),
+    "Where decoded pictures are kept: memory decodes all of them first; disk decodes each when it "
+    "is needed, into a temporary file; none decodes it each time. auto chooses by size.",
+)
 
 # The training.
 flags.DEFINE_integer(

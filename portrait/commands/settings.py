@@ -10,7 +10,7 @@ from portrait.models import registry
 
 FLAGS = flags.FLAGS
 # Flags that a resumed run may change; the others are fixed when it starts.
-FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "checkpoint", "checkpoint_path")
+FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "cache", "checkpoint", "checkpoint_path")
 FREE_ON_RESUME += ("output", "refine", "tflite_name", "android", "formats")
 FREE_ON_RESUME += ("allow_cpu_ops", "gpu_check", "sparsity", "clusters")
 # Flags of earlier versions, which old run.json files may contain.

@@ -36,6 +36,7 @@ def train(
     teacher_share: float = 0.5,
     input_range: str = "",
     workers: int = 2,
+    cache: str = "auto",
     nb_epoch: int | None = None,
     batch_size: int | None = None,
     loss: str = "bce_dice",

@@ -19,11 +19,15 @@ MEMORY_LIMIT = 4 << 30
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded pairs: uint8 images (N, H, W, 3) RGB, uint8 mattes (N, H, W), and their `pairs`."""
+    """Decoded pairs: uint8 images (N, H, W, 3) RGB, uint8 mattes (N, H, W), and their `pairs`.
+
+    With `lazy`, images and mattes are not arrays, but are read when they are indexed (`reading`).
+    """
 
     images: np.ndarray
     mattes: np.ndarray
     pairs: list[Pair]
+    lazy: bool = False
 
 
 def load(
@@ -43,8 +47,8 @@ def load(
     Raises:
         UserError: no pair is left, or the temporary file does not fit on its disk.
     """
-    images = _zeros((len(pairs), *size, 3), limit * 3 // 4)
-    mattes = _zeros((len(pairs), *size), limit // 4)
+    images = zeros((len(pairs), *size, 3), limit * 3 // 4)
+    mattes = zeros((len(pairs), *size), limit // 4)
     dim = []
 
     def read(index: int) -> str | None:
@@ -76,7 +80,7 @@ def load(
     return Pictures(images[: len(good)], mattes[: len(good)], [pairs[index] for index in good])
 
 
-def _zeros(shape: tuple[int, ...], limit: int) -> np.ndarray:
+def zeros(shape: tuple[int, ...], limit: int) -> np.ndarray:
     """A uint8 array of zeros, in a nameless temporary file if it is larger than `limit` bytes."""
     size = int(np.prod(shape))
     if size <= limit:

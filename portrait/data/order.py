@@ -1,5 +1,6 @@
 """Which pictures the batches of an epoch hold, and which part of them a process reads."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +56,7 @@ class Order:
         Returns:
             Their numbers, int (B,); and bool (B,): whether this is their first time in the epoch.
         """
-        order = np.arange(self.count)
-        if self.shuffle:
-            np.random.default_rng((self.seed, epoch)).shuffle(order)
+        order = _order(self.count, (self.seed, epoch) if self.shuffle else None)
         # The repeated pictures are those at the head of the epoch's order, again and again if there
         # are fewer pictures than devices.
         places = np.arange(self.count + self.extra)
@@ -70,3 +69,12 @@ class Order:
         # matter.
         ascending = np.argsort(numbers, kind="stable")
         return numbers[ascending], first[ascending]
+
+
+@functools.lru_cache(maxsize=4)
+def _order(count: int, seed: tuple[int, int] | None) -> np.ndarray:
+    """0 to `count` - 1 in the order of an epoch, kept because a million takes long to shuffle."""
+    order = np.arange(count)
+    if seed is not None:
+        np.random.default_rng(seed).shuffle(order)
+    return order

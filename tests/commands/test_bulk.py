@@ -1,5 +1,6 @@
 """apply.py with workers gives what it gives without; its flags and its messages."""
 
+import av
 import doors
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def ended(tmp_path_factory):
         "--input=in",
         f"--model={red}",
         "--input_range=0..1",
-        "--effect=grayscale_background",
+        "--effect=alpha",
     ]
     (folder / "bad.txt").write_text("in/damaged.jpg\n")
     return folder, doors.run(
@@ -44,12 +45,24 @@ def ended(tmp_path_factory):
     )
 
 
+def frames(path) -> np.ndarray:
+    with av.open(str(path)) as clip:
+        return np.stack([each.to_ndarray(format="gray") for each in clip.decode(video=0)]).astype(
+            int
+        )
+
+
 def test_workers_give_the_files_of_a_plain_run(ended):
     folder, (plain, bulk, again, *_) = ended
     assert [each[0] for each in (plain, bulk, again)] == [0, 0, 0]
-    files = tree(folder / "bulk")
+    files, expected = tree(folder / "bulk"), tree(folder / "plain")
     assert b"damaged.jpg" in files.pop("left_out.jsonl")
-    assert files == tree(folder / "plain") and len(files) == 3
+    assert files.keys() == expected.keys() and len(files) == 3
+    photos = {"0_alpha.png", "1_alpha.png"}
+    assert all(files[name] == expected[name] for name in photos)
+    # The encoder works with another number of threads.
+    ours, theirs = (frames(folder / name / "clip_alpha.mp4") for name in ("bulk", "plain"))
+    assert ours.shape == theirs.shape == (4, 32, 32) and np.abs(ours - theirs).max() <= 2
     assert "3 made, 0 existed, 1 left out" in bulk[1]
     assert "0 made, 3 existed, 1 left out" in again[1]
 
