@@ -35,7 +35,7 @@ from portrait.data.cutouts import read_cutout
 from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError
 from portrait.inference import network as networks
-from portrait.io.images import list_images, read_image
+from portrait.io.images import list_images, read_image, shrink
 from portrait.io.video_frames import Frame
 from portrait.io.video_reader import open_video
 from portrait.io.video_writer import VideoWriter
@@ -53,6 +53,7 @@ flags.DEFINE_string("only", "", "Measure only methods whose name contains this."
 flags.DEFINE_string("rvm", "", "RobustVideoMatting's ONNX file, to compare with.")
 flags.DEFINE_string("sheet", "", "Write frames with their alphas to this PNG.")
 
+_WIDE = 1.4  # longest side of a cut-out / its height
 _CUT = 50  # frames between the cuts of `cut`
 
 
@@ -100,7 +101,8 @@ class Scene:
 
     def __init__(self, cutout: Path, photo: np.ndarray, motion: Motion):
         colours, alpha = read_cutout(cutout)
-        self._person = np.dstack([colours * alpha[..., None], alpha]).astype(np.float32)
+        person = np.dstack([colours * alpha[..., None], alpha]).astype(np.float32)
+        self._person = shrink(person, round(1.2 * motion.height * motion.size[1] * _WIDE))
         self._motion = motion
         width, height = motion.size
         room = round(2 * motion.pan * height) + 2

@@ -65,7 +65,8 @@ def batches(
     if "background" in names:
         scenes = load_backgrounds(backgrounds, size) if backgrounds else sample_backgrounds()
     parts = {"multiple": devices * max(1, len(hosts)), "share": (host, max(1, len(hosts)))}
-    if registry.find(model).takes_alpha:
+    takes = registry.find(model).takes_alpha
+    if takes == "coarse":
         from portrait.training import refining
 
         size_of_batch = batch_size or 32
@@ -77,6 +78,10 @@ def batches(
         from portrait.training.teachers import Teachers
 
         taught = Teachers(teachers, teacher_share, input_range)
+    if takes == "previous":
+        from portrait.training.previous import make_batches
+    else:
+        parts["cache"] = cache
     return make_batches(
         train,
         validate,
@@ -87,7 +92,6 @@ def batches(
         teachers=taught,
         seed=seed,
         workers=workers,
-        cache=cache,
         **parts,
     )
 

@@ -79,7 +79,7 @@ def _check_network() -> None:
         return
     if spec.takes_alpha and (FLAGS.evaluate or FLAGS.predict or FLAGS.compress):
         raise UserError(
-            f"{spec.name} refines the alphas of other networks: it can be trained and converted"
+            f"{spec.name} takes an alpha beside the picture: it can be trained and converted"
         )
     if spec.takes_alpha and FLAGS.android:
         raise UserError(f"{spec.name} has four input channels anyway: leave out --android")

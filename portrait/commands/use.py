@@ -124,7 +124,8 @@ def convert(
         output: the folder to write into.
         tflite_name: the start of file names; empty: the network's name.
         android: whether to export networks that take RGBA.
-        formats: keys of `export.formats.FORMATS`; None: all, for the refiner all `.tflite` files.
+        formats: keys of `export.formats.FORMATS`; None: all, for networks that take an
+            alpha beside the picture all `.tflite` files.
         allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
         gpu_check: whether to run the TFLite files in `export.gpu_engine`, too.
     """
@@ -132,7 +133,7 @@ def convert(
     from portrait.export.formats import RGBA_FORMATS
 
     network = _keras(source)
-    refines = registry.takes_alpha(network.keras.name)
+    takes_alpha = registry.takes_alpha(network.keras.name)
     return convert_all(
         network.keras,
         output,
@@ -141,10 +142,10 @@ def convert(
             data,
             network.input_shape,
             person_label=person_label,
-            refines=refines,
+            takes_alpha=takes_alpha,
         ),
         android=android,
-        formats=RGBA_FORMATS if refines and formats is None else formats,
+        formats=RGBA_FORMATS if takes_alpha and formats is None else formats,
         allow_cpu_ops=allow_cpu_ops,
         gpu_check=gpu_check,
     )

@@ -14,7 +14,7 @@ class Samples:
 
     Attributes:
         calibration: uint8 RGB (N, H, W, 3), for the ranges of quantised formats; (N, H, W, 4) for
-            the refiner, with a coarse alpha as the fourth channel.
+            networks with an alpha as the fourth channel.
         pictures: uint8 RGB (M, H, W, 3) or (M, H, W, 4), on which files are compared with Keras.
         mattes: uint8 (M, H, W), 255 = person, of `pictures`; None for a style network.
         source: a description of the pictures' origin.
@@ -31,7 +31,7 @@ def load_samples(
     size: tuple[int, int],
     count: int = 100,
     person_label: Sequence[str] = (),
-    refines: bool = False,
+    takes_alpha: str = "",
 ) -> Samples:
     """Reads up to `count` pairs for calibration and up to `count` other pairs for checks.
 
@@ -43,7 +43,8 @@ def load_samples(
         size: (height, width) of the network.
         count: the largest number of pairs of each kind.
         person_label: see `labels.examine`.
-        refines: whether the samples are tiles with coarse alphas, for the refiner.
+        takes_alpha: see `registry.Spec`: "coarse" for tiles with coarse alphas, "previous" for
+            pictures with alphas of the frame before.
 
     Raises:
         UserError: a folder contains no pairs, or label masks whose label of the person is unknown.
@@ -72,8 +73,10 @@ def load_samples(
             trained, tested = split(trained, 0.5)
         training += trained
         testing += tested
-    if refines:
+    if takes_alpha == "coarse":
         from portrait.training.refining import tiles_of as load
+    elif takes_alpha == "previous":
+        from portrait.training.previous import load
     calibration = load(evenly(examine(training, person_label), count), size)
     checked = load(evenly(examine(testing, person_label), count), size)
     return Samples(calibration.images, checked.images, checked.mattes, source)

@@ -34,8 +34,9 @@ class Spec:
         complete: whether a file for --start contains all weights, so that the network can be used
             without training. `start` then has an argument `exactly`, see `mediapipe.start`.
         matte: "module:function" from a photograph to its alpha, for a method without weights.
-        takes_alpha: whether the input has a coarse alpha as its fourth channel: the network refines
-            the alpha of another network, and is trained on tiles (`training.refining`).
+        takes_alpha: the alpha that the fourth channel of the input is: "coarse" for a network that
+            refines the alpha of another one and is trained on tiles (`training.refining`),
+            "previous" for the alpha of the frame before (`training.previous`), or empty.
         unexportable: the reason why the network cannot be exported; empty if it can.
     """
 
@@ -51,7 +52,7 @@ class Spec:
     takes: str = ""
     complete: bool = False
     matte: str = ""
-    takes_alpha: bool = False
+    takes_alpha: str = ""
     unexportable: str = ""
 
     @property
@@ -99,6 +100,16 @@ SPECS: dict[str, Spec] = {
             takes="MediaPipe's selfie segmentation (.tflite) or weights of the next smaller size",
             complete=True,
         ),
+        Spec(
+            "selfie_net_video",
+            "SelfieNet that also sees the alpha of the frame before",
+            "portrait.models.selfie_net:build_video",
+            sizes=("big", "small", "deep"),
+            input_shape="256x256",
+            start="portrait.models.start.selfie_net_video:start",
+            takes="weights of selfie_net of the same size",
+            takes_alpha="previous",
+        ),
         Spec("portrait_fcn", "PortraitFCN (FCN-8s)", f"{_BASELINES}.portrait_fcn:build", **_VGG16),
         Spec(
             "portrait_fcn_plus",
@@ -116,7 +127,7 @@ SPECS: dict[str, Spec] = {
             "portrait.models.refiner:build",
             input_shape="128x128",
             learning_rate=0.003,
-            takes_alpha=True,
+            takes_alpha="coarse",
         ),
         Spec(
             "kmeans",
@@ -182,9 +193,10 @@ def builder(name: str, size: str = SIZES[0]) -> Callable:
     return functools.partial(imported(spec.builder), size=size)
 
 
-def takes_alpha(name: str) -> bool:
-    """Whether `name` is a network that refines the alpha of another; False if it is unknown."""
-    return name in SPECS and SPECS[name].takes_alpha
+def takes_alpha(full: str) -> str:
+    """`Spec.takes_alpha` of a network by its full name; empty if it is unknown."""
+    name = split_name(full)[0]
+    return SPECS[name].takes_alpha if name in SPECS else ""
 
 
 def check_exportable(name: str) -> None:

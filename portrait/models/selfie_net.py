@@ -113,20 +113,51 @@ def _level(x, skip, name: str):
     return keras.layers.Add()([x, _depthwise(x, 3, f"{name}_depthwise", "relu")])
 
 
-def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
+def build_video(input_shape: tuple[int, int] = (256, 256), size: str = "big") -> keras.Model:
+    """Builds SelfieNet for videos: with the alpha of the frame before as the fourth input channel.
+
+    Args:
+        input_shape: (height, width), multiples of 32.
+        size: as for `build`.
+
+    Returns:
+        A model from raw RGB and the previous alpha (N, H, W, 4), all in 0..255, to the outputs of
+        `build`. A previous alpha that is 0 everywhere says that there is none: at the start, and
+        after a cut.
+    """
+    return build(input_shape, size, previous=True)
+
+
+def _with_previous(x, pixels):
+    """Adds what the previous alpha in `pixels` (N, H, W, 4) tells to the last map of the decoder.
+
+    The sum starts as zeros, so a network without this input can be trained further.
+    """
+    y = keras.layers.Concatenate()([x, keras.layers.AveragePooling2D(2)(pixels)])
+    y = _conv(y, 2 * STEM, "previous_expand", "relu")
+    y = _depthwise(y, 3, "previous_depthwise", "relu")
+    return keras.layers.Add()([x, _conv(y, x.shape[-1], "previous_narrow", gamma="zeros")])
+
+
+def build(
+    input_shape: tuple[int, int] = (256, 192), size: str = "big", previous: bool = False
+) -> keras.Model:
     """Builds SelfieNet.
 
     Args:
         input_shape: (height, width), multiples of 32.
         size: "small" is MediaPipe's network, "big" has more channels in its smallest maps, and
             "deep" is the big network with an additional stage at 1/32.
+        previous: whether there is a fourth input channel, see `build_video`.
 
     Returns:
         A model from raw RGB (N, H, W, 3) in 0..255 to a dict: `output`, the alpha (N, H, W, 1) in
         0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
     """
-    image = keras.Input((*input_shape, 3), name="image")
-    x = _conv(normalize(image, mean=MEAN, std=STD), STEM, "stem", "hard_silu", kernel=3, stride=2)
+    channels = 4 if previous else 3
+    image = keras.Input((*input_shape, channels), name="image")
+    pixels = normalize(image, (*MEAN, 0)[:channels], (*STD, 255)[:channels], range(channels))
+    x = _conv(pixels, STEM, "stem", "hard_silu", kernel=3, stride=2)
     levels = [x]
     for number, block in enumerate(BLOCKS[size], start=1):
         y = _block(x, f"block{number}", *block)
@@ -143,6 +174,8 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
     x = keras.layers.Multiply()([_conv(x, CONTEXT, "context", "relu"), weights])
     for number in (3, 2, 1):
         x = _level(x, levels.pop(), f"level{number}")
+    if previous:
+        x = _with_previous(x, pixels)
 
     boundary = keras.layers.Conv2D(1, 1, name="boundary_logits")(x)
     boundary = keras.layers.UpSampling2D(2, interpolation="bilinear")(boundary)
@@ -152,6 +185,5 @@ def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras
     alpha = keras.layers.Conv2DTranspose(
         1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
     )(x)
-    return keras.Model(
-        image, {"output": alpha, "boundary_attention": boundary}, name=f"selfie_net_{size}"
-    )
+    name = f"selfie_net_video_{size}" if previous else f"selfie_net_{size}"
+    return keras.Model(image, {"output": alpha, "boundary_attention": boundary}, name=name)

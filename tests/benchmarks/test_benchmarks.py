@@ -12,6 +12,7 @@ from project import ROOT
     ("name", "arguments", "named"),
     [
         ("video", ["--clip=gone.mp4"], "gone.mp4"),
+        ("video_alpha", ["--cutouts=gone", "--photos=gone.jpg"], "gone"),
         ("training_step", ["--networks=foo"], "'foo'"),
         ("input_pipeline", ["--data=gone"], "gone"),
         ("style", ["--photo=gone.jpg", "--painting=gone.jpg"], "gone.jpg"),
