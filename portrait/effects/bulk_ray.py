@@ -87,7 +87,7 @@ def _connect(address: str, workers: int):
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         ray.init(logging_level=logging.ERROR, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises many types
         raise UserError(f"--cluster={address}: {first_line(error)}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -13,6 +13,7 @@ not survive a fork; therefore the number of devices is an argument and not a que
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,7 @@ def _connect(layout: Layout) -> None:
     )
 
 
+_LOST = re.compile("Gloo|by peer|UNAVAILABLE|DEADLINE_EXCEEDED")
 _AGAIN = "start the command again on every host, with --resume=True once an epoch is done"
 
 
@@ -203,8 +205,10 @@ def _failures_told(layout: Layout) -> Iterator[None]:
 
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if not layout.hosts or is_out_of_memory(error):
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        # Copying values to all hosts raises a ValueError.
+        lost = isinstance(error, jax.errors.JaxRuntimeError) or _LOST.search(str(error))
+        if not (layout.hosts and lost) or is_out_of_memory(error):
             raise
         raise UserError(f"another host ended or cannot be reached; {_AGAIN}") from error
 
