@@ -111,7 +111,7 @@ def here(tmp_path, monkeypatch):
             "portrait_fcn_plus",
         ),
         (
-            "--train=True --data=gone --model=lite_unet --model_size=deep",
+            "--train=True --data=gone --model=mattingnet --model_size=deep",
             "--model_size=deep.*big, small",
         ),
         ("--train=True --data=half --evaluate=True", "half"),
