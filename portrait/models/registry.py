@@ -139,7 +139,7 @@ SPECS: dict[str, Spec] = {
 SIZES = tuple(dict.fromkeys(size for spec in SPECS.values() for size in spec.sizes))
 """All values of --model_size."""
 
-DEFAULT = "lite_unet_288x224"
+DEFAULT = "lite_unet_288x256"
 """The shipped network that apply.py uses by default, see `inference.network.shipped_files`."""
 
 

@@ -42,7 +42,7 @@ def test_shipped_networks_are_used_at_the_size_of_their_run_json(settle, weights
 @pytest.mark.parametrize(
     ("flags", "shape"),
     [
-        (["--predict=."], "288x224"),
+        (["--predict=."], "288x256"),
         (["--predict=.", "--input_shape=128"], "128"),
         (["--predict=.", "--weight_dir=mine.weights.h5"], "256"),
         (["--preview_data=sheet.png"], "256"),
@@ -50,7 +50,7 @@ def test_shipped_networks_are_used_at_the_size_of_their_run_json(settle, weights
     ],
 )
 def test_only_shipped_weights_bring_their_size(settle, flags, shape):
-    """The shipped U-Net was trained at 288x224; the default is 256."""
+    """The shipped U-Net was trained at 288x256; the default is 256."""
     settle("--model=lite_unet", *flags)
     assert FLAGS.input_shape == shape
 
