@@ -284,9 +284,9 @@ def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, source, options, n
 
 def test_the_flags_know_all_apertures_and_depths():
     """The help must be quick, so it must not import them."""
-    door = (ROOT / "apply.py").read_text()
+    flags = (ROOT / "portrait" / "commands" / "apply_flags.py").read_text()
     for names in (APERTURES, DEPTHS):
-        assert "(" + ", ".join(f'"{name}"' for name in names) + ")" in door
+        assert "(" + ", ".join(f'"{name}"' for name in names) + ")" in flags
 
 
 def test_without_flags_there_is_help():

@@ -55,6 +55,7 @@ def test_commands_have_their_flags(page):
             commands = ROOT / "portrait" / "commands"
             beside = {
                 "main.py": "flags.py",
+                "apply.py": "apply_flags.py",
                 "stylize.py": "style_flags.py",
                 "prepare_data.py": "prepare_flags.py",
             }.get(script)
