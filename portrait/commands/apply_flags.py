@@ -85,9 +85,9 @@ flags.DEFINE_boolean("linear", _DEFAULTS["linear"], "Mix in linear light.")
 flags.DEFINE_enum(
     "refine",
     _DEFAULTS["refine"],
-    ("guided", "closed_form", "none"),
-    "The refinement of the alpha at full size. closed_form is best for hair, but slow, and for "
-    "photos only.",
+    ("guided", "learned", "closed_form", "none"),
+    "The refinement of the alpha at full size; videos take guided. learned runs a small network "
+    "along the outline; closed_form solves for the alpha there, which is slow.",
 )
 flags.DEFINE_boolean("smooth", _DEFAULTS["smooth"], "Smooth the alphas of videos.")
 flags.DEFINE_float(

@@ -7,7 +7,7 @@ from portrait.commands.train import train
 from portrait.models import registry
 
 FLAGS = flags.FLAGS
-REFINEMENTS = ("none", "guided", "crf", "closed_form")
+REFINEMENTS = ("none", "guided", "learned", "crf", "closed_form")
 VERBS = ("train", "finetune", "resume", "evaluate", "predict", "convert", "compress")
 VERBS += ("preview_data",)
 _DEFAULTS = cli.defaults(train)

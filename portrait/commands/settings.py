@@ -79,7 +79,8 @@ def _check_network() -> None:
         return
     if spec.takes_alpha and (FLAGS.evaluate or FLAGS.predict or FLAGS.compress):
         raise UserError(
-            f"{spec.name} takes an alpha beside the picture: it can be trained and converted"
+            f"{spec.name} refines the alphas of other networks: train and convert it; the shipped "
+            "one works with --refine=learned"
         )
     if spec.takes_alpha and FLAGS.android:
         raise UserError(f"{spec.name} has four input channels anyway: leave out --android")

@@ -12,7 +12,7 @@ from portrait.matting.refine import METHODS
 
 log = logging.getLogger(__name__)
 
-REFINEMENTS = ("guided", "closed_form", "none")
+REFINEMENTS = ("guided", "learned", "closed_form", "none")
 
 
 def matte(
@@ -23,9 +23,9 @@ def matte(
     Args:
         image: uint8 RGB (H, W, 3), of any size and proportions.
         network: from `inference.network.load`; None: the shipped network that it loads by default.
-        refine: "guided" follows the photograph's edges with a guided filter, "closed_form" solves
-            closed-form matting (Levin et al., 2008) in a band along the outline, which takes
-            seconds, "none" stretches the network's alpha.
+        refine: "guided" follows the photograph's edges with a guided filter, "learned" runs a small
+            network on tiles along the outline, "closed_form" solves closed-form matting (Levin et
+            al., 2008) in a band there, which takes seconds, "none" stretches the network's alpha.
 
     Returns:
         float32 (H, W), person = 1. All 0 if there is nobody.

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ REFINER = Path(__file__).resolve().parents[2] / "trained_models" / "refiner"
 
 _ONE = 1.6  # width of a sharp edge of an enlarged alpha, in pixels of the network
 _LARGEST = 4.0  # pixels of the network beyond this size are refined in several passes
+_FEWEST = 160  # pixels of a network on the longer side: an alpha without any edge is not coarser
 _REACH = 2.0  # of the band around soft alphas, in pixels of the network
 _MARGIN = 16  # of a tile, in pixels: there, convolutions see the zeros outside of the tile
 
@@ -32,18 +33,23 @@ def shipped_refiner() -> TfliteModel:
 
 
 def refine_learned(
-    image: np.ndarray, alpha: np.ndarray, refiner: TfliteModel | None = None
+    image: np.ndarray,
+    alpha: np.ndarray,
+    guided: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    refiner: TfliteModel | None = None,
 ) -> np.ndarray:
     """Refines a coarse alpha by a small network that sees the photograph along the outline.
 
-    The network has learned pixels of the coarse alpha of up to four pixels of the photograph. If
-    they are larger, it first works on smaller photographs, and then refines its own results.
-    Outside of the band around soft alphas, the result is the enlarged alpha.
+    The network corrects the result of `guided`. It has learned pixels of the coarse alpha of up to
+    four pixels of the photograph. If they are larger, it first works on smaller photographs, and
+    then refines its own results. Outside of the band around soft alphas, the result is that of
+    `guided`.
 
     Args:
         image: uint8 RGB (H, W, 3).
         alpha: float32 (h, w), 0..1, of the same proportions and not larger.
-        refiner: from the photograph and its coarse alpha, (h, w, 4) in 0..255, to the alpha
+        guided: the refinement before it, with the same first two arguments and result.
+        refiner: from the photograph and its rough alpha, (h, w, 4) in 0..255, to the alpha
             (h, w, 1); None: the shipped one.
 
     Returns:
@@ -55,23 +61,34 @@ def refine_learned(
     refiner = refiner or shipped_refiner()
     shape = image.shape[:2]
     width = edge_width(alpha) * max(shape) / max(alpha.shape)
-    pixel = max(1.0, width / _ONE)
+    pixel = max(1.0, min(width / _ONE, max(shape) / _FEWEST))
     passes = max(1, math.ceil(math.log(pixel) / math.log(_LARGEST) - 0.01))
     for left in reversed(range(passes)):
         # The last pass is at full size; each one before it is smaller by the same factor.
         scale = pixel ** (-left / passes)
         size = tuple(max(8, round(side * scale)) for side in shape)
-        alpha = _one_pass(resize(image, size), resize(alpha, size), pixel ** (1 / passes), refiner)
+        part = resize(image, size)
+        soft = resize(alpha, size)
+        alpha = _one_pass(part, guided(part, alpha), soft, pixel ** (1 / passes), refiner)
     return alpha
 
 
 def _one_pass(
-    image: np.ndarray, rough: np.ndarray, pixel: float, refiner: TfliteModel
+    image: np.ndarray, rough: np.ndarray, coarse: np.ndarray, pixel: float, refiner: TfliteModel
 ) -> np.ndarray:
-    """Refines an alpha (H, W) of the picture's size, with pixels of the network of this size."""
+    """Refines `rough` around the soft parts of `coarse`, whose pixels have this size.
+
+    Args:
+        image: uint8 (H, W, 3).
+        rough: float32 (H, W), the result of `guided`.
+        coarse: float32 (H, W), the enlarged coarse alpha.
+        pixel: the size of the network's pixels.
+        refiner: see `refine_learned`.
+    """
     reach = math.ceil(_REACH * pixel)
-    soft = ((rough > 0.02) & (rough < 0.98)).astype(np.uint8)
-    band = cv2.dilate(soft, np.ones((2 * reach + 1, 2 * reach + 1)))
+    soft = ((coarse > 0.02) & (coarse < 0.98)).astype(np.uint8)
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    band = cv2.dilate(soft, square)
     total, weight = np.zeros_like(rough), np.zeros_like(rough)
     size = refiner.input_shape
     ramp = np.outer(*(_ramp(side) for side in size))
@@ -84,7 +101,9 @@ def _one_pass(
         part = np.s_[: inner[0], : inner[1]]
         total[place] += (refiner(levels[place])[..., 0] * ramp)[part]
         weight[place] += ramp[part]
+    # Between the smallest and the largest coarse alpha nearby, no person can appear or vanish.
     fine = total / np.maximum(weight, 1e-6)
+    fine = fine.clip(cv2.erode(coarse, square), cv2.dilate(coarse, square))
     near = cv2.blur(band.astype(np.float32), (2 * reach + 1, 2 * reach + 1))
     near *= (weight > 0) & (band > 0)
     return rough + near * (fine - rough)

@@ -13,6 +13,7 @@ from portrait.io.images import Window, resize
 from portrait.matting.closed_form import solve_band
 from portrait.matting.dense_crf import dense_crf
 from portrait.matting.guided_filter import edge_width, guided_filter
+from portrait.matting.learned import refine_learned
 from portrait.matting.trimap import make_trimap
 
 _RADIUS = 2.0  # of the guided filter's windows, in widths of the coarse alpha's sharp edges
@@ -129,6 +130,7 @@ def _around(alpha: np.ndarray, shape: tuple[int, int], margin: int) -> Window | 
 
 METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "guided": refine_guided,
+    "learned": lambda image, alpha: refine_learned(image, alpha, refine_guided),
     "crf": dense_crf,
     "closed_form": refine_closed_form,
 }

@@ -1,7 +1,8 @@
 """Tiles for training the refiner: parts of pictures along the outline, with coarse alphas.
 
 A coarse alpha is the true matte with the errors that coarse alphas have, or the alpha of a shipped
-network, so that the refiner learns both the network's grid and its mistakes.
+network, so that the refiner learns both the network's grid and its mistakes. The refiner gets it
+from the guided filter, which has aligned it with the strong edges of the picture.
 """
 
 from collections.abc import Sequence
@@ -17,14 +18,16 @@ from portrait.data.targets import boundary_target
 from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network, load
 from portrait.io.images import PictureError, resize
+from portrait.matting.refine import refine_guided
 from portrait.models.registry import DEFAULT
 
 NETWORKS = (DEFAULT, "selfie_net_big_256x256")
 """The shipped networks whose alphas are refined in training."""
 
-_TILES = 12_000  # for training; a tenth of it for validation
-_EACH = 3  # tiles of a picture with the same coarse alpha
+_TILES = 12_000
+_EACH = 5
 _TRUE = 0.5  # share of coarse alphas that are made from the matte, not by a network
+_PERFECT = 0.5  # share of these that have no errors but their size
 _PIXEL = (1.0, 4.5)  # size of a pixel of the network in pixels of the picture
 _ON_ERRORS = 0.3  # share of tiles whose middle is where the coarse alpha is wrong
 
@@ -161,7 +164,8 @@ def random_coarse(
         pixel = max(grid, random.uniform(*_PIXEL) if random.random() < 0.5 else grid)
         return _shrunk(alpha, matte.shape, pixel), max(1.0, pixel)
     pixel = random.uniform(*_PIXEL)
-    return degraded(_shrunk(matte / np.float32(255), matte.shape, pixel), random), pixel
+    alpha = _shrunk(matte / np.float32(255), matte.shape, pixel)
+    return alpha if random.random() < _PERFECT else degraded(alpha, random), pixel
 
 
 def _shrunk(alpha: np.ndarray, shape: tuple[int, int], pixel: float) -> np.ndarray:
@@ -214,12 +218,17 @@ def _tiles(
     size: tuple[int, int],
     random: np.random.Generator,
 ) -> list[np.ndarray]:
-    """Up to `_EACH` tiles along the outline: picture, coarse alpha and matte, uint8 (h, w, 5)."""
+    """Up to `_EACH` tiles along the outline: picture, alpha of the guided filter and matte.
+
+    Returns:
+        uint8 (h, w, 5) each.
+    """
     rough = resize(coarse, matte.shape).clip(0, 1)
+    guided = refine_guided(image, coarse)
     reach = 2 * round(2 * pixel) + 1
     band = cv2.dilate(((rough > 0.02) & (rough < 0.98)).astype(np.uint8), np.ones((reach, reach)))
     wrong = np.abs(rough - matte / np.float32(255)) > 0.15
-    alphas = np.dstack([np.rint(rough * 255).astype(np.uint8), matte])
+    alphas = np.dstack([np.rint(guided * 255).astype(np.uint8), matte])
     planes = np.dstack([image, alphas])
     half = size[0] // 2, size[1] // 2
     planes = np.pad(planes, [(half[0], half[0]), (half[1], half[1]), (0, 0)], mode="symmetric")

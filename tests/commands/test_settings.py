@@ -13,7 +13,7 @@ from portrait.commands import settings
 from portrait.commands import train as commands
 from portrait.commands.flags import FLAGS
 from portrait.errors import UserError
-from portrait.models.registry import parse_input_shape
+from portrait.models.registry import parse_input_shape, takes_alpha
 from portrait.models.weights import network_of
 
 SHIPPED = sorted((ROOT / "trained_models").glob("*/*.weights.h5"))
@@ -35,7 +35,8 @@ def settle(tmp_path, monkeypatch):
 @pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.parent.name)
 def test_shipped_networks_are_used_at_the_size_of_their_run_json(settle, weights):
     network = network_of(weights)
-    settle("--evaluate", f"--model={network['model']}", f"--model_size={network['model_size']}")
+    verb = "--convert" if takes_alpha(network["model"]) else "--evaluate"
+    settle(verb, f"--model={network['model']}", f"--model_size={network['model_size']}")
     assert FLAGS.input_shape == network["input_shape"]
 
 

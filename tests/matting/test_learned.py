@@ -30,6 +30,10 @@ def disc():
     return np.repeat(np.rint(matte[..., None] * 255).astype(np.uint8), 3, axis=2), matte
 
 
+def enlarge(image, alpha):
+    return resize(alpha, image.shape[:2])
+
+
 def own_colour(tile):
     """Knows the truth: the picture's brightness."""
     return tile[..., 0] / np.float32(255)
@@ -56,30 +60,40 @@ def test_tiles_have_the_band_in_their_middle(shape):
     assert (middle[band > 0] == 1).all()
 
 
-@pytest.mark.parametrize("pixel", [1, 2, 4, 12])
-def test_a_perfect_refiner_gives_the_truth_along_the_outline(disc, pixel):
-    image, matte = disc
-    coarse = resize(matte, (300 // pixel, 260 // pixel))
-    alpha = refine_learned(image, coarse, Refiner(own_colour))
+@pytest.mark.parametrize(("scale", "pixel"), [(1, 1), (1, 2), (1, 4), (4, 7)])
+def test_a_perfect_refiner_gives_the_truth_along_the_outline(disc, scale, pixel):
+    image, matte = (resize(each, (300 * scale, 260 * scale)) for each in disc)
+    coarse = resize(matte, (300 * scale // pixel, 260 * scale // pixel))
+    alpha = refine_learned(image, coarse, enlarge, Refiner(own_colour))
     assert (alpha.dtype, alpha.shape) == (np.float32, matte.shape)
     # The border of the band is blended with the coarse alpha, which differs little there.
     assert np.abs(alpha - matte).max() < 0.1 and np.abs(alpha - matte).mean() < 1e-3
 
 
-def test_a_refiner_that_changes_nothing_enlarges(disc):
+def test_a_refiner_that_changes_nothing_leaves_the_step_before(disc):
     image, matte = disc
     coarse = resize(matte, (100, 87))
     refiner = Refiner(no_change)
-    alpha = refine_learned(image, coarse, refiner)
+    alpha = refine_learned(image, coarse, enlarge, refiner)
     assert alpha == pytest.approx(resize(coarse, matte.shape), abs=1e-5)
     # An outline of 440 pixels, in tiles whose middle has 32 x 32.
     assert 440 / 32 / np.sqrt(2) < refiner.calls < 2 * 440 / 32
 
 
+def test_an_alpha_without_edges_is_not_taken_for_a_coarse_one(disc):
+    """No person may appear in a wide haze, whatever the refiner says."""
+    image, _ = disc
+    haze = np.zeros((300, 260), np.float32)
+    cv2.circle(haze, (130, 150), 60, 0.3, -1)
+    haze = cv2.GaussianBlur(haze, (0, 0), 15)
+    alpha = refine_learned(image, haze, enlarge, Refiner(lambda tile: np.ones(tile.shape[:2])))
+    assert alpha.max() <= haze.max()
+
+
 def test_far_from_the_outline_a_bad_refiner_does_no_harm(disc):
     image, matte = disc
     coarse = resize(matte, (150, 130))
-    alpha = refine_learned(image, coarse, Refiner(lambda tile: 1 - no_change(tile)))
+    alpha = refine_learned(image, coarse, enlarge, Refiner(lambda tile: 1 - no_change(tile)))
     far = np.ones((31, 31), np.uint8)
     inside, outside = cv2.erode(matte, far) == 1, cv2.dilate(matte, far) == 0
     assert (alpha[inside] == 1).all() and (alpha[outside] == 0).all()
@@ -88,7 +102,6 @@ def test_far_from_the_outline_a_bad_refiner_does_no_harm(disc):
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_without_an_outline_the_refiner_is_not_asked(value):
     refiner = Refiner(no_change)
-    alpha = refine_learned(
-        np.zeros((50, 70, 3), np.uint8), np.full((25, 35), value, np.float32), refiner
-    )
+    image, coarse = np.zeros((50, 70, 3), np.uint8), np.full((25, 35), value, np.float32)
+    alpha = refine_learned(image, coarse, enlarge, refiner)
     assert alpha.shape == (50, 70) and (alpha == value).all() and refiner.calls == 0
