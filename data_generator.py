@@ -217,6 +217,38 @@ def make_batches(
         UserError: none of the pictures can be read, or the cache does not fit on its disk.
     """
     training, validation = (open_pictures(pairs, size, cache) for pairs in (train, validate))
+    return batches_of(
+        training,
+        validation,
+        batch_size,
+        augmentation=augmentation,
+        boundary=boundary,
+        teachers=teachers,
+        seed=seed,
+        workers=workers,
+        multiple=multiple,
+        share=share,
+    )
+
+
+def batches_of(
+    training: Pictures,
+    validation: Pictures,
+    batch_size: int,
+    *,
+    augmentation: Augmentation,
+    boundary: Callable[[np.ndarray], np.ndarray],
+    teachers: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
+    seed: int,
+    workers: int,
+    multiple: int,
+    share: tuple[int, int],
+) -> tuple[PortraitSequence, PortraitSequence]:
+    """Makes the training and the validation batches of pictures that are read already.
+
+    Returns:
+        See `make_batches`. The arguments are as in `PortraitSequence`.
+    """
     sequence = partial(
         PortraitSequence, batch_size=batch_size, boundary=boundary, multiple=multiple, share=share
     )

@@ -2,19 +2,18 @@
 
 Training pictures are single frames, so the previous alpha is made from the matte: moved, warped and
 wrong as it is in videos, and often missing, as at a start or a cut. The network must neither ignore
-it nor copy it. RobustVideoMatting trains on clips instead (Lin et al., 2108.11515), of which there
-are few with exact mattes.
+it nor copy it. RobustVideoMatting trains on clips instead (Lin et al., 2108.11515). Few clips with
+exact mattes exist.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import cv2
 import numpy as np
 
 from augmentation import Augmentation
-from data_generator import Pair, Pictures, PortraitSequence
+from data_generator import Pair, Pictures, PortraitSequence, batches_of
 from portrait.data import loading
 from portrait.data.targets import boundary_target
 from portrait.training.refining import degraded
@@ -132,18 +131,15 @@ def make_batches(
     # A channel for the alphas, which every epoch makes anew.
     images = loading.zeros((*training.images.shape[:3], 4), loading.MEMORY_LIMIT)
     images[..., :3] = training.images
-    sequence = partial(
-        PortraitSequence, batch_size=batch_size, boundary=boundary, multiple=multiple, share=share
-    )
-    return (
-        sequence(
-            images,
-            training.mattes,
-            augmentation=WithPrevious(augmentation),
-            teachers=teachers and (lambda images, mattes: teachers(images[..., :3], mattes)),
-            shuffle=True,
-            seed=seed,
-            workers=workers,
-        ),
-        sequence(validation.images, validation.mattes),
+    return batches_of(
+        replace(training, images=images),
+        validation,
+        batch_size,
+        augmentation=WithPrevious(augmentation),
+        boundary=boundary,
+        teachers=teachers and (lambda images, mattes: teachers(images[..., :3], mattes)),
+        seed=seed,
+        workers=workers,
+        multiple=multiple,
+        share=share,
     )

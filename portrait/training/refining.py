@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from data_generator import PortraitSequence
 from portrait.data.pairs import Pair, read_pair
-from portrait.data.targets import boundary_target
 from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network, load
 from portrait.io.images import PictureError, resize
@@ -76,7 +75,6 @@ def make_batches(
             shuffle=True,
             seed=seed,
             workers=workers,
-            boundary=boundary_target,
             multiple=multiple,
             share=share,
         ),

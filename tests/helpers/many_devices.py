@@ -2,15 +2,15 @@
 
 KERAS_BACKEND=jax python many_devices.py FOLDER NETWORK:SIZE:SHAPE:DEVICES...
 
-FOLDER/data holds 35 pictures, of which 20 train. For each network, the run is put into
-FOLDER/NETWORK-SIZE-DEVICES.
+FOLDER/data holds 35 pictures; 20 of them are used for training. For each network, the run is put
+into FOLDER/NETWORK-SIZE-DEVICES.
 """
 
 import os
 import sys
 from pathlib import Path
 
-VIRTUAL = 2  # devices, of which a training takes as many as it is told
+VIRTUAL = 2  # devices; each training uses the number that it is given
 
 
 def virtual_cpus() -> None:
