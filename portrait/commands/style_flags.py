@@ -63,7 +63,7 @@ flags.DEFINE_list("data", [], "Folders of photos for the training.")
 flags.DEFINE_enum("model_size", "small", ("big", "small"), "The size of the network.")
 flags.DEFINE_integer(
     "style_size",
-    384,
+    512,
     "Longer side of the paintings in pixels. A larger painting gives larger strokes.",
     32,
 )
@@ -74,11 +74,24 @@ flags.DEFINE_float(
     "style_weight", None, "Weight of the style loss. Default: 8, with gatys 100.", 0.0
 )
 flags.DEFINE_float("tv_weight", 10.0, "Weight of the total variation loss of a training.", 0.0)
-flags.DEFINE_integer("crop", 160, "Height and width of the crops of photos, in pixels.", 64)
+flags.DEFINE_float(
+    "stability_weight",
+    40.0,
+    "Weight of the change of the painted picture after a small movement, with noise: a larger "
+    "value gives quieter videos.",
+    0.0,
+)
+flags.DEFINE_integer("crop", 256, "Height and width of the crops of photos, in pixels.", 64)
 flags.DEFINE_integer("nb_epoch", 40, "Number of epochs.", 1)
-flags.DEFINE_integer("steps", 50, "Batches in an epoch.", 1)
+flags.DEFINE_integer("steps", 100, "Batches in an epoch.", 1)
 flags.DEFINE_integer("batch_size", 2, "Crops in a batch.", 1)
 flags.DEFINE_float("lr", 0.002, "The highest learning rate of the training.", 0.0)
+flags.DEFINE_enum(
+    "mixed_precision",
+    "none",
+    ("none", "bfloat16"),
+    "bfloat16: VGG16 computes in bfloat16, which is faster on hardware that supports it.",
+)
 flags.DEFINE_string(
     "vgg_weights",
     "",
@@ -109,6 +122,7 @@ _TRAINS, _PAINTS = ("train", "resume"), ("content",)
 COMPANIONS = {
     **dict.fromkeys(("data", "model_size", "tv_weight", "crop", "nb_epoch", "steps"), _TRAINS),
     **dict.fromkeys(("batch_size", "lr", "checkpoint_path"), _TRAINS),
+    **dict.fromkeys(("stability_weight", "mixed_precision"), _TRAINS),
     **dict.fromkeys(("strength", "colours", "size"), _PAINTS),
     "style": (*_PAINTS, "convert"),
     "input_shape": ("convert",),

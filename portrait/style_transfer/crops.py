@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 _ZOOM = 2.0
 _TRIES = 20
+SHIFT = 8
+"""The largest movement of `move`, in pixels."""
+_NOISE, _FLICKER = 6.0, 4.0  # levels: largest standard deviation, largest change of brightness
 _PLAIN = 3.0  # levels: standard deviation of a crop with nothing in it
 
 
@@ -53,7 +56,7 @@ def centre_crop(photo: np.ndarray, size: int) -> np.ndarray:
 
 
 class PhotoCrops(keras.utils.PyDataset):
-    """Batches of crops for `fit`: {"image": (N, size, size, 3) 0..255, "mix": (N, styles)}.
+    """Batches of crops for `fit`: {"image": (N, size, size, 3) 0..255, "mix": (N, styles)}, `move`.
 
     The styles take turns. A batch depends only on the seed, the epoch and its index, so a resumed
     training sees the same batches as an uninterrupted one.
@@ -91,11 +94,12 @@ class PhotoCrops(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray]]:
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         rng = np.random.default_rng((self.seed, self.epoch, index))
         images = [self._random_crop(rng) for _ in range(self.batch_size)]
         turns = (index * self.batch_size + np.arange(self.batch_size)) % self.styles
-        return (batch(images, np.eye(self.styles)[turns]),)
+        inputs = batch(images, np.eye(self.styles)[turns])
+        return inputs, move(inputs["image"], rng)
 
     def _random_crop(self, rng: np.random.Generator) -> np.ndarray:
         for _ in range(_TRIES):
@@ -115,6 +119,27 @@ class PhotoCrops(keras.utils.PyDataset):
 def batch(images: Sequence[np.ndarray], mix: np.ndarray) -> dict[str, np.ndarray]:
     """Pictures (H, W, 3) and their mixes of styles (N, styles), as the network takes them."""
     return {"image": np.stack(images).astype(np.float32), "mix": np.asarray(mix, np.float32)}
+
+
+def move(images: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The next frame of a video: pictures moved a little, with noise and a change of brightness.
+
+    Args:
+        images: (N, H, W, 3) in 0..255.
+        rng: the source of randomness.
+
+    Returns:
+        "moved": the pictures that begin `shift` pixels further down and to the right, mirrored
+        beyond the border; "shift": that movement, the same for the whole batch, int32 (N, 2).
+    """
+    shift = rng.integers(-SHIFT, SHIFT + 1, 2)
+    borders = ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0))
+    top, left = SHIFT + shift
+    moved = np.pad(images, borders, mode="reflect")
+    moved = moved[:, top : top + images.shape[1], left : left + images.shape[2]]
+    noise = rng.normal(rng.uniform(-_FLICKER, _FLICKER), rng.uniform(0, _NOISE), moved.shape)
+    moved = (moved + noise).clip(0, 255).astype(np.float32)
+    return {"moved": moved, "shift": np.tile(shift.astype(np.int32), (len(images), 1))}
 
 
 def _crop(photo: np.ndarray, size: int, zoom: float, down: float, right: float) -> np.ndarray:

@@ -8,7 +8,14 @@ from style_networks import picture
 
 from portrait.errors import UserError
 from portrait.io.images import write_png
-from portrait.style_transfer.crops import PhotoCrops, centre_crop, find_photos, hold_out
+from portrait.style_transfer.crops import (
+    SHIFT,
+    PhotoCrops,
+    centre_crop,
+    find_photos,
+    hold_out,
+    move,
+)
 
 
 @pytest.fixture
@@ -54,7 +61,7 @@ def test_batches_depend_on_seed_epoch_and_number_only(folder):
 
 def test_crops_lie_anywhere_and_half_of_them_are_mirrored(folder):
     """Brightness rises to the right in the photograph."""
-    (images,) = (batch["image"] for batch in PhotoCrops([folder / "0.png"], 16, 64, 1, 1)[0])
+    images = PhotoCrops([folder / "0.png"], 16, 64, 1, 1)[0][0]["image"]
     assert len({image.tobytes() for image in images}) > 50
     rising = images[:, :, 8:].mean((1, 2, 3)) > images[:, :, :8].mean((1, 2, 3))
     # Binomial: 3 standard deviations of 64 draws, and noise that is stronger than the ramp.
@@ -102,3 +109,18 @@ def test_too_few_photos_to_hold_any_out_are_told(caplog):
     photos = [Path(f"{number}.jpg") for number in range(15)]
     assert hold_out(photos, 8) == (photos, photos[:8])
     assert "(15)" in caplog.text
+
+
+def test_the_next_frame_is_moved_by_what_it_says():
+    frames = np.stack([picture(48, 48, seed) for seed in (1, 2)]).astype(np.float32)
+    shifts = set()
+    for seed in range(20):
+        after = move(frames, np.random.default_rng(seed))
+        down, right = after["shift"][0]
+        assert (after["shift"] == after["shift"][:1]).all() and after["moved"].shape == frames.shape
+        assert max(abs(down), abs(right)) <= SHIFT
+        back = np.roll(frames, (-down, -right), (1, 2))[:, SHIFT:-SHIFT, SHIFT:-SHIFT]
+        change = after["moved"][:, SHIFT:-SHIFT, SHIFT:-SHIFT] - back
+        assert abs(change.mean()) < 6 and change.std() < 8
+        shifts.add((down, right))
+    assert len(shifts) > 15

@@ -35,7 +35,8 @@ def test_fit_painting_sets_the_longer_side():
     assert perceptual.fit_painting(picture(50, 100), 128).shape == (64, 128, 3)
 
 
-def test_terms_vanish_where_their_targets_are_met():
+def test_terms_vanish_where_their_targets_are_met(monkeypatch):
+    monkeypatch.setattr(perceptual, "SCALES", (1.0,))  # no picture meets the mean of two sizes
     paintings = [picture(48, 48, seed) for seed in (1, 2)]
     loss = perceptual.PerceptualLoss(paintings, random_vgg(), perceptual.Weights(1, 1, 0))
     photos = np.stack([picture(48, 48, seed) for seed in (3, 4)]).astype(np.float32)
@@ -70,11 +71,37 @@ def test_a_style_of_two_is_halfway_between_their_correlations():
     layers = one._all(image)
     expected = 0.0
     for layer in perceptual.STYLE_LAYERS:
-        grams = [
-            np.asarray(perceptual.gram(one._all(np.float32(p)[None])[layer])) for p in paintings
-        ]
-        target = (grams[0] + grams[1]) / 2
+        sizes = [perceptual.fit_painting(p, size) for p in paintings for size in (32, 16)]
+        grams = [np.asarray(perceptual.gram(one._all(np.float32(p)[None])[layer])) for p in sizes]
+        target = np.mean(grams, 0)
         found = np.asarray(perceptual.gram(layers[layer]))
-        expected += np.sum((found - target) ** 2) / np.sum(target**2) / 4
+        expected += np.sum((found - target) ** 2) / np.sum(target**2) / 5
     style = float(one(image, image, np.float32([[0.5, 0.5]]))["style"])
     assert style == pytest.approx(expected, rel=1e-3)
+
+
+def test_bfloat16_changes_the_losses_little():
+    photos, painted = (picture(48, 48, seed)[None].astype(np.float32) for seed in (1, 2))
+    weights = perceptual.Weights(1, 1, 1)
+    full, half = (
+        perceptual.PerceptualLoss([picture(48, 48, 3)], random_vgg(), weights, precision)(
+            photos, painted, np.float32([[1]])
+        )
+        for precision in ("float32", "mixed_bfloat16")
+    )
+    for name, term in full.items():
+        assert float(half[name]) == pytest.approx(float(term), rel=0.03)
+    assert float(half["style"]) != float(full["style"])
+
+
+def test_what_moves_with_the_photograph_is_stable():
+    whole = np.stack([picture(48, 48, seed) for seed in (1, 2)]).astype(np.float32)
+    first = whole[:, 4:36, 4:36]
+    for down, right in ((0, 0), (3, -2), (-4, 4)):
+        moved = whole[:, 4 + down : 36 + down, 4 + right : 36 + right]
+        shift = np.int32([down, right])
+        assert np.asarray(perceptual.instability(first, moved, shift, 4)) == pytest.approx(0)
+        brighter = perceptual.instability(first, moved + 51, shift, 4)
+        np.testing.assert_allclose(np.asarray(brighter), [0.04, 0.04], rtol=1e-5)
+    still = perceptual.instability(first, first, np.int32([3, 0]), 4)
+    assert (np.asarray(still) > 1e-3).all()

@@ -215,6 +215,28 @@ def test_fresh_weightslearn_to_copy_before_they_paint(photos, tmp_path, monkeypa
         run_training(photos, Run.create(tmp_path / "runs", {}), 1)
 
 
+def test_a_stable_network_is_preferred():
+    """The weight of the stability counts, and the metric shows it."""
+    network = transform_net.build(size="small", styles=1)
+    images = np.stack([picture(32, 32, seed) for seed in (1, 2)]).astype(np.float32)
+    inputs = {"image": images, "mix": np.ones((2, 1), np.float32)}
+    still = {"moved": images, "shift": np.zeros((2, 2), np.int32)}
+    lit = still | {"moved": images.max() - images}
+
+    def loss(after, weight):
+        trainer = training.PaintingTrainer(network, lambda *_: {"style": 0.5}, weight)
+        trainer._means = trainer._means[1::2]  # style, stability
+        painted = network(inputs)
+        found = float(trainer.compute_loss(inputs, after, painted))
+        assert float(trainer._means[1].result()) == pytest.approx(found - 0.5, abs=1e-6)
+        return found
+
+    assert loss(still, 10.0) == pytest.approx(0.5, abs=1e-6)
+    assert loss(lit, 0.0) == 0.5
+    assert loss(lit, 20.0) - 0.5 == pytest.approx(2 * (loss(lit, 10.0) - 0.5), rel=1e-3)
+    assert loss(lit, 10.0) > 0.5001
+
+
 def keeper(run, crops, photos, epoch=0):
     recipe = Recipe(epochs=9, ema=False)
     return training.PaintingCheckpointer(run, recipe, Progress(epoch=epoch), crops, photos, STYLES)
