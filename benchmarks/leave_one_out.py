@@ -1,0 +1,88 @@
+"""Trains a network without each data set in turn, and scores it on the set that it has not seen.
+
+python benchmarks/leave_one_out.py --data=DIR,DIR,DIR --reference=FILE.tflite \\
+    --input_range=0..1 --model=selfie_net --start=FILE.tflite --nb_epoch=1
+
+All flags of a training of main.py apply. The table shows each set's held-back pictures
+(`--val_ratio`) in three rows: the reference, the network that was trained on all sets, and the
+network that was trained on all others. Choose a recipe by the third. Trainings that are complete in
+--output are not repeated.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from benchmarks.segmentation_report import SHOWN
+from metrics import METRICS
+from portrait import cli
+from portrait.commands import flags as training_flags
+from portrait.commands.train import train
+from portrait.data.pairs import find_pairs, split
+from portrait.errors import UserError
+from portrait.evaluation.evaluate import score
+from portrait.inference.network import Network, load
+from portrait.io.files import replacing
+from portrait.util import aligned, figure
+
+FLAGS = flags.FLAGS
+ALL = "all"
+
+
+def trained(left_out: str, folders: list[str], output: Path) -> Network:
+    """The network trained on `folders`, from an earlier run in `output` if that was completed."""
+    place = output / (f"without_{left_out}" if left_out != ALL else ALL)
+    done = place / "best.json"
+    if not done.is_file():
+        best = train(**cli.arguments(train) | {"data": folders, "checkpoint_path": str(place)})
+        with replacing(done) as part:
+            part.write_text(json.dumps(os.path.relpath(best, place)))
+    return load(place / json.loads(done.read_text()))
+
+
+def table(rows: list[tuple[str, str, dict]]) -> str:
+    """Aligned lines of the set, the network and the means of its scores."""
+    lines = [("held-back pictures of", "network", "pictures", *(METRICS[k].label for k in SHOWN))]
+    for name, network, summary in rows:
+        mean = summary["mean"] or {}
+        cells = [figure(mean.get(key), METRICS[key].scale) for key in SHOWN]
+        lines.append((name, network, str(summary["pictures"]), *cells))
+    return "\n".join(aligned(lines, 2))
+
+
+def main() -> None:
+    folders = {Path(folder).resolve().name: folder for folder in FLAGS.data}
+    if len(folders) < 2 or len(folders) < len(FLAGS.data):
+        raise UserError("--data=DIR,DIR: give at least two sets with different names")
+    held_back = {
+        name: split(find_pairs([folder], "training"), FLAGS.val_ratio)[1]
+        for name, folder in folders.items()
+    }
+    output = Path(FLAGS.output)
+    networks = {"all sets": trained(ALL, list(folders.values()), output)}
+    if FLAGS.reference:
+        reference = load(FLAGS.reference, input_range=FLAGS.input_range)
+        networks = {"reference": reference} | networks
+    known = {
+        label: score(network.matte, held_back)[0]["sets"] for label, network in networks.items()
+    }
+    rows = []
+    for name in folders:
+        others = [folder for other, folder in folders.items() if other != name]
+        without = trained(name, others, output)
+        summary = score(without.matte, {name: held_back[name]})[0]["sets"][name]
+        rows += [(name, label, sets[name]) for label, sets in known.items()]
+        rows.append((name, "without this set", summary))
+        print("\n" + table(rows[-len(known) - 1 :]), flush=True)
+    print("\n" + table(rows))
+
+
+if __name__ == "__main__":
+    flags.adopt_module_key_flags(training_flags)
+    flags.DEFINE_string("reference", "", "A network to compare with: a .tflite file or a name.")
+    cli.run(main, ["data"])

@@ -1,0 +1,87 @@
+"""Tests which sets the leave-one-out comparison trains on, and that it continues."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from project import ROOT
+
+sys.path.insert(0, str(ROOT))
+from types import SimpleNamespace
+
+from absl import flags
+
+from benchmarks import leave_one_out
+from portrait.errors import UserError
+from portrait.io.images import write_png
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Three sets of ten pictures whose right half is a person."""
+    matte = np.zeros((24, 32), np.uint8)
+    matte[:, 16:] = 255
+    for name in "abc":
+        for index in range(10):
+            photo = np.random.default_rng(index).integers(0, 255, (24, 32, 3), np.uint8)
+            write_png(tmp_path / name / "training" / f"{index}.png", photo)
+            cv2.imwrite(str(tmp_path / name / "training" / f"{index}_matte.png"), matte)
+    return [str(tmp_path / name) for name in "abc"]
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Replaces trainings: a network is a person over a share of the picture, by its sets."""
+    made = []
+
+    def train(model="mattingnet", val_ratio=0.8, data=(), checkpoint_path=""):
+        made.append([folder[-1] for folder in data])
+        best = tmp_path / "runs" / f"{len(made)}.weights.h5"
+        best.parent.mkdir(exist_ok=True)
+        best.write_text("".join(made[-1]))
+        return best
+
+    def load(path, input_range=""):
+        size = len(path.read_text())
+
+        def matte(photo):
+            alpha = np.zeros(photo.shape[:2], np.float32)
+            alpha[:, 32 - 8 * (size - 1) :] = 1  # right with three sets, half with two
+            return alpha
+
+        return SimpleNamespace(matte=matte)
+
+    monkeypatch.setattr(leave_one_out, "train", train)
+    monkeypatch.setattr(leave_one_out, "load", load)
+    return made
+
+
+def run(sets, output):
+    with flagsaver.flagsaver(data=sets, val_ratio=0.5, output=str(output), reference=""):
+        leave_one_out.main()
+
+
+@pytest.fixture(autouse=True)
+def flag():
+    if "reference" not in flags.FLAGS:
+        flags.DEFINE_string("reference", "", "")
+    flags.FLAGS.mark_as_parsed()
+
+
+def test_each_set_is_left_out_once_and_trainings_are_not_repeated(sets, calls, tmp_path, capsys):
+    run(sets, tmp_path / "out")
+    assert calls == [["a", "b", "c"], ["b", "c"], ["a", "c"], ["a", "b"]]
+    lines = [line.split() for line in capsys.readouterr().out.rsplit("\n\n", 1)[1].splitlines()]
+    assert [line[0] for line in lines[1:]] == ["a", "a", "b", "b", "c", "c"]
+    for whole, without in zip(lines[1::2], lines[2::2], strict=True):
+        assert whole[1:3] == ["all", "sets"] and whole[4] == "1.0000"
+        assert without[1:4] == ["without", "this", "set"] and without[5] == "0.5000"
+    run(sets, tmp_path / "out")
+    assert len(calls) == 4
+
+
+def test_one_set_is_not_enough(sets, calls, tmp_path):
+    with pytest.raises(UserError, match="at least two"):
+        run(sets[:1], tmp_path)
