@@ -6,6 +6,7 @@ import logging
 import numpy as np
 
 from portrait.effects.windows import coarse_alpha, look, only_people, windows_around
+from portrait.errors import UserError
 from portrait.inference import network as networks
 from portrait.io.images import resize
 from portrait.matting.refine import METHODS
@@ -31,8 +32,10 @@ def matte(
         float32 (H, W), person = 1. All 0 if there is nobody.
 
     Raises:
-        UserError: no such network.
+        UserError: no such network or refinement.
     """
+    if refine not in REFINEMENTS:
+        raise UserError(f"--refine={refine}: give one of {', '.join(REFINEMENTS)}")
     network = network or default_network()
     coarse = two_passes(network, image)
     if not coarse.any():

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from portrait.effects import backgrounds, catalogue, page_guard, styles
+from portrait.effects.blur import APERTURES
 from portrait.effects.catalogue import Settings, render
-from portrait.effects.matting import matte
+from portrait.effects.depth import DEPTHS
+from portrait.effects.matting import REFINEMENTS, matte
 from portrait.errors import UserError
 from portrait.inference.network import Network
 from portrait.io.images import read_image, shrink
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 
 _SIDE = 1280  # pixels of the longer side, at most: the page answers in a second
 _HEIGHT = 460  # pixels in which pictures are shown
+_PIXELS = 10  # of the reduced picture, by which the page moves and softens the outline
+# The beginnings of the names of effects, and fields that are shown for them only.
+_SPECIAL = (
+    *(("blur", name) for name in ("strength", "aperture", "depth")),
+    *(("replace", name) for name in ("colour", "behind", "match")),
+    ("stylize", "style"),
+)
 
 
 def serve(network: Network, port: int) -> None:
@@ -71,7 +80,7 @@ def build(network: Network) -> "gradio.Blocks":
 
     def respond(*values):
         try:
-            picture, note = answer(*values)
+            picture, note = answer(**dict(zip(fields, values, strict=True)))
         except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from error
         if note:
@@ -79,25 +88,33 @@ def build(network: Network) -> "gradio.Blocks":
         return picture
 
     def show_fields(chosen: list[str]) -> list[dict]:
-        painted = any(name.startswith("stylize") for name in chosen)
-        wanted = ("blur" in chosen, "replace" in chosen, "replace" in chosen, painted)
+        wanted = [any(name.startswith(effect) for name in chosen) for effect, _ in _SPECIAL]
         return [gradio.update(visible=visible) for visible in wanted]
 
     # Uploads are deleted when the page ends, or after an hour.
     with gradio.Blocks(
         title="Portrait effects", analytics_enabled=False, delete_cache=(3600, 3600)
     ) as page:
-        *fields, result = _lay_out()
-        picture, effects, strength, colour, behind, style, linear = fields
-        effects.change(
-            show_fields, effects, [strength, colour, behind, style], api_visibility="private"
+        fields, result = lay_out()
+        fields["effects"].change(
+            show_fields,
+            fields["effects"],
+            [fields[name] for _, name in _SPECIAL],
+            api_visibility="private",
         )
-        changes = [each.input for each in (picture, effects, behind, style, linear)]
-        # The slider and the colour take effect when they are released.
+        # Sliders and the colour take effect when they are released.
+        changes = []
+        for field in fields.values():
+            if isinstance(field, gradio.Slider):
+                changes += [field.release]
+            elif isinstance(field, gradio.ColorPicker):
+                changes += [field.submit, field.blur]
+            else:
+                changes += [field.input]
         gradio.on(
-            [*changes, strength.release, colour.submit, colour.blur],
+            changes,
             respond,
-            fields,
+            list(fields.values()),
             result,
             api_name="apply",
             trigger_mode="always_last",
@@ -137,16 +154,17 @@ def _unnamed(error: UserError, uploaded) -> str:
     return str(error).replace(uploaded.path, uploaded.orig_name or "the picture")
 
 
-def _lay_out() -> tuple:
-    """Creates the page's fields, in the order of `make_answer`'s arguments, and the result."""
+def lay_out() -> tuple[dict, "gradio.Image"]:
+    """Creates the page's fields, by the names of `make_answer`'s arguments, and the result."""
     import gradio
 
     gradio.Markdown(
         "# Portrait effects\nEverything happens on this computer. `make web` builds another page,"
         " with a live camera, that needs no Python where it runs: see docs/web.md."
     )
+    fields = {}
     with gradio.Row():
-        picture = _upload(
+        fields["picture"] = _upload(
             label="Photograph",
             sources=["upload", "webcam", "clipboard"],
             height=_HEIGHT,
@@ -160,27 +178,58 @@ def _lay_out() -> tuple:
             buttons=["download", "fullscreen"],
         )
     with gradio.Row():
-        effects = gradio.Dropdown(
+        fields["effects"] = gradio.Dropdown(
             list(catalogue.NAMES), value=["blur"], multiselect=True, label="Effects, in order"
         )
         linear = gradio.Checkbox(label="Linear light", info="Mixes colours like light.", scale=0)
-    strength = gradio.Slider(0, 1, value=0.5, label="Strength of the blur")
     with gradio.Row():
-        colour = gradio.ColorPicker(
+        fields["strength"] = gradio.Slider(0, 1, value=0.5, label="Strength of the blur")
+        aperture = gradio.Dropdown(list(APERTURES), label="Shape of lights out of focus")
+        depths = list(zip(("a ground that recedes", "a wall"), DEPTHS, strict=True))
+        depth = gradio.Dropdown(depths, label="Background of the blur")
+    with gradio.Row():
+        fields["colour"] = gradio.ColorPicker(
             "#2e7d5b", label="Background: a colour ...", visible=False, scale=0, min_width=300
         )
-        behind = _upload(
+        fields["behind"] = _upload(
             label="... or a picture", height=200, visible=False, buttons=[], sources=["upload"]
         )
+        match = gradio.Slider(
+            0, 1, value=0, visible=False, label="Match the person's light to the background"
+        )
     names = styles.shipped_names()
-    style = gradio.Dropdown(
+    fields["style"] = gradio.Dropdown(
         names,
         value=names[0],
         allow_custom_value=True,
         visible=False,
         label="Style: a name, or a mix such as udnie:2,great_wave:1",
     )
-    return picture, effects, strength, colour, behind, style, linear, result
+    fields |= {"linear": linear, "aperture": aperture, "depth": depth, "match": match}
+    return fields | _lay_out_outline(), result
+
+
+def _lay_out_outline() -> dict:
+    """Creates the fields that change the outline, by the names of `make_answer`'s arguments."""
+    import gradio
+
+    with gradio.Accordion("Outline", open=False), gradio.Row():
+        return {
+            "refine": gradio.Dropdown(
+                list(REFINEMENTS),
+                label="Refinement",
+                info="closed_form takes seconds, and a minute at the first time.",
+            ),
+            "choke": gradio.Slider(
+                -_PIXELS, _PIXELS, value=0, step=0.5, label="Choke: move it inwards, in pixels"
+            ),
+            "feather": gradio.Slider(
+                0, _PIXELS, value=0, step=0.5, label="Feather: soften it, in pixels"
+            ),
+            "despill": gradio.Slider(
+                0, 1, value=0, label="Despill: remove the light of a coloured wall"
+            ),
+        }
 
 
 def _background(colour: str, picture: np.ndarray | None) -> backgrounds.BackgroundFunction:
@@ -196,32 +245,33 @@ def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]
 
     Returns:
         A function that returns the result and a note for the user, which may be "". The result is
-        None without a picture, and the picture itself without effects.
+        None without a picture, and the picture itself without effects. It takes attributes of
+        `Settings` as `plain`, and raises UserError as `catalogue.check` and `matte`.
     """
     load_style = functools.cache(styles.load_shipped)
 
     def answer(
         picture: np.ndarray | None,
         effects: list[str],
-        strength: float,
-        colour: str,
-        behind: np.ndarray | None,
-        style: str,
-        linear: bool,
+        *,
+        colour: str = "",
+        behind: np.ndarray | None = None,
+        style: str = "",
+        refine: str = "guided",
+        **plain,
     ) -> tuple[np.ndarray | None, str]:
         if picture is None or not effects:
             return picture, ""
         painted = any(name.startswith("stylize") for name in effects)
         settings = Settings(
-            strength=strength,
             background=_background(colour, behind) if "replace" in effects else None,
             style=load_style(style) if painted and style else None,
-            linear=linear,
             estimate=blur_fusion,
+            **plain,
         )
         catalogue.check(effects, settings)
         image = shrink(picture, _SIDE)
-        alpha = matte(image, network)
+        alpha = matte(image, network, refine)
         note = "" if alpha.any() else "Nobody was found in this picture."
         return render(image, alpha, effects, settings), note
 

@@ -140,6 +140,7 @@ def test_the_served_page_reads_no_file_and_no_address(port, tmp_path, monkeypatc
     for name in ("http://192.0.2.1/x.png", str(secret), f"file://{secret}"):
         picture = {"path": name, "url": name, "meta": {"_type": "gradio.FileData"}}
         fields = [picture, ["replace"], 0.5, "#00ff00", None, "", False]
+        fields += ["round", "ramp", 0, "guided", 0, 0, 0]
         status, text = call(port, fields)
         assert status == 200 and "event: error" in text
     assert fetched == []
