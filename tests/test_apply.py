@@ -131,6 +131,23 @@ def test_a_video(portrait, tmp_path):
     assert np.abs(pictures[:, :15, :15] - levels[:, None, None, None]).max() < 12
 
 
+def test_a_painted_person_in_one_command(red, tmp_path):
+    frames = np.zeros((3, 64, 48, 3), np.uint8)
+    frames[:, 20:, 10:40] = (255, 40, 0)
+    clip = tiny_clips.write(tmp_path / "clip.mp4", frames, audio="aac")
+    swap = tmp_path / "swap.tflite"
+    swap.write_bytes(tiny_tflite.convolution((64, 64), np.eye(3)[::-1]))
+    common = {"effect": ["stylize_person"], "style": str(swap), "strength": 0.5, "feather": 4.0}
+    common |= {"model": str(red), "input_range": "0..1"}
+    (target,) = apply(clip, output=tmp_path / "out.mp4", **common)
+    pictures, times = tiny_clips.read(target)
+    assert pictures.shape == frames.shape and times == [0, 0.04, 0.08]
+    assert tiny_clips.packets(target) == tiny_clips.packets(clip)
+    # Half of the swapped colour where the person is, and the black wall as it was.
+    assert np.abs(pictures[:, 35:50, 20:30] - (128.0, 40, 128)).mean() < 6
+    assert pictures[:, :10, :5].max() < 8
+
+
 def test_numbered_pictures_in_and_out(red, tmp_path):
     folder = tmp_path / "shot"
     folder.mkdir()

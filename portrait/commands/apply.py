@@ -4,6 +4,7 @@ Modules that take long to import are imported in the functions, because the help
 of the arguments.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ def apply(
     output_alpha: str | Path = "",
     virtual_camera: str = "",
     effect: Sequence[str] = ("blur",),
-    strength: float = 0.5,
+    strength: float | None = None,
     aperture: str = "round",
     depth: str = "ramp",
     background: str = "",
@@ -46,6 +47,7 @@ def apply(
     feather: float = 0.0,
     plate: str = "",
     style: str = "",
+    paint_size: int = 0,
     linear: bool = False,
     refine: str = "guided",
     smooth: bool = True,
@@ -103,12 +105,11 @@ def make_job(settings: Mapping) -> "Job":
     """
     from portrait.inference.network import load
 
-    scene, threads = _plate(settings["plate"]), settings["threads"]
-    names = ("strength", "aperture", "depth", "match", "despill", "choke", "feather", "linear")
-    plain = {name: settings[name] for name in names}
-    effect, background, style = (settings[name] for name in ("effect", "background", "style"))
-    stills, clips = _effects(effect, background, style, threads, scene, plain)
-    network = load(settings["model"], input_range=settings["input_range"], threads=threads)
+    scene = _plate(settings["plate"])
+    stills, clips = _effects(settings, scene)
+    network = load(
+        settings["model"], input_range=settings["input_range"], threads=settings["threads"]
+    )
     options = (settings[name] for name in ("refine", "smooth", "frame_rate"))
     return Job(stills, clips, network, *options, scene)
 
@@ -201,24 +202,26 @@ def _plate(path: str) -> "Plate | None":
     return Plate(read_image(path), f"--plate={path}")
 
 
-def _effects(
-    effect: Sequence[str],
-    background: str,
-    style: str,
-    threads: int,
-    plate: "Plate | None",
-    plain: dict,
-) -> "tuple[Effects, Effects]":
-    """Makes the effects for photos and for videos; `plain` are settings that are flags."""
+def _effects(given: Mapping, plate: "Plate | None") -> "tuple[Effects, Effects]":
+    """Makes the effects for photos and for videos from the arguments of `apply`."""
     from portrait.effects import backgrounds, catalogue, styles
     from portrait.matting.foreground import blur_fusion, multilevel
 
+    names = ("aperture", "depth", "match", "despill", "choke", "feather", "linear")
+    strength = {} if given["strength"] is None else {"strength": given["strength"]}
+    style = None
+    if given["style"]:
+        # Painting is most of the work for a frame, so it takes all cores.
+        threads = max(given["threads"], os.cpu_count() or 1)
+        style = styles.load(given["style"], threads, given["paint_size"], **strength)
     settings = catalogue.Settings(
-        background=backgrounds.load(background) if background else None,
-        style=styles.load(style, threads) if style else None,
-        **plain,
+        background=backgrounds.load(given["background"]) if given["background"] else None,
+        style=style,
+        **strength,
+        **{name: given[name] for name in names},
     )
     estimates = [plate.estimator(each) if plate else each for each in (multilevel, blur_fusion)]
+    effect = given["effect"]
     return tuple(catalogue.Effects(effect, replace(settings, estimate=each)) for each in estimates)
 
 

@@ -38,7 +38,11 @@ flags.DEFINE_string(
 flags.DEFINE_list(
     "effect", list(_DEFAULTS["effect"]), "One or more effects, applied in this order; see above."
 )
-flags.DEFINE_float("strength", _DEFAULTS["strength"], "The strength of blur, 0 to 1.")
+flags.DEFINE_float(
+    "strength",
+    _DEFAULTS["strength"],
+    "0 to 1: how far blur goes (0.5), and the opacity of a style over the picture (1).",
+)
 flags.DEFINE_enum(
     "aperture",
     _DEFAULTS["aperture"],
@@ -80,6 +84,13 @@ flags.DEFINE_string(
     _DEFAULTS["style"],
     "The style of stylize_...: a shipped style, a mix such as udnie:2,great_wave:1, weights that "
     "stylize.py has trained, or a .tflite file.",
+)
+flags.DEFINE_integer(
+    "paint_size",
+    _DEFAULTS["paint_size"],
+    "Longer side in pixels at which a style is painted before it is enlarged: a smaller one has "
+    "larger strokes and is faster. 0: 720 for photos, for videos half their size (320 to 640).",
+    0,
 )
 flags.DEFINE_boolean("linear", _DEFAULTS["linear"], "Mix in linear light.")
 flags.DEFINE_enum(

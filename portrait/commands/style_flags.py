@@ -47,8 +47,8 @@ flags.DEFINE_enum(
 flags.DEFINE_integer(
     "size",
     512,
-    "Longer side of the painted picture in pixels, unless the photo is smaller; 0: the photo's "
-    "own. A smaller picture has larger strokes.",
+    "Longer side in pixels at which photos and frames are painted, unless they are smaller; 0: "
+    "their own. A smaller picture has larger strokes. Photos get this size, videos keep theirs.",
     0,
 )
 flags.DEFINE_string(

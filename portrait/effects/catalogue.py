@@ -1,11 +1,6 @@
-"""The effects by name and their order. Each changes the person or the background.
-
-A picture is separated into two layers, F and B. Effects change one of them, and then the layers are
-merged, so several effects in a row never blur or paint across the outline.
-"""
+"""The effects by name and their order. Each changes one of the layers of a picture."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -13,118 +8,15 @@ import numpy as np
 
 from portrait.effects.blur import APERTURES, lens_blur, radius_for
 from portrait.effects.depth import DEPTHS, defocus
-from portrait.effects.light import despill, match_light
+from portrait.effects.layers import Layers, Settings
+from portrait.effects.light import match_light
+from portrait.effects.styles import Style
 from portrait.errors import UserError
-from portrait.matting import compositing
-from portrait.matting.compositing import Estimator, blend, fill
-from portrait.matting.foreground import multilevel
-from portrait.matting.outline import choke, feather
+from portrait.matting.compositing import fill
 
 _FARTHEST = 100  # pixels of choke and feather
 GREEN = (0, 177, 64)
 """The colour of `green_screen`: chroma key green, sRGB."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The settings of the effects.
-
-    Attributes:
-        strength: of `blur`, 0..1.
-        aperture: of `blur`, a key of `blur.APERTURES`.
-        depth: of the background for `blur`, one of `depth.DEPTHS`.
-        background: for `replace`: from a time in seconds to uint8 RGB (h, w, 3) or a colour.
-        style: for `stylize_...`: from uint8 RGB (H, W, 3) to the painted picture of that shape.
-        match: how much `replace` adapts the light of the person to the new background, 0..1; see
-            `light.match_light`.
-        despill: how much light of a coloured wall is removed from the person, 0..1; see
-            `light.despill`.
-        choke: by how many pixels the outline is moved inwards.
-        feather: by how many pixels the outline is softened.
-        linear: mix in linear light.
-        estimate: estimates F and B.
-    """
-
-    strength: float = 0.5
-    aperture: str = "round"
-    depth: str = "ramp"
-    background: Callable[[float], np.ndarray | Sequence[int]] | None = None
-    style: Callable[[np.ndarray], np.ndarray] | None = None
-    match: float = 0.0
-    despill: float = 0.0
-    choke: float = 0.0
-    feather: float = 0.0
-    linear: bool = False
-    estimate: Estimator = multilevel
-
-    def outlined(self, alpha: np.ndarray) -> np.ndarray:
-        """An alpha after `choke` and `feather`."""
-        return feather(choke(alpha, self.choke), self.feather)
-
-
-class Layers:
-    """The layers of a picture. F and B are estimated when they are first needed.
-
-    `found` is the given alpha, by which F and B are estimated, and `alpha` the one by which they
-    are merged.
-
-    Args:
-        image: uint8 RGB (H, W, 3).
-        alpha: float32 (H, W), 0..1.
-        settings: of the effects.
-        time: of the picture in its video, in seconds.
-    """
-
-    def __init__(self, image: np.ndarray, alpha: np.ndarray, settings: Settings, time: float = 0.0):
-        self.image = image
-        self.found = alpha
-        self.alpha = settings.outlined(alpha)
-        self.settings = settings
-        self.time = time
-        self._foreground: np.ndarray | None = None
-        self._background: np.ndarray | None = None
-
-    @property
-    def foreground(self) -> np.ndarray:
-        """F: uint8, or float32 0..1 in linear light."""
-        return self._estimated[0] if self._foreground is None else self._foreground
-
-    @foreground.setter
-    def foreground(self, picture: np.ndarray) -> None:
-        self._foreground = picture
-
-    @property
-    def background(self) -> np.ndarray:
-        """B, with the type of F."""
-        return self._estimated[1] if self._background is None else self._background
-
-    @background.setter
-    def background(self, picture: np.ndarray) -> None:
-        self._background = picture
-
-    @property
-    def original_background(self) -> np.ndarray:
-        """B before all effects."""
-        return self._estimated[1]
-
-    @functools.cached_property
-    def _estimated(self) -> tuple[np.ndarray, np.ndarray]:
-        foreground, background = self.settings.estimate(self.taken_in(self.image), self.found)
-        return despill(foreground, background, self.found, self.settings.despill), background
-
-    def taken_in(self, picture: np.ndarray) -> np.ndarray:
-        """Converts a uint8 picture to the type of the layers."""
-        return compositing.to_linear(picture) if self.settings.linear else picture
-
-    def given_out(self, layer: np.ndarray) -> np.ndarray:
-        """Converts a layer to uint8 sRGB."""
-        return compositing.to_srgb(layer) if self.settings.linear else layer
-
-    def merged(self) -> np.ndarray:
-        """The merged picture, uint8 RGB (H, W, 3)."""
-        if self._foreground is None and self._background is None and not self.settings.despill:
-            return self.image
-        return self.given_out(blend(self.foreground, self.background, self.alpha))
 
 
 def _blur(layers: Layers) -> None:
@@ -162,8 +54,7 @@ def _stylize_background(layers: Layers) -> None:
 def _stylize_person(layers: Layers) -> None:
     # The whole picture is painted and the person is cut out afterwards, because a network paints
     # artefacts along the edge of a cut-out.
-    painted = layers.taken_in(layers.settings.style(layers.merged()))
-    layers.foreground = layers.settings.estimate(painted, layers.alpha)[0]
+    layers.lay_over(layers.taken_in(layers.settings.style(layers.merged())))
 
 
 def _alpha(layers: Layers) -> np.ndarray:
@@ -277,10 +168,18 @@ class Effects:
     """
 
     names: Sequence[str]
-    settings: Settings = Settings()
+    settings: Settings = dataclasses.field(default_factory=Settings)
 
     def __post_init__(self):
         check(self.names, self.settings)
+
+    def for_video(self) -> "Effects":
+        """The effects for the frames of one video, in order: a style paints them steadily."""
+        style = self.settings.style
+        if not isinstance(style, Style):
+            return self
+        settings = dataclasses.replace(self.settings, style=style.video())
+        return dataclasses.replace(self, settings=settings)
 
     def __call__(self, image: np.ndarray, alpha: np.ndarray, time: float = 0.0) -> np.ndarray:
         return render(image, alpha, self.names, self.settings, time)

@@ -225,7 +225,7 @@ def _convert(
     progress: Callable[[], object],
 ) -> Outcome:
     """Decodes, mattes, renders and encodes in parallel; the encoder runs in this thread."""
-    find, paint = _make_stages(matter, effects, stream.time_base)
+    find, paint = _make_stages(matter, effects.for_video(), stream.time_base)
     empty = 0
 
     def rendered(results: Pipeline, write_alpha: Callable | None) -> Iterator[Frame | av.Packet]:

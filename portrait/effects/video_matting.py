@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from portrait.effects.cuts import CutFinder
 from portrait.effects.smoothing import Smoother
 from portrait.effects.windows import coarse_alpha, look, only_people, still_hold, windows_around
 from portrait.inference.network import Network
+from portrait.io.cuts import CutFinder
 from portrait.io.images import Window, resize
 from portrait.matting.plate import Plate
 from portrait.matting.refine import refine_guided

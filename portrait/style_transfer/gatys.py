@@ -16,9 +16,9 @@ from portrait.io.images import TooSmallError, read_image, shrink, write_png
 from portrait.io.photos import work_through
 from portrait.models import vgg16
 from portrait.style_transfer.colour import as_grey, match_brightness, match_colours, with_colours_of
+from portrait.style_transfer.full_size import blend
 from portrait.style_transfer.gatys_loss import GatysLoss, normalize_weights
 from portrait.style_transfer.mixes import style_label, style_names
-from portrait.style_transfer.painter import blend
 from portrait.style_transfer.perceptual import read_paintings
 
 _LEAST_SIZE = 16  # pixels: VGG16 halves a picture four times before its last block

@@ -1,6 +1,8 @@
 """Paints photographs and videos with a trained transform network: `paint`."""
 
 import json
+import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -13,8 +15,13 @@ from portrait.io.photos import is_video, work_through
 from portrait.models.weights import load_weights, weights_file
 from portrait.style_transfer import PAINTINGS, strips, transform_net
 from portrait.style_transfer.colour import match_colours, with_colours_of
+from portrait.style_transfer.full_size import FullSize, blend, longer_side
 from portrait.style_transfer.mixes import parse_mix, style_label
+from portrait.style_transfer.steady import Steady
 from portrait.style_transfer.video import paint_videos
+from portrait.tflite.runtime import TfliteModel
+
+log = logging.getLogger(__name__)
 
 _WHOLE = 1_000_000  # pixels, 2.3 GB; larger pictures take 1.4 times as long a pixel, in strips
 
@@ -43,8 +50,9 @@ def paint(
         style: a style or a mix, see `mixes.parse_mix`; empty: the network's first style.
         weight_dir: weights of a trained network or the folder of a run; empty: the shipped network.
         output: the folder to write into.
-        size: longer side of the painted pictures in pixels, unless the photograph is smaller; 0:
-            the photograph's own. A smaller picture has larger strokes.
+        size: longer side at which pictures are painted, in pixels, unless they are smaller; 0:
+            their own. A smaller picture has larger strokes. Painted photographs have this size,
+            videos keep their own.
         strength: the opacity of the painted picture over the photograph, 0 to 1.
         colours: a key of `COLOURS`.
 
@@ -57,13 +65,20 @@ def paint(
         KeyboardInterrupt: Ctrl-C; an unfinished video is a playable file.
     """
     network, mix, style = load_style(weight_dir, style)
-    painter, label = Painter(network, mix, strength, colours), style_label(style)
+    label = style_label(style)
     written = []
     if photos := [path for path in content if not is_video(path)]:
+        painter = Painter(network, mix, strength, colours)
         written = paint_photos(painter, photos, output, label, size)
         print("\n".join(map(str, written)))
     if videos := [path for path in content if is_video(path)]:
-        for target, frames in paint_videos(painter, videos, output, label, size):
+        painter = Painter(network, mix, strength, colours, os.cpu_count() or 1)
+        fit = longer_side(size)
+
+        def start() -> FullSize:
+            return FullSize(painter.paint, fit, painter.finish, steady=Steady())
+
+        for target, frames in paint_videos(start, videos, output, label):
             print(f"{target}: {frames} frames")
             written.append(target)
     return written
@@ -119,6 +134,8 @@ class Painter:
         mix: the share of each.
         strength: the opacity of the painted picture over the photograph, 0 to 1.
         colours: a key of `COLOURS`.
+        threads: of LiteRT, for many pictures of one size, such as a video's frames: converting the
+            network to a new size takes about a second. 0: the network runs on Keras.
     """
 
     def __init__(
@@ -127,10 +144,15 @@ class Painter:
         mix: np.ndarray,
         strength: float = 1.0,
         colours: str = "painting",
+        threads: int = 0,
     ):
+        self._all, self._mix = network, mix
         self._network = transform_net.fix_style(network, mix)
         self._strength = np.float32(strength)
         self._colours = COLOURS[colours]
+        # LiteRT files are converted by TensorFlow.
+        self._threads = threads if keras.backend.backend() == "tensorflow" else 0
+        self._converted: TfliteModel | None = None
 
     def __call__(self, photo: np.ndarray) -> np.ndarray:
         """A painted picture.
@@ -144,28 +166,40 @@ class Painter:
         Raises:
             TooSmallError: it is smaller.
         """
+        return self.finish(self.paint(photo), photo)
+
+    def paint(self, photo: np.ndarray) -> np.ndarray:
+        """What the network paints, float32 (H, W, 3) in 0..255; otherwise as `__call__`."""
         height, width = photo.shape[:2]
         if min(height, width) < transform_net.LEAST_SIZE:
             raise TooSmallError(photo, transform_net.LEAST_SIZE)
         stride = transform_net.STRIDE
         more = ((0, -height % stride), (0, -width % stride), (0, 0))
         padded = np.pad(photo, more, mode="reflect")
-        painted = self._paint(padded)[:height, :width]
+        return self._run(padded)[:height, :width]
+
+    def finish(self, painted: np.ndarray, photo: np.ndarray) -> np.ndarray:
+        """Strength and colours: from the painted picture and the photograph to the result."""
         return blend(photo, self._colours(painted, photo), self._strength)
 
-    def _paint(self, photo: np.ndarray) -> np.ndarray:
+    def _run(self, photo: np.ndarray) -> np.ndarray:
         if photo.size > 3 * _WHOLE:
             return strips.paint(self._network, photo)
+        if self._threads:
+            return self._for_size(photo.shape[:2])(photo)
         # Not `predict`: after several sizes it traces the network for unknown sizes, which Keras's
         # bilinear enlargement does not support.
         photo = photo[None].astype(np.float32)
         return keras.ops.convert_to_numpy(self._network(photo, training=False))[0]
 
+    def _for_size(self, shape: tuple[int, int]) -> TfliteModel:
+        if self._converted is None or self._converted.input_shape != shape:
+            from portrait.export.tflite import convert
 
-def blend(photo: np.ndarray, painted: np.ndarray, strength: float) -> np.ndarray:
-    """A painted picture over its photograph, both (H, W, 3) in 0..255: uint8 (H, W, 3)."""
-    photo = photo.astype(np.float32)
-    return np.rint(photo + np.float32(strength) * (painted - photo)).astype(np.uint8)
+            log.info("converting the style to pictures of %d x %d", shape[1], shape[0])
+            fixed = transform_net.fix_style(self._all, self._mix, shape)
+            self._converted = TfliteModel(convert(fixed, "float32"), "the style", self._threads)
+        return self._converted
 
 
 def paint_photos(

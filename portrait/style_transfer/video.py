@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
-import numpy as np
 from tqdm import tqdm
 
 from portrait.errors import UserError, warn_skipped
-from portrait.io.images import shrink
 from portrait.io.photos import result_paths
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import open_video
 from portrait.io.video_streams import VideoError
 from portrait.io.video_writer import WRITABLE
+from portrait.style_transfer.full_size import PaintFunction
 
 
 def video_targets(sources: Sequence[str | Path], output: str | Path, label: str) -> list[Path]:
@@ -31,14 +30,14 @@ def video_targets(sources: Sequence[str | Path], output: str | Path, label: str)
 
 
 def paint_videos(
-    paint: Callable[[np.ndarray], np.ndarray],
+    start: Callable[[], PaintFunction],
     sources: Sequence[str | Path],
     output: str | Path,
     label: str,
-    size: int,
 ) -> Iterator[tuple[Path, int]]:
     """Paints videos one by one, lazily; see `paint_video`.
 
+    `start` makes the function that paints the frames of one video, because it may remember them.
     Unreadable videos are skipped, and one warning at the end names and counts them.
 
     Yields:
@@ -51,7 +50,7 @@ def paint_videos(
     left_out: list[str] = []
     for source, target in zip(sources, video_targets(sources, output, label), strict=True):
         try:
-            frames, complete = paint_video(paint, source, target, size)
+            frames, complete = paint_video(start(), source, target)
         except VideoError as error:
             left_out.append(str(error))
             continue
@@ -63,12 +62,7 @@ def paint_videos(
     warn_skipped(left_out, "videos left out ({count}): {names}")
 
 
-def paint_video(
-    paint: Callable[[np.ndarray], np.ndarray],
-    source: str | Path,
-    target: str | Path,
-    size: int,
-) -> tuple[int, bool]:
+def paint_video(paint: PaintFunction, source: str | Path, target: str | Path) -> tuple[int, bool]:
     """Paints a video with a progress bar; timestamps and audio are preserved.
 
     It holds one frame at a time in memory. Ctrl-C leaves a playable file.
@@ -77,7 +71,6 @@ def paint_video(
         paint: from a frame, uint8 (H, W, 3), to the painted picture of the same shape.
         source: the video file.
         target: the file to write; its suffix determines the format.
-        size: of the longer side, see `images.shrink`.
 
     Returns:
         The number of frames, and whether the video is complete (False after Ctrl-C).
@@ -92,7 +85,7 @@ def paint_video(
     def painted() -> Iterator[Frame | av.Packet]:
         for item in reader:
             if isinstance(item, Frame):
-                item.image = paint(shrink(item.image, size))
+                item.image = paint(item.image)
             yield item
 
     bar = tqdm(total=reader.frames, desc=Path(source).name, unit=" frames", disable=None)

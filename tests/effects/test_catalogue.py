@@ -74,6 +74,16 @@ def test_alpha_and_cutout(picture):
     assert painted[30, 30].tolist() == [15, 135, 255, 255]
 
 
+@pytest.mark.parametrize("feather", [0, 6])
+def test_a_painted_person_is_cut_out_and_laid_over_the_picture(picture, feather):
+    image, alpha = picture
+    settings = dataclasses.replace(SETTINGS, feather=feather)
+    share = settings.outlined(alpha)[..., None]
+    expected = share * (255 - np.float32(image)) + (1 - share) * image
+    result = render(image, alpha, ["stylize_person"], settings)
+    assert np.abs(result - expected).max() <= 0.51  # rounding
+
+
 def test_the_foreground_and_the_alpha_give_the_picture_again(picture):
     image, alpha = picture
     foreground = render(image, alpha, ["foreground"], SETTINGS)

@@ -24,6 +24,24 @@ def test_a_style_from_a_tflite_file(tmp_path):
     assert np.abs(painted.astype(int) - (10, 100, 200)).max() <= 1
 
 
+def test_a_tflite_file_of_another_shape_does_not_distort(tmp_path):
+    """A square picture gets the left half of a network that is twice as wide as high."""
+    pattern = np.zeros((32, 64, 3), np.float32)
+    pattern[:, 32:] = 100
+    path = tmp_path / "half.tflite"
+    path.write_bytes(tiny_tflite.convolution((32, 64), np.eye(3), pattern))
+    assert (styles.load(str(path))(np.full((96, 96, 3), 50, np.uint8)) == 50).all()
+
+
+def test_strength_is_the_opacity_of_the_style(tmp_path):
+    path = tmp_path / "swap.tflite"
+    path.write_bytes(tiny_tflite.convolution((32, 48), np.eye(3)[::-1]))
+    full = styles.load(str(path))(PICTURE)
+    assert np.array_equal(styles.load(str(path), strength=0)(PICTURE), PICTURE)
+    half = styles.load(str(path), strength=0.5)(PICTURE)
+    assert np.abs(half - (np.float32(full) + PICTURE) / 2).max() <= 0.5
+
+
 def test_a_segmenter_is_no_style():
     file = shipped_files()["fast_scnn"]
     with pytest.raises(UserError, match=file.name):
@@ -49,3 +67,8 @@ def test_a_style_that_stylize_has_trained(tmp_path):
         styles.load(f"{tmp_path}:scream")
     with pytest.raises(UserError):
         paint(np.zeros((3, 4, 3), np.uint8))
+    # Frames are painted by LiteRT, and like a photo if there is none before.
+    frames = paint.video()
+    assert np.abs(frames(PICTURE).astype(int) - small).max() <= 1
+    smaller = styles.load(str(tmp_path / "style.weights.h5"), size=40)
+    assert smaller(PICTURE).shape == PICTURE.shape and (smaller(PICTURE) != small).any()

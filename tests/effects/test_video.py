@@ -10,11 +10,15 @@ import tiny_clips
 
 from portrait.effects import video
 from portrait.effects.catalogue import Effects, Settings
+from portrait.effects.styles import Style
 from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError
 from portrait.inference.network import Network
+from portrait.io.images import read_image, write_png
 from portrait.io.video_reader import Frame
 from portrait.io.video_writer import VideoWriter
+from portrait.style_transfer.full_size import FullSize, longer_side
+from portrait.style_transfer.steady import Steady
 
 WHITE_IS_PERSON = Network("test", (64, 48), lambda image: (image[..., 0] > 128).astype(np.float32))
 GREEN = Settings(background=lambda time: (0, 200, 0))
@@ -54,6 +58,35 @@ def test_times_and_audio_stay(pictures, tmp_path):
     assert tiny_clips.packets(tmp_path / "out.mp4") == tiny_clips.packets(source)
     with av.open(str(source)) as before, av.open(str(tmp_path / "out.mp4")) as after:
         assert after.duration == before.duration
+
+
+def test_a_painted_person_frame_by_frame(pictures, tmp_path):
+    """Style the whole frame, cut it out by the matte, lay it over the original."""
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).integers(0, 20, pictures.shape, np.uint8)
+    frames = np.maximum(pictures, noise)[:6]
+    for index, frame in enumerate(frames):
+        write_png(tmp_path / "in" / f"{index}.png", frame)
+    fit = longer_side(64)
+    style = Style(lambda picture: picture, lambda: FullSize(negative, fit, steady=Steady()))
+    effects = Effects(["stylize_person"], Settings(style=style, feather=4))
+    targets = [str(tmp_path / name / "%d.png") for name in ("in", "out", "alpha")]
+    source, target, alphas = targets
+    work = effects, WHITE_IS_PERSON
+    for _ in range(2):  # the second video does not remember the first
+        video.apply_to_video(source, target, *work, alpha_target=alphas)
+    paint = style.video()
+    for index, frame in enumerate(frames):
+        painted = np.float32(paint(frame))
+        alpha = read_image(tmp_path / "alpha" / f"{index}.png") / np.float32(255)
+        expected = alpha * painted + (1 - alpha) * frame
+        written = read_image(tmp_path / "out" / f"{index}.png")
+        assert np.abs(written - expected).max() <= 1  # alpha was rounded to 1/255
+        assert np.array_equal(written[:15], frame[:15]) and (written[60] != frame[60]).any()
+
+
+def negative(picture):
+    return 255 - picture
 
 
 def test_audio_that_the_container_does_not_take_is_encoded_anew(pictures, tmp_path):

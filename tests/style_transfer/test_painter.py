@@ -88,6 +88,15 @@ def test_twelve_megapixels_take_less_than_four_gigabytes(tmp_path):
     assert read_image(painted).shape == (3000, 4000, 3)
 
 
+def test_litert_paints_as_keras_does(network):
+    """Also pictures whose size is no multiple of 4, and of another size afterwards."""
+    mix = np.float32([0.5, 0.5])
+    keras_painter, fast = Painter(network, mix), Painter(network, mix, threads=2)
+    for shape in ((37, 50), (37, 50), (48, 32)):
+        photo = picture(*shape)
+        np.testing.assert_allclose(fast.paint(photo), keras_painter.paint(photo), atol=0.1)
+
+
 def test_strength_blends_with_the_photo(network):
     photo, mix = picture(32, 32), np.float32([0, 1])
     full = Painter(network, mix)(photo).astype(float)
@@ -171,13 +180,13 @@ def test_one_call_paints_photos_and_videos(network, tmp_path, capsys):
     expected = Painter(network, np.float32([0, 1]), 0.5, "luminance")(shrink(picture(24, 20), 24))
     np.testing.assert_array_equal(read_image(written[0]), expected)
     frames = [item for item in VideoReader(written[1]) if hasattr(item, "image")]
-    assert [frame.image.shape for frame in frames] == [(18, 24, 3)] * 2
+    assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 2
 
 
 def test_ctrl_c_in_a_video_leaves_the_next_one_alone(network, tmp_path, monkeypatch):
     painted = []
 
-    def interrupted(paint, source, target, size):
+    def interrupted(paint, source, target):
         painted.append(source)
         return 5, False
 
@@ -220,7 +229,7 @@ def test_a_video_keeps_its_times_and_audio(tmp_path):
     source = _clip(tmp_path / "clip.mp4", frames=6)
     (target,) = video.video_targets([source], tmp_path / "out", "udnie")
     assert target.name == "clip_udnie.mp4" and is_video(source)
-    assert video.paint_video(lambda frame: 255 - frame, source, target, 32) == (6, True)
+    assert video.paint_video(lambda frame: 255 - frame, source, target) == (6, True)
     before, after = VideoReader(source), VideoReader(target)
     assert after.audio.stream.codec_context.name == before.audio.stream.codec_context.name == "aac"
     times = [
@@ -229,7 +238,7 @@ def test_a_video_keeps_its_times_and_audio(tmp_path):
     ]
     np.testing.assert_allclose(times[0], times[1], atol=1e-3)
     (first, *_) = (item.image for item in VideoReader(target) if hasattr(item, "image"))
-    assert first.shape == (24, 32, 3)
+    assert first.shape == (48, 64, 3)
     assert abs(float(first.mean()) - (255 - 60)) < 4  # H.264 loses little of a plain picture
 
 
@@ -251,10 +260,10 @@ def test_ctrl_c_in_a_video(tmp_path, painted):
 
     if not painted:
         with pytest.raises(KeyboardInterrupt):
-            video.paint_video(paint, source, target, 0)
+            video.paint_video(paint, source, target)
         assert list(tmp_path.iterdir()) == [source]
         return
-    assert video.paint_video(paint, source, target, 0) == (painted, False)
+    assert video.paint_video(paint, source, target) == (painted, False)
     assert sum(hasattr(item, "image") for item in VideoReader(target)) == painted
 
 
@@ -263,9 +272,9 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path, caplog):
     bad.write_bytes(b"nothing")
     _clip(good, frames=2)
     with pytest.raises(UserError, match=r"bad\.mp4"):
-        list(video.paint_videos(lambda frame: frame, [bad], output, "udnie", 0))
+        list(video.paint_videos(_as_it_is, [bad], output, "udnie"))
     assert not output.exists()
-    painted = list(video.paint_videos(lambda frame: frame, [bad, good], output, "udnie", 0))
+    painted = list(video.paint_videos(_as_it_is, [bad, good], output, "udnie"))
     assert painted == [(output / "good_udnie.mp4", 2)] == [(path, 2) for path in output.iterdir()]
     assert "bad.mp4" in caplog.text
 
@@ -273,9 +282,13 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path, caplog):
 def test_where_nothing_can_be_written_no_further_video_is_painted(tmp_path):
     clip = _clip(tmp_path / "clip.mp4", frames=2)
     (tmp_path / "out").touch()
-    painting = video.paint_videos(lambda frame: frame, [clip, clip], tmp_path / "out", "udnie", 0)
+    painting = video.paint_videos(_as_it_is, [clip, clip], tmp_path / "out", "udnie")
     with pytest.raises(UserError, match="out"):
         next(painting)
+
+
+def _as_it_is():
+    return lambda frame: frame
 
 
 def _clip(path, frames):

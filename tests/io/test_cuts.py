@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portrait.effects.cuts import CutFinder
+from portrait.io.cuts import CutFinder
 
 
 def texture(seed):

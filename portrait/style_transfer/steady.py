@@ -1,0 +1,74 @@
+"""Keeps painted videos quiet: every painted frame is mixed with the one before.
+
+A network paints small changes of a photograph, such as noise and compression, as large ones.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from metrics import flow_sources
+from portrait.io.cuts import CutFinder
+
+_KEEP = 0.75  # weight of the frame before where the flow explains the photograph
+_MISSED = 12.0  # scale of the flow's error in levels: what was hidden before is painted afresh
+_AROUND = 5  # pixels, side of the squares in which that error is averaged
+
+
+@dataclass
+class _Frame:
+    photo: np.ndarray
+    grey: np.ndarray
+    painted: np.ndarray
+
+
+class Steady:
+    """Mixes the painted frames of a video with the ones before; use one object per video.
+
+    Optical flow (DIS) between the photographs moves the frame before along. Its weight falls to 0
+    where the photograph that is moved in the same way differs from the new one: behind people who
+    move, and where light changes. After a cut, everything starts afresh.
+
+    Example:
+        steady = Steady()
+        for photo in frames:
+            painted = steady(photo, paint(photo))
+    """
+
+    def __init__(self):
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._starts = CutFinder()
+        self._before: _Frame | None = None
+
+    def __call__(self, photo: np.ndarray, painted: np.ndarray) -> np.ndarray:
+        """Takes the next frame.
+
+        Args:
+            photo: uint8 RGB (H, W, 3).
+            painted: the painted photograph, of the same shape, in 0..255.
+
+        Returns:
+            float32 (H, W, 3), 0..255.
+        """
+        frame = _Frame(photo, cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.float32(painted))
+        before, starts = self._before, self._starts(photo)
+        if not starts and before.photo.shape == photo.shape:
+            frame.painted = self._mixed(frame, before)
+        self._before = frame
+        return frame.painted
+
+    def _mixed(self, frame: _Frame, before: _Frame) -> np.ndarray:
+        places = flow_sources(self._flow, frame.grey, before.grey)
+        expected, carried = (
+            cv2.remap(each, *places, interpolation, borderMode=cv2.BORDER_REPLICATE)
+            # Linear interpolation would blur the strokes more with every frame.
+            for each, interpolation in (
+                (before.photo, cv2.INTER_LINEAR),
+                (before.painted, cv2.INTER_CUBIC),
+            )
+        )
+        missed = cv2.absdiff(expected, frame.photo).max(axis=2).astype(np.float32)
+        missed = cv2.blur(missed, (_AROUND, _AROUND)) / np.float32(_MISSED)
+        keep = np.float32(_KEEP) * np.exp(-np.square(missed))
+        return cv2.blendLinear(carried, frame.painted, keep, 1 - keep)
