@@ -115,6 +115,12 @@ flags.DEFINE_integer(
 
 # Only --convert.
 flags.DEFINE_string("input_shape", "256", "HEIGHT (the width is 3/4 of it) or HEIGHTxWIDTH.")
+flags.DEFINE_boolean(
+    "gpu_check",
+    False,
+    "Also run the .tflite files on a software GPU that computes in float16 as phones do. `make "
+    "gpu-engines` fetches it.",
+)
 
 GATYS_FLAGS = ("iterations", "optimizer", "start", "save_every")
 LEARNING_FLAGS = ("style_size", "content_weight", "style_weight")
@@ -125,13 +131,13 @@ COMPANIONS = {
     **dict.fromkeys(("stability_weight", "mixed_precision"), _TRAINS),
     **dict.fromkeys(("strength", "colours", "size"), _PAINTS),
     "style": (*_PAINTS, "convert"),
-    "input_shape": ("convert",),
+    **dict.fromkeys(("input_shape", "gpu_check"), ("convert",)),
 }
 # Flags that a resumed run may change; the others are fixed when it starts.
 FREE_ON_RESUME = (
     *("nb_epoch", "checkpoint_path", "data", "vgg_weights", "style_image"),
     *("method", "style", "strength", "colours", "size", "weight_dir", "output", "iterations"),
-    *("optimizer", "start", "save_every", "input_shape"),
+    *("optimizer", "start", "save_every", "input_shape", "gpu_check"),
 )
 
 

@@ -38,6 +38,7 @@ def export_style(
     weight_dir: str | Path = "",
     output: str | Path = "output",
     input_shape: str = "256",
+    gpu_check: bool = False,
 ) -> dict:
     """Exports one style of a trained network and checks every file against Keras.
 
@@ -45,7 +46,9 @@ def export_style(
         style: a style or a mix, see `mixes.parse_mix`; empty: the network's first style.
         weight_dir: weights of a trained network or the folder of a run; empty: the shipped network.
         output: the folder to write into.
-        input_shape: the size of the pictures, see `registry.parse_input_shape`.
+        input_shape: the size of the pictures, see `registry.parse_input_shape`; file names contain
+            it: `STYLE_256x192_float16.tflite`.
+        gpu_check: see `export.convert.export`.
 
     Returns:
         The report, see `export.convert.export`, with errors in levels of 0..255.
@@ -60,7 +63,8 @@ def export_style(
     pictures = np.stack([resize(picture, shape) for picture in pictures])
     samples = Samples(pictures[:0], pictures, None, "the built-in sample")
     source = Source(fix_style(network, mix, shape))
-    report = export(source, output, style_label(style), samples, formats())
+    name = "{}_{}x{}".format(style_label(style), *shape)
+    report = export(source, output, name, samples, formats(), gpu_check=gpu_check)
     if refused_files(report):
         raise FilesRefused(report)
     return report

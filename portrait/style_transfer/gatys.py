@@ -63,7 +63,7 @@ def paint_by_gatys(
     size: int = 512,
     strength: float = 1.0,
     save_every: int = 0,
-    style_size: int = 384,
+    style_size: int = 512,
     vgg_weights: str = "",
     content_weight: float = Settings.content_weight,
     style_weight: float = Settings.style_weight,

@@ -40,11 +40,11 @@ def exported(trained):
 def test_files_and_report(exported):
     folder, report = exported
     assert {path.name for path in folder.iterdir()} == {
-        *("red-1-blue-3_float32.tflite", "red-1-blue-3_float16.tflite"),
-        *("red-1-blue-3_float16.mlpackage", "red-1-blue-3_export.json"),
-        "red-1-blue-3_export.png",
+        *("red-1-blue-3_32x64_float32.tflite", "red-1-blue-3_32x64_float16.tflite"),
+        *("red-1-blue-3_32x64_float16.mlpackage", "red-1-blue-3_32x64_export.json"),
+        "red-1-blue-3_32x64_export.png",
     }
-    assert json.loads((folder / "red-1-blue-3_export.json").read_text()) == report
+    assert json.loads((folder / "red-1-blue-3_32x64_export.json").read_text()) == report
     assert report["input"] == [1, *SHAPE, 3]
     exact, half, package = report["files"]
     for file in (exact, half):
@@ -61,7 +61,7 @@ def test_a_tflite_file_takes_and_gives_raw_pixels(trained, exported, kind):
     with tiny():
         network, _ = load_network(trained)
         model = transform_net.fix_style(network, [0.25, 0.75], SHAPE)
-    file = TfliteModel(exported[0] / f"red-1-blue-3_{kind}.tflite", "file")
+    file = TfliteModel(exported[0] / f"red-1-blue-3_32x64_{kind}.tflite", "file")
     assert file.interpreter.get_signature_list() == {
         "serving_default": {"inputs": ["image"], "outputs": ["painted"]}
     }
@@ -73,7 +73,7 @@ def test_a_tflite_file_takes_and_gives_raw_pixels(trained, exported, kind):
 
 
 def test_a_core_ml_package_takes_and_gives_an_image(exported):
-    path = exported[0] / "red-1-blue-3_float16.mlpackage"
+    path = exported[0] / "red-1-blue-3_32x64_float16.mlpackage"
     description = ct.utils.load_spec(str(path)).description
     names = [feature.name for feature in (*description.input, *description.output)]
     assert names == ["image", "painted"]
@@ -84,13 +84,13 @@ def test_a_core_ml_package_takes_and_gives_an_image(exported):
 
 
 def test_a_file_that_paints_otherwise_is_not_kept(trained, tmp_path, monkeypatch):
-    earlier = tmp_path / "blue_float32.tflite"
+    earlier = tmp_path / "blue_32x32_float32.tflite"
     earlier.write_text("the one before")
     monkeypatch.setattr(export, "TOLERANCES", {"float32": Tolerance(largest=1e-9)})
-    with tiny(), pytest.raises(FilesRefused, match=r"blue_float32\.tflite"):
+    with tiny(), pytest.raises(FilesRefused, match=r"blue_32x32_float32\.tflite"):
         export.export_style("blue", trained, tmp_path, "32x32")
     assert earlier.read_text() == "the one before"
-    (file,) = json.loads((tmp_path / "blue_export.json").read_text())["files"]
+    (file,) = json.loads((tmp_path / "blue_32x32_export.json").read_text())["files"]
     assert not file["kept"] and "1e-09" in file["refused"]
 
 
