@@ -94,3 +94,58 @@ def test_smoothing_calms_what_stands_still_and_does_not_lag(window):
     # At once where the person is now, and no more where it was.
     assert alphas[10, :, 15:21].mean() > 0.77
     assert alphas[10, :, 5:11].mean() < 0.13
+
+
+CARRIED = """(async () => {
+    const {Smoother} = await import('./js/temporal.js');
+    const smoother = new Smoother(), side = 64, step = 2, results = [];
+    let state = 7;
+    const noise = () => (state = (state * 16807) % 2147483647) / 2147483647 - 0.5;
+    const wall = Float32Array.from({length: 16 * 40}, () => 120 + 100 * noise());
+    for (let time = 0; time < 10; time++) {
+        const bytes = new Uint8ClampedArray(4 * side * side);
+        const data = new Float32Array(side * side);
+        for (let i = 0; i < data.length; i++) {
+            // The picture, in tiles of 4 pixels, and the alpha move to the right.
+            const column = (i % side) - step * time + 40, row = Math.floor(i / side);
+            bytes.fill(wall[(row >> 2) * 40 + (column >> 2)], 4 * i, 4 * i + 3);
+            data[i] = (column >= 60 ? 0.1 : 0.8) + 0.2 * noise();
+        }
+        smoother.smooth({data, width: side, height: side}, bytes);
+        results.push(...data);
+    }
+    return Float32Array.from(results);
+})()"""
+
+
+def test_smoothing_follows_what_moves(window):
+    """Noise of +-0.1 on the alpha of a wall with an edge, which moves by two pixels each frame."""
+    alphas = built_page.floats(window, CARRIED).reshape(10, 64, 64)
+    edge = 20 + 2 * np.arange(10)
+    truth = np.where(np.arange(64) < edge[:, None, None], 0.8, 0.1)
+    error = (alphas - truth)[5:, 8:56]
+    noise = 0.2 / np.sqrt(12)
+    assert error[..., 8:24].std() < 0.75 * noise  # well inside
+    assert error[..., 48:56].std() < 0.75 * noise
+    near = np.abs(np.arange(64) - edge[5:, None]) <= 2
+    assert np.abs(error.transpose(0, 2, 1)[near]).mean() < 0.07  # of 0.05 by noise alone
+
+
+MOVED = """(async () => {
+    const {flowFrom} = await import('./js/flow.js');
+    const width = 120, height = 96;
+    const scene = (x, y) =>
+        120 + 50 * Math.sin(x / 5) * Math.cos(y / 7) + 30 * Math.sin((x + y) / 9);
+    const picture = (right, down, light) => Float32Array.from(
+        {length: width * height},
+        (_, i) => light + scene((i % width) - right, Math.floor(i / width) - down));
+    const {x, y} = flowFrom(picture(3, -2, 8), picture(0, 0, 0), width, height);
+    return Float32Array.from([...x, ...y]);
+})()"""
+
+
+def test_flow_is_the_movement_of_a_picture(window):
+    """The scene moves by (3, -2) pixels and becomes brighter, so it was at (-3, 2)."""
+    x, y = built_page.floats(window, MOVED).reshape(2, 96, 120)
+    inner = np.s_[12:-12, 12:-12]
+    assert np.abs(x[inner] + 3).mean() < 0.15 and np.abs(y[inner] - 2).mean() < 0.15

@@ -1,14 +1,17 @@
-// Smooths the alphas of a camera's frames without a lag behind movement.
+// Smooths the alphas of a camera's frames without a lag behind movement, like
+// portrait/effects/smoothing.py, with the same weights.
 //
-// Each alpha is mixed with the previous one. A pixel keeps much of the previous alpha only if the
-// picture around it has not changed and the two alphas are close. Flicker is small and does not change
-// the picture, so it is removed. A movement changes the picture, so it takes the new alpha at once.
+// Each alpha is mixed with the previous one, which optical flow moves along. For each pixel, the weight
+// of the previous alpha depends on how well the flow explains the new picture, on the movement, and on
+// the difference of the two alphas: differences from flicker are small, those from movement are large.
+import {flowFrom, sample} from './flow.js';
 
-const KEEP = 0.8; // weight of the previous alpha if nothing has changed
-const COLOUR = 14; // change in grey levels at which this weight has mostly vanished
-const JUMP = 0.6; // difference of the alphas at which the weight is 0
-const LEAST = 0.002; // smaller differences are invisible
-const RADIUS = 2; // pixels over which changes are averaged, to suppress noise
+const KEEP_STILL = 0.85; // weights of the previous alpha if pictures and alphas agree
+const KEEP_MOVING = 0.5; // smaller, because flow is not exact
+const STILL = 0.3; // scale of movement between the two weights, in pixels for each frame
+const COLOUR = 12; // scale of the flow's error, in grey levels
+const JUMP = 1.2; // difference of the alphas at which the weight is 0
+const RADIUS = 2; // pixels over which the flow's error is averaged, to suppress noise
 
 export class Smoother {
   /** Forgets the previous frames, for a new scene. */
@@ -25,26 +28,39 @@ export class Smoother {
    */
   smooth(alpha, bytes) {
     const {data, width, height} = alpha;
-    const old = this.before;
-    const grey = old?.spare?.length === data.length ? old.spare : new Float32Array(data.length);
+    const grey = new Float32Array(data.length);
     for (let i = 0, j = 0; i < grey.length; i++, j += 4) {
       grey[i] = 0.299 * bytes[j] + 0.587 * bytes[j + 1] + 0.114 * bytes[j + 2];
     }
-    if (old && old.width === width && old.height === height) {
-      const {grey: greyBefore, data: dataBefore} = old;
-      for (let i = 0; i < data.length; i++) greyBefore[i] = Math.abs(grey[i] - greyBefore[i]);
-      boxMean(greyBefore, width, height, RADIUS);
-      for (let i = 0; i < data.length; i++) {
-        const step = dataBefore[i] - data[i];
-        if (step < LEAST && step > -LEAST) continue;
-        const moved = greyBefore[i] / COLOUR;
-        const jumped = step / JUMP;
-        if (moved > 3 || jumped > 1 || jumped < -1) continue;
-        data[i] += KEEP * Math.exp(-moved * moved) * (1 - jumped * jumped) * step;
-      }
-    }
-    this.before = {data: data.slice(), grey, width, height, spare: old?.grey};
+    const old = this.before;
+    if (old && old.width === width && old.height === height) mix(data, grey, old);
+    this.before = {data: data.slice(), grey, width, height};
     return alpha;
+  }
+}
+
+/** Mixes the previous frame's alpha into `data`. */
+function mix(data, grey, {data: dataBefore, grey: greyBefore, width, height}) {
+  const {x, y} = flowFrom(grey, greyBefore, width, height);
+  const carried = new Float32Array(data.length);
+  const missed = new Float32Array(data.length);
+  for (let j = 0, at = 0; j < height; j++) {
+    for (let i = 0; i < width; i++, at++) {
+      const [left, up] = [i + x[at], j + y[at]];
+      const inside = left >= 0 && up >= 0 && left <= width - 1 && up <= height - 1;
+      carried[at] = inside ? sample(dataBefore, width, height, left, up) : data[at];
+      missed[at] = inside ? Math.abs(sample(greyBefore, width, height, left, up) - grey[at]) : 255;
+    }
+  }
+  boxMean(missed, width, height, RADIUS);
+  for (let i = 0; i < data.length; i++) {
+    const step = carried[i] - data[i];
+    const error = missed[i] / COLOUR;
+    const jump = step / JUMP;
+    if (error > 3 || Math.abs(jump) > 1) continue;
+    const still = Math.exp(-(x[i] * x[i] + y[i] * y[i]) / (STILL * STILL));
+    const keep = KEEP_MOVING + (KEEP_STILL - KEEP_MOVING) * still;
+    data[i] += keep * Math.exp(-error * error) * (1 - jump * jump) * step;
   }
 }
 
