@@ -8,10 +8,12 @@
   python prepare_data.py --data=DIR,DIR --output=NEW --suspects=True labels to check
   python prepare_data.py --data=DIR,DIR --output=NEW --exclude=FILE  all except the names in a file
   python prepare_data.py --blank=DIR --output=Blank_photos           photos without people
+  python prepare_data.py --data=DIR,DIR --output=NEW --shards=100    few large files for training
 
 --soft, --crops and --exclude may be combined; with --crops only the crops are written. Pictures are
 read from `training` sub-folders, in any layout that training knows. NEW/SET/training is written in
-the layout of PFCN+, for main.py --data=NEW/SET. --suspects and --blank use a trained --model.
+the layout of PFCN+, for main.py --data=NEW/SET; --shards are for main.py --data=NEW. --suspects and
+--blank use a trained --model.
 """
 
 from absl import flags

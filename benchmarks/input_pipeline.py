@@ -4,13 +4,14 @@ python benchmarks/input_pipeline.py [--data=DIR] [--input_shape=256]
 
 The first table has the time of each stage for one picture on one core, the second the rate of
 complete batches by the number of worker processes, the third the time of epochs by where pictures
-are kept (`main.py --cache`), with the largest number of workers. Compare it with the training step:
-`benchmarks/training_step.py`.
+are kept (`main.py --cache`; the last row is --cache=none with shards), with the largest number of
+workers. Compare it with the training step: `benchmarks/training_step.py`.
 """
 
 import itertools
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,11 +25,13 @@ from augmentation import DEFAULT, Augmentation
 from portrait import cli
 from portrait.backend import start_keras
 from portrait.data.backgrounds import load_backgrounds
+from portrait.data.labels import examine
 from portrait.data.pairs import find_pairs, read_pair
 from portrait.data.sample.sample import ensure_sample, sample_backgrounds
 from portrait.data.targets import boundary_target
 from portrait.io.images import resize
 from portrait.models.registry import parse_input_shape
+from portrait.prepare.shards import pack
 from portrait.util import evenly
 
 FLAGS = flags.FLAGS
@@ -144,7 +147,7 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     size = parse_input_shape(FLAGS.input_shape)
-    pairs = find_pairs(FLAGS.data or [ensure_sample()], "training")
+    pairs = examine(find_pairs(FLAGS.data or [ensure_sample()], "training"))
     pairs = evenly(pairs, FLAGS.pictures)
     pictures = load(pairs, size)
     backgrounds = (
@@ -165,10 +168,19 @@ def main() -> None:
     workers = max(map(int, FLAGS.workers))
     print(f"\nseconds (of processors), {workers} workers")
     print(f"{'--cache':8}{'opening':>16}{'epoch 1':>16}{'epoch 2':>16}{'epoch 3':>16}")
-    for cache in ("memory", "disk", "none"):
-        parts = epochs(pairs, size, backgrounds, cache, workers)
-        cells = (f"{wall:.1f} ({busy:.1f})" for wall, busy in parts)
-        print(f"{cache:8}" + "".join(f"{cell:>16}" for cell in cells))
+    with tempfile.TemporaryDirectory() as folder:
+        pack(pairs, Path(folder), min(8, len(pairs)))
+        packed = find_pairs([folder], "training")
+        for name, source in {
+            "memory": pairs,
+            "disk": pairs,
+            "none": pairs,
+            "shards": packed,
+        }.items():
+            cache = "none" if name == "shards" else name
+            parts = epochs(source, size, backgrounds, cache, workers)
+            cells = (f"{wall:.1f} ({busy:.1f})" for wall, busy in parts)
+            print(f"{name:8}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from portrait.errors import UserError, printable, warn_skipped
+from portrait.commands.wanted import wanted_pairs
+from portrait.errors import UserError, printable
 from portrait.io.files import replacing
 from portrait.models.registry import DEFAULT, parse_input_shape
 
@@ -50,10 +51,32 @@ def prepare(
     from portrait.prepare import datasets
 
     recipe = datasets.Preparation(crops, soft, seed)
-    pairs = _wanted_pairs(data, exclude, person_label)
+    pairs = wanted_pairs(data, exclude, person_label)
     written = _report(datasets.prepare(pairs, Path(output), recipe, workers))
     if crops:
         print("only crops were written; run without --crops for whole pictures")
+    return written
+
+
+def shards(
+    data: Sequence[str],
+    output: str | Path,
+    shards: int,
+    *,
+    exclude: str = "",
+    person_label: Sequence[str] = (),
+    longest_side: int = 0,
+    workers: int = 2,
+) -> list[Path]:
+    """Packs pairs into `shards` tar files; see `prepare.shards.pack`, also for the results.
+
+    The other arguments and errors are those of `prepare`.
+    """
+    from portrait.prepare.shards import pack
+
+    pairs = wanted_pairs(data, exclude, person_label)
+    written = pack(pairs, Path(output), shards, longest_side, workers)
+    print(f"{printable(output)}: {len(written)} shards; main.py --data={printable(output)}")
     return written
 
 
@@ -78,7 +101,7 @@ def groups(
     if not backgrounds:
         raise UserError("--groups needs photos without people as backgrounds: --backgrounds=DIR")
     scenes = load_backgrounds(backgrounds, composed.LARGEST, workers)
-    pairs = _wanted_pairs(data, exclude, person_label)
+    pairs = wanted_pairs(data, exclude, person_label)
     written = _report(composed.write(pairs, scenes, Path(output), groups, seed))
     if len(written) < groups:
         print(f"only {len(written)} of {groups} pictures could be composed from this data")
@@ -155,7 +178,7 @@ def teachers(
     from portrait.io.images import write_png
     from portrait.prepare import distil
 
-    pairs, output = _wanted_pairs(data, exclude, person_label), Path(output)
+    pairs, output = wanted_pairs(data, exclude, person_label), Path(output)
     labelled = distil.Teachers(teachers, input_range)
     rule = distil.Rule(share=teacher_share)
     settings = {"teachers": list(teachers), "teacher_share": teacher_share}
@@ -204,7 +227,7 @@ def suspects(
     from portrait.io.images import write_png
     from portrait.prepare import suspects as suspicion
 
-    output, pairs = Path(output), _wanted_pairs(data, exclude, person_label)
+    output, pairs = Path(output), wanted_pairs(data, exclude, person_label)
     matte_fn = _matte_fn(model, input_range, input_shape)
     ranked = suspicion.rank(matte_fn, pairs)
     suspicion.write_ranking(ranked, output / "suspects.csv")
@@ -266,25 +289,6 @@ def _copy(photo: Path, output: Path) -> None:
             return
         if filecmp.cmp(photo, output / name, shallow=False):
             return
-
-
-def _wanted_pairs(data: Sequence[str], exclude: str, person_label: Sequence[str]) -> list:
-    """The training pairs of folders without the names in the file `exclude`."""
-    from portrait.data.labels import examine
-    from portrait.data.pairs import find_pairs
-    from portrait.prepare.datasets import read_exclusions
-
-    pairs = examine(find_pairs(data, "training"), person_label)
-    if not exclude:
-        return pairs
-    excluded = read_exclusions(exclude)
-    kept = [pair for pair in pairs if pair.name not in excluded]
-    print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {exclude}")
-    unknown = sorted(excluded - {pair.name for pair in pairs})
-    warn_skipped(unknown, "names in " + exclude + " without a picture ({count}): {names}")
-    if not kept:
-        raise UserError(f"{exclude} excludes every picture of {', '.join(data)}")
-    return kept
 
 
 def _report(written: list[Path]) -> list[Path]:

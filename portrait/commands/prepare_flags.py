@@ -8,7 +8,7 @@ from portrait.errors import UserError
 
 FLAGS = flags.FLAGS
 _STEPS = (prepare.prepare, prepare.groups, prepare.cutouts, prepare.teachers)
-_STEPS += (prepare.suspects, prepare.blank)
+_STEPS += (prepare.suspects, prepare.blank, prepare.shards)
 _DEFAULTS = cli.defaults(*_STEPS)
 
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
@@ -33,6 +33,13 @@ flags.DEFINE_list(
     "cutouts", [], "Folders of cut-out people (RGBA): compose them over --backgrounds."
 )
 flags.DEFINE_integer("each", _DEFAULTS["each"], "Compositions of each of the --cutouts.", 1)
+flags.DEFINE_integer("shards", 0, "Pack the pairs into this many tar files, for training.", 0)
+flags.DEFINE_integer(
+    "longest_side",
+    _DEFAULTS["longest_side"],
+    "In --shards, make photos smaller whose longer side has more pixels; 0: do not.",
+    0,
+)
 flags.DEFINE_boolean("soft", _DEFAULTS["soft"], "Make soft mattes from binary ones.")
 flags.DEFINE_string(
     "exclude",
@@ -88,13 +95,14 @@ flags.DEFINE_integer("seed", _DEFAULTS["seed"], "Seed of --crops, --groups and -
 flags.DEFINE_integer("workers", _DEFAULTS["workers"], "Number of processes.", 1)
 
 VERBS = ("crops", "groups", "soft", "exclude", "teachers", "suspects", "blank")
-VERBS += ("cutouts", "person_label")
-ALONE = ("blank", "suspects", "groups", "teachers", "cutouts")
+VERBS += ("cutouts", "shards", "person_label")
+ALONE = ("blank", "suspects", "groups", "teachers", "cutouts", "shards")
 _ALWAYS = ("exclude", "person_label")  # go with every step
 COMPANIONS = {
     "person_label": ["data"],
     "backgrounds": ["groups", "cutouts"],
     "each": ["cutouts"],
+    "longest_side": ["shards"],
     "count": ["suspects", "teachers"],
     "teacher_share": ["teachers"],
     "person_share": ["blank"],

@@ -147,10 +147,9 @@ def _fit(network, parts: tuple, run, recipe, flags: dict, layout, scopes) -> Pat
             shape = network.input_shape[1:3]
             another = functools.partial(build, flags["model"], shape, flags["model_size"])
             model = devices.replicated(network, another, scopes)
+        places = {"scopes": scopes, "single": network, "quiet": not layout.leads}
         try:
-            best = fit.train(
-                model, training, validation, run, recipe, resumes, scopes=scopes, single=network
-            )
+            best = fit.train(model, training, validation, run, recipe, resumes, **places)
         except KeyboardInterrupt:
             command = f"main.py --resume=True --checkpoint_path={run.folder}"
             raise KeyboardInterrupt(f"{command} continues the training") from None

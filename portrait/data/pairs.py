@@ -17,6 +17,7 @@ from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, list_images, read_image, resize, without_made
 from portrait.io.matte_labels import Form, Reading
 from portrait.io.mattes import read_matte
+from portrait.io.shards import list_shards, samples_in
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ _STRUCTURE = {*SUBSETS, *_MATTE_FOLDERS, *_EG1800}
 LAYOUTS = (
     "NAME.jpg with NAME_matte.png beside it; img/NAME.* with alpha/NAME.* (or images/ with masks/);"
     " images_data_crop/NAME.jpg with images_mask/NAME_mask.mat;"
-    " a folder called Blank... of pictures without a person"
+    " a folder called Blank... of pictures without a person; shards of prepare_data.py --shards"
 )
+_OPACITIES = {"grey": Reading(labels=None, soft=True, said="soft mattes")}  # of shards
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Pair:
     """A picture file and its matte file.
 
     Attributes:
-        image: the picture.
-        matte: the matte; None if there is no person.
+        image: the picture, a path that may lead through a shard (`io.shards`).
+        matte: the matte, likewise; None if there is no person.
         readings: the meaning of the values of mattes, see `labels.examine`; None before it.
     """
 
@@ -67,7 +69,8 @@ def find_pairs(
     folder. Pictures without a matte are skipped, with one warning for each folder.
 
     Raises:
-        UserError: a folder is missing or contains no pair in a known layout.
+        UserError: a folder is missing, contains no pair in a known layout, or lacks some of its
+            shards.
     """
     pairs = []
     for folder in folders:
@@ -242,6 +245,11 @@ def _pairs_in(folder: Path) -> tuple[list[Pair], list[Path]]:
         images = list_images(folder / _EG1800[0])
         candidates += [(image, mattes.get(f"{_key(image)}_mask")) for image in images]
     pairs = [Pair(image, matte) for image, matte in candidates if matte]
+    for shard in list_shards(folder):
+        pairs += [
+            Pair(shard / image, matte and shard / matte, _OPACITIES)
+            for image, matte in samples_in(shard)
+        ]
     return pairs, [image for image, matte in candidates if not matte]
 
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageChops, TiffImagePlugin, UnidentifiedImageError
 
 from portrait.backend import stderr_kept_back
 from portrait.errors import UserError, first_line
+from portrait.io.shards import leads_through, read_member
 
 # A small file may decode to more than the memory. The largest pictures of phones have 200
 # megapixels. Pillow raises an error at twice its limit.
@@ -52,13 +53,13 @@ class PictureError(UserError):
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """Reads a file.
+    """Reads a file, also one in a shard (`shards`).
 
     Raises:
         PictureError: the file is missing, empty or unreadable.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_member(path) if leads_through(path) else Path(path).read_bytes()
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror or error}") from error
     if not data:

@@ -7,7 +7,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from portrait.data.pairs import DERIVED, Pair, read_pair
 from portrait.errors import UserError, warn_skipped
+from portrait.io.decode import read_bytes
 from portrait.io.files import replacing
 from portrait.io.images import PictureError, write_png
 from portrait.prepare.soft_mattes import soft_matte
@@ -77,9 +77,7 @@ def prepare(
     bar = functools.partial(
         tqdm, desc="preparing", total=len(pairs), unit=" pictures", disable=None
     )
-    done = (
-        list(bar(map(write, pairs))) if workers == 1 else _in_processes(write, pairs, workers, bar)
-    )
+    done = in_processes(write, pairs, workers, bar)
     warn_skipped([each for each in done if isinstance(each, str)], "{count} left out: {names}")
     written = [path for each in done if isinstance(each, list) for path in each]
     if not written:
@@ -89,17 +87,21 @@ def prepare(
     return written
 
 
-def _in_processes(write: Callable, pairs: Sequence[Pair], workers: int, bar: Callable) -> list:
-    """`list(bar(map(write, pairs)))` in several processes."""
+def in_processes(
+    write: Callable, jobs: Sequence, workers: int, bar: Callable, chunk: int = 4
+) -> list:
+    """`list(bar(map(write, jobs)))` in `workers` processes, to which jobs are given in chunks."""
+    if workers == 1:
+        return list(bar(map(write, jobs)))
     context = multiprocessing.get_context(WORKER_CONTEXT)
     try:
         executor = ProcessPoolExecutor(workers, context, start_worker)
     except OSError as error:  # its locks are in shared memory
         log.warning("one process prepares, because others cannot start: %s", error.strerror)
-        return list(bar(map(write, pairs)))
+        return list(bar(map(write, jobs)))
     with executor as pool:
         try:
-            return list(bar(pool.map(write, pairs, chunksize=4)))
+            return list(bar(pool.map(write, jobs, chunksize=chunk)))
         except BrokenProcessPool as error:
             raise UserError("a worker process was killed; give fewer --workers") from error
         except BaseException:
@@ -196,10 +198,10 @@ def _write_matte(path: Path, image: np.ndarray, matte: np.ndarray, soft: bool) -
 
 
 def copy(source: Path, path: Path) -> Path:
-    """Copies a file, unless the target exists."""
+    """Copies a file, also one in a shard, unless the target exists."""
     if not path.exists():
         with replacing(path) as temporary:
-            shutil.copyfile(source, temporary)
+            temporary.write_bytes(read_bytes(source))
     return path
 
 

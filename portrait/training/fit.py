@@ -44,6 +44,7 @@ def train(
     *,
     scopes: Scopes = ONE_DEVICE,
     single: keras.Model | None = None,
+    quiet: bool = False,
 ) -> Path:
     """Trains `model` and leaves everything in the folder of `run` (see `training.run`).
 
@@ -54,6 +55,7 @@ def train(
         scopes: from `devices.started`, in which `model` was built if it is on several devices.
         single: the same network on one device, for pictures and checkpoints; it ends with these
             weights, too. None: `model` itself.
+        quiet: whether to print nothing, because another host does.
 
     Returns:
         The checkpoint of the best epoch.
@@ -77,12 +79,14 @@ def train(
                 shuffle=False,
                 callbacks=[training.follow_epoch(), *keeper.callbacks],
                 # A progress bar in a terminal, one line for each epoch in a log file.
-                verbose=1 if sys.stdout.isatty() else 2,
+                verbose=0 if quiet else 1 if sys.stdout.isatty() else 2,
             )
     best = run.load_checkpoint(single, progress.best_epoch)
     if single is not model:
         model.set_weights(single.get_weights())
     row = progress.history[progress.best_epoch - 1]
+    if quiet:
+        return best
     print(
         f"best checkpoint: {best} (epoch {progress.best_epoch} of {progress.epoch}; validation: "
         f"loss {row['val_loss']:.4f}, person IoU {row['val_output_person_iou']:.4f}, "
