@@ -1,4 +1,4 @@
-"""The lens blur: discs of the right size, and no person in them."""
+"""Tests the lens blur: the size of its discs, and that the person does not leak into them."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_a_point_becomes_an_even_disc():
 
 @pytest.mark.parametrize("radius", [4, 25])
 def test_the_person_does_not_bleed_out(radius):
-    """A red person before a blue wall: the blurred wall is blue, behind the edge, too."""
+    """The blurred wall behind a red person stays blue, also next to the outline."""
     picture = np.full((200, 300, 3), (0, 0, 200), np.uint8)
     alpha = np.zeros((200, 300), np.float32)
     alpha[60:, 100:200] = 1
@@ -43,7 +43,7 @@ def test_the_person_does_not_bleed_out(radius):
 
 @pytest.mark.parametrize("radius", [4, 8])
 def test_nor_where_alpha_ends_too_early(radius):
-    """By two pixels, as alphas do: of the person there is a red line beside it."""
+    """The alpha misses the outline by two pixels, so a red line of the person is outside it."""
     picture = np.full((300, 500, 3), (0, 0, 200), np.uint8)
     alpha = np.zeros((300, 500), np.float32)
     picture[98:, 198:302] = (250, 0, 0)
@@ -52,7 +52,7 @@ def test_nor_where_alpha_ends_too_early(radius):
 
 
 def test_large_discs_are_as_large_as_small_ones_are():
-    """Discs of more than 8 pixels are made on a smaller picture: an edge must be as wide."""
+    """Discs of more than 8 pixels are computed on a smaller picture; edges must be equally wide."""
     picture = np.zeros((60, 400, 3), np.float32)
     picture[:, 200:] = 1
     blurred = lens_blur(picture, np.zeros((60, 400), np.float32), 30)[30, :, 0]
@@ -62,7 +62,7 @@ def test_large_discs_are_as_large_as_small_ones_are():
 
 
 def moments(kernel):
-    """Mean and mean square of the places across and down, of a kernel with sum 1."""
+    """The mean and the mean square of the positions in a kernel whose sum is 1."""
     places = np.arange(kernel.shape[0]) - kernel.shape[0] // 2
     across, down = kernel.sum(0), kernel.sum(1)
     return [(axis * places**power).sum() for power in (1, 2) for axis in (across, down)]
@@ -87,7 +87,7 @@ def test_apertures_have_the_area_of_a_disc(aperture, radius):
 
 
 def test_corners_of_a_hexagon():
-    """Its sides are nearer than its corners: 0.866 of the distance."""
+    """The sides of a hexagon are at 0.866 of the distance of its corners."""
     kernel = aperture_kernel("hexagon", 20) > 0
     middle = kernel.shape[0] // 2
     across = kernel[middle].sum() / 2
@@ -97,7 +97,7 @@ def test_corners_of_a_hexagon():
 
 
 def test_small_lights_bloom_and_large_ones_do_not():
-    """Of two equal pictures of a bright place, the small one had more light than it shows."""
+    """A small highlight that is clipped had more light than its pixels show."""
     picture = np.full((120, 240, 3), 20, np.uint8)
     picture[58:62, 58:62] = 255
     picture[:, 180:] = 255
@@ -114,7 +114,7 @@ def test_small_lights_bloom_and_large_ones_do_not():
 
 @pytest.mark.parametrize("aperture", ["round", "hexagon"])
 def test_light_is_summed_not_levels(aperture):
-    """Stripes of black and white become the grey of half of the light, sRGB 188."""
+    """Black and white stripes blur to half of the light, which is sRGB level 188."""
     picture = np.zeros((60, 90, 3), np.uint8)
     picture[:, ::2] = 255
     middle = lens_blur(picture, np.zeros((60, 90), np.float32), 6, aperture)[20:40, 20:70]
@@ -124,7 +124,7 @@ def test_light_is_summed_not_levels(aperture):
 
 
 def test_the_radius_of_each_row():
-    """A line down the picture is as wide as the disc of each row."""
+    """A vertical line becomes as wide as the disc of each row."""
     picture = np.zeros((240, 200, 3), np.float32)
     picture[:, 100] = 0.5
     radii = np.linspace(7.5, 0, 240)

@@ -1,4 +1,4 @@
-"""Many files in many processes: nothing is lost, made twice or left half when some are killed."""
+"""Tests bulk matting in several processes: killed workers lose, repeat or truncate no file."""
 
 import functools
 import json
@@ -118,7 +118,7 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 def workers_of(folder: Path) -> set[int]:
-    """The processes that have worked and are still there."""
+    """The worker processes that are still alive."""
     found = {int(path.name.split("-")[1]) for path in (folder / "log").iterdir()}
     return {process for process in found if Path(f"/proc/{process}").exists()}
 

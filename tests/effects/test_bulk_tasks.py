@@ -1,4 +1,4 @@
-"""Names of results: those of a plain run for a folder, and stable ones for a list."""
+"""Tests the names of results: for a folder those of a plain run, for a list stable names."""
 
 import numpy as np
 import pytest

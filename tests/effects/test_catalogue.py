@@ -1,4 +1,4 @@
-"""Effects one by one and in a row, on a picture of two plain colours."""
+"""Tests single effects and sequences of effects on a picture of two plain colours."""
 
 import dataclasses
 import re
@@ -29,7 +29,7 @@ def picture():
 
 
 def colours(result):
-    """The middle of the person, and a corner of the wall."""
+    """The pixels at the middle of the person and in a corner of the wall."""
     return result[30, 30].tolist(), result[2, 2].tolist()
 
 
@@ -176,7 +176,7 @@ def test_despill_takes_the_green_of_a_screen_off():
 
 
 def as_it_is(image, alpha):
-    """An estimate that leaves both layers what they are in the picture."""
+    """Replaces the estimate of colours: both layers keep the colours of the picture."""
     return image, image
 
 
@@ -194,7 +194,7 @@ def test_strength_is_how_far_a_background_is_blurred():
 
 @pytest.mark.parametrize(("linear", "level"), [(True, 188), (False, 128)])
 def test_layers_mix_in_linear_light_where_it_is_wanted(linear, level):
-    """Half of the light of white is sRGB's level 188."""
+    """Half of the light of white is sRGB level 188."""
     white, half = np.full((4, 4, 3), 255, np.uint8), np.full((4, 4), 0.5, np.float32)
     settings = Settings(background=lambda time: (0, 0, 0), linear=linear, estimate=as_it_is)
     assert np.abs(render(white, half, ["replace"], settings).astype(int) - level).max() <= 1

@@ -1,4 +1,4 @@
-"""Where a background is out of focus, on a ground that is drawn in perspective."""
+"""Tests the depth of a background, on a ground that is drawn in perspective."""
 
 import numpy as np
 import pytest

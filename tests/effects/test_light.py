@@ -1,4 +1,4 @@
-"""The light of a new background, and the light of an old one that spills."""
+"""Tests matching the light of a new background, and removing the spill of the old one."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ ALPHA[10:, 20:40] = 1
 
 
 def wall(seed, light=(1, 1, 1)):
-    """A textured wall in linear light, seen in a light."""
+    """A textured wall in linear light under a given illumination."""
     grey = np.random.default_rng(seed).uniform(0.05, 0.4, (40, 60, 1)).astype(np.float32)
     return grey * np.float32(light)
 

@@ -1,4 +1,4 @@
-"""From a coarse alpha to the photograph's full size, against a matte that is known."""
+"""Tests alphas at the photograph's full size against a known matte."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from portrait.matting.trimap import make_trimap
 
 @pytest.fixture(scope="module")
 def portrait():
-    """A portrait before a plain wall, its true alpha, and what a network would see of it."""
+    """A portrait before a plain wall, its true alpha, and the coarse alpha of a network."""
     _, person, alpha = matted_portrait()
     wall = np.full(person.shape, (60, 110, 90), np.uint8)
     coarse = resize(cv2.GaussianBlur(alpha, (0, 0), 3), (112, 128))

@@ -1,4 +1,4 @@
-"""The local page: its function, by itself, over HTTP and in a browser."""
+"""Tests the local page: its function alone, over HTTP, and in a browser."""
 
 import browser
 import gradio
@@ -19,7 +19,7 @@ NETWORK = Network("test", (64, 48), lambda image: (image[..., 0] > 150).astype(n
 
 @pytest.fixture(scope="module")
 def picture():
-    """A person, who is all that is orange, before a black wall."""
+    """An orange person before a black wall."""
     image = np.zeros((60, 80, 3), np.uint8)
     image[20:, 30:50] = (220, 80, 40)
     return image
@@ -132,7 +132,7 @@ def test_over_http(url, photo):
 
 @pytest.mark.slow
 def test_in_a_browser(url, photo, tmp_path):
-    """A photograph that is put in is blurred, and cut out as soon as that effect is chosen."""
+    """A chosen photograph is blurred; choosing the cut-out effect then cuts it out."""
     if not (program := browser.find()):
         pytest.skip("no Chromium is installed")
     with browser.Browser(program, tmp_path / "profile") as window:

@@ -1,4 +1,4 @@
-"""Who is answered by the local page, and what a request may make it read."""
+"""Tests whom the local page answers, and which files a request can make it read."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def echo(scope, receive, send):
 
 
 def ask(headers: dict, body: bytes = b"", **bounds) -> int:
-    """The status that a POST with these headers gets."""
+    """The HTTP status of a POST with these headers."""
     guarded = page_guard.LocalOnly(echo, PORT, **bounds)
 
     async def post():
@@ -118,7 +118,7 @@ def port():
 
 
 def call(port: int, data: list, **headers) -> tuple[int, str]:
-    """What `apply` of the page gives for its fields, by the requests that a browser sends."""
+    """The results of the page's `apply` for its fields, through a browser's requests."""
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, headers=headers) as client:
         begun = client.post("/gradio_api/call/apply", json={"data": data})
         if begun.status_code != 200:

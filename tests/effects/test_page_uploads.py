@@ -1,4 +1,4 @@
-"""The page reads pictures as the command line does."""
+"""Tests that the page reads pictures like the command line."""
 
 import gradio
 import numpy as np

@@ -1,4 +1,4 @@
-"""Stages that overlap, in order, without piling up, and that end whatever happens."""
+"""Tests overlapping stages: their order, their limited queues, and that they always end."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""Flicker goes, movement does not lag."""
+"""Tests that smoothing removes flicker, and that moving outlines do not lag behind."""
 
 import cv2
 import numpy as np
@@ -42,7 +42,7 @@ def test_movement_does_not_lag(clip):
 
 
 def test_flicker_goes(clip):
-    """A blob of the wall is taken for half a person in every other frame."""
+    """In every other frame, a part of the wall has an alpha of 0.5."""
     images, mattes = clip
     alphas = mattes.copy()
     alphas[1::2, 100:115, 10:40] = 0.5
@@ -56,7 +56,7 @@ def test_flicker_goes(clip):
 
 @pytest.mark.parametrize("step", [(0, 8), (8, 0)], ids=["right", "down"])
 def test_flicker_goes_from_what_moves(clip, step):
-    """When the camera pans, a third of it goes; when it stands still, more than half."""
+    """A third of the flicker goes when the camera pans, and more than half when it is still."""
     images, mattes = clip
 
     def seen(step):
@@ -87,7 +87,7 @@ def test_a_cut_begins_anew(clip):
 
 @pytest.mark.parametrize("shape", [(60, 320), (320, 60), (1, 500), (8, 8)])
 def test_flat_pictures(shape):
-    """OpenCV's flow would end the process."""
+    """OpenCV's optical flow would crash on pictures of this size."""
     images = np.random.default_rng(0).integers(0, 255, (3, *shape, 3), np.uint8)
     alphas = smoothed(images, np.ones((3, *shape), np.float32))
     assert alphas.shape == (3, *shape) and np.isfinite(alphas).all()

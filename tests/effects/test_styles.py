@@ -1,4 +1,4 @@
-"""Styles from files, for the effects."""
+"""Tests styles that effects load from files."""
 
 import json
 
@@ -15,7 +15,7 @@ PICTURE = np.ascontiguousarray(data.astronaut()[:70, 40:130])
 
 
 def test_a_style_from_a_tflite_file(tmp_path):
-    """One that swaps red and blue."""
+    """A style that swaps red and blue."""
     path = tmp_path / "swap.tflite"
     path.write_bytes(tiny_tflite.convolution((32, 48), np.eye(3)[::-1]))
     picture = np.full((70, 90, 3), (200, 100, 10), np.uint8)

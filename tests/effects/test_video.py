@@ -1,4 +1,4 @@
-"""Videos in and out: times, sound, rotation, transparency, damage, Ctrl-C."""
+"""Tests videos: timestamps, sound, rotation, transparency, damaged files, Ctrl-C."""
 
 import itertools
 from fractions import Fraction
@@ -269,7 +269,7 @@ def test_who_is_too_small_for_a_look_at_the_whole_is_not_lost():
 
 @pytest.mark.parametrize("smooth", [True, False])
 def test_after_a_cut_everything_is_as_in_a_new_video(smooth):
-    """Else the person would be sought in the window of the earlier scene, and be smeared."""
+    """Without a fresh start, the person would be searched in the old window, and smeared."""
     first, second = np.zeros((2, 144, 256, 3), np.uint8)
     first[40:, 10:90] = 255
     second[...] = (90, 40, 110)

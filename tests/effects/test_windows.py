@@ -1,4 +1,4 @@
-"""Where the network looks: pictures of other shapes, small, several and absent people."""
+"""Tests the windows of the network: other shapes of pictures, small, several and no people."""
 
 import itertools
 
@@ -54,7 +54,7 @@ def test_people_are_found_where_they_are(height, width, boxes):
 
 
 def test_a_second_look_is_finer():
-    """A person 1/8 as wide as the picture: stripes are seen in the window, not in the whole."""
+    """A person of 1/8 of the width has stripes that are resolved only in the window."""
     image, matte = scene(320, 640, (300, 200, 340, 310))
     matte[200:310, 308:312] = 0
     image[..., 0] = matte * 255
@@ -75,7 +75,7 @@ def test_windows_have_the_networks_aspect_and_hold_the_people():
 
 
 def test_small_people_of_whom_a_part_is_found_get_a_window_for_the_whole():
-    """From afar the network may see no more than a face."""
+    """In a far view, the network may find only a face."""
     found = np.zeros((360, 640), np.float32)
     found[150:170, 300:316] = 0.8
     (window,) = windows_around(found, found.shape, SHAPE)

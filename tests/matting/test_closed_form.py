@@ -6,7 +6,7 @@ from portrait.matting.closed_form import closed_form_alpha
 
 
 def test_closed_form_is_exact_for_two_plain_colours():
-    """With one colour each for F and B, I = F a + B (1 - a) is affine in a: any a is recovered."""
+    """With constant F and B, I = F a + B (1 - a) is affine in a, so every a is recovered."""
     y, x = np.mgrid[:24, :32]
     alpha = np.clip((x - 10 + 2 * np.sin(y)) / 12, 0, 1)
     person, wall = np.array([0.9, 0.4, 0.1]), np.array([0.2, 0.5, 0.7])

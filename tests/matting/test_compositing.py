@@ -1,4 +1,4 @@
-"""Colours of person and background against pictures that were mixed from known ones."""
+"""Tests the estimated colours on pictures that were composed from known colours."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from portrait.matting.compositing import blend, compose, fill
 
 @pytest.fixture(scope="module")
 def mixed():
-    """A portrait with soft hair laid on bright stripes: picture, person's colours, wall, alpha."""
+    """A portrait with soft hair over bright stripes: picture, foreground, background, alpha."""
     _, person, alpha = matted_portrait()
     person, alpha = person[:300, 60:400], np.ascontiguousarray(alpha[:300, 60:400])
     wall = np.full(person.shape, (40, 220, 60), np.uint8)

@@ -1,4 +1,4 @@
-"""The fast guided filter against its definition, window by window."""
+"""Tests the fast guided filter against its definition, window by window."""
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ def by_definition(guide, target, radius, eps, tolerance):
 
 @pytest.fixture(scope="module")
 def portrait():
-    """A face before a flag, and a soft mask whose edge misses that of the face."""
+    """A face before a flag, and a soft mask whose edge is beside that of the face."""
     guide = np.ascontiguousarray(data.astronaut()[40:200, 140:300])
     target = np.zeros(guide.shape[:2], np.float32)
     cv2.circle(target, (85, 80), 55, 1.0, -1)

@@ -1,4 +1,4 @@
-"""The tiles of the learned refinement, and what it does with refiners whose result is known."""
+"""Tests the tiles of the learned refinement, with refiners whose result is known."""
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ def enlarge(image, alpha):
 
 
 def own_colour(tile):
-    """Knows the truth: the picture's brightness."""
+    """A perfect refiner: the true alpha is the brightness of the picture."""
     return tile[..., 0] / np.float32(255)
 
 
@@ -81,7 +81,7 @@ def test_a_refiner_that_changes_nothing_leaves_the_step_before(disc):
 
 
 def test_an_alpha_without_edges_is_not_taken_for_a_coarse_one(disc):
-    """No person may appear in a wide haze, whatever the refiner says."""
+    """In a wide uncertain area, the refiner must not add a person."""
     image, _ = disc
     haze = np.zeros((300, 260), np.float32)
     cv2.circle(haze, (130, 150), 60, 0.3, -1)

@@ -1,4 +1,4 @@
-"""The outline moves by the pixels that are asked for."""
+"""Tests that the outline moves by the given number of pixels."""
 
 import numpy as np
 import pytest

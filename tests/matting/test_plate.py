@@ -1,4 +1,4 @@
-"""A clean plate: the outline follows from the picture and the plate."""
+"""Tests clean plates: the outline follows from the picture and the plate."""
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ def scene():
 
 
 def coarse(matte):
-    """An alpha that is blurred, a bit too wide, and without the strand."""
+    """A blurred alpha that is slightly too wide and lacks the strand of hair."""
     opened = cv2.morphologyEx(matte, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
     return cv2.GaussianBlur(cv2.dilate(opened, np.ones((3, 3), np.uint8)), (0, 0), 2)
 

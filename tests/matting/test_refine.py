@@ -1,4 +1,4 @@
-"""The dense CRF against its definition, and every refinement on a face whose outline is off."""
+"""Tests the dense CRF against its definition, and all refinements on a shifted outline."""
 
 import cv2
 import numpy as np
@@ -97,7 +97,7 @@ def test_grid_is_about_the_gaussian(disc):
 
 
 def test_grid_keeps_colours_apart():
-    """Red and blue pixels mixed like a chessboard do not take part in each other's means."""
+    """In a chessboard of red and blue pixels, each colour is averaged alone."""
     chess = np.indices((32, 32)).sum(axis=0) % 2
     image = np.where(chess[..., None] == 1, np.uint8((255, 0, 0)), np.uint8((0, 0, 255)))
     mean = dense_crf.BilateralGrid(image, 10.0, 10.0).mean(chess.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Several devices and hosts train what one device trains; what cannot be done is one line."""
+"""Tests that several devices and hosts train like one device, and their error messages."""
 
 import csv
 import json
@@ -132,7 +132,7 @@ def addresses() -> str:
 
 
 def hosts_start(folder: Path, *flags: str) -> list[subprocess.Popen]:
-    """`main.py` with the flags on two hosts, as one user would start it on both."""
+    """Starts `main.py` with the flags on two hosts, as a user would."""
     hosts = addresses()
     return [main(folder, host, f"--hosts={hosts}", f"--host={host}", *flags) for host in (0, 1)]
 

@@ -1,4 +1,4 @@
-"""A run of four epochs of a tiny network: what it leaves, and that a stopped one ends the same."""
+"""Tests a run of a tiny network: its files, and that a resumed run ends like a whole one."""
 
 import contextlib
 import csv
@@ -176,14 +176,14 @@ def test_a_folder_in_training_is_left_alone(tmp_path):
 
 @pytest.fixture
 def without_curves(monkeypatch):
-    """Saves half of the time of a run as short as these."""
+    """Halves the time of such short runs."""
     monkeypatch.setattr(previews, "curves", lambda *_: np.zeros((1, 1, 3), np.uint8))
 
 
 def test_checkpoints_are_in_the_range_of_float16_and_the_training_is_not_touched(
     tmp_path, without_curves, monkeypatch, capsys
 ):
-    """From a start whose activations are beyond it, which the training alone would not leave."""
+    """The training alone would not bring these activations back into the range."""
     recipe = Recipe(epochs=2, lr=1e-4, ema=True)
     run, model, best = start(tmp_path / "rescaled", recipe, far_network())
     fresh = far_network()
@@ -224,13 +224,13 @@ def far_network(factor=2.0**17):
 
 
 class Killed(BaseException):
-    """Stands for a SIGKILL: nothing of ours catches it."""
+    """Stands for a SIGKILL: the project's code does not catch it."""
 
 
 def test_killed_and_resumed_it_ends_like_the_unbroken_run(
     unbroken, tmp_path, monkeypatch, without_curves
 ):
-    """Killed at its worst: after the third epoch's checkpoint, before the state that says so."""
+    """Killed at the worst time: after a checkpoint, before the state that records it."""
     save_state = Run.save_state
 
     def killed(self, model, progress):
@@ -257,7 +257,7 @@ def test_killed_and_resumed_it_ends_like_the_unbroken_run(
 
 
 def test_patience_and_what_is_finished(tmp_path, without_curves):
-    """With a learning rate of 0 and frozen statistics nothing gets better."""
+    """With a learning rate of 0 and frozen statistics, the loss does not change."""
     model = build()
     model.layers[3].trainable = False
     recipe = Recipe(epochs=9, lr=0.0, ema=False, patience=2, checkpoint_every=2)
@@ -275,7 +275,7 @@ def test_patience_and_what_is_finished(tmp_path, without_curves):
 
 
 class Spoiled(PortraitSequence):
-    """Pictures that are no longer numbers from the second epoch on."""
+    """Pictures that are NaN from the second epoch on."""
 
     def __getitem__(self, index):
         images, targets = super().__getitem__(index)
@@ -305,7 +305,7 @@ def test_validation_that_is_no_number(tmp_path):
 
 
 def test_logs_that_cannot_be_written(tmp_path):
-    """TensorFlow, which writes them, has exceptions of its own for what a disk objects to."""
+    """TensorFlow writes these files and raises its own exceptions for a full disk."""
     run = Run.create(tmp_path, {})
     (run.folder / "logs").touch()
     with pytest.raises(UserError, match="logs") as error:

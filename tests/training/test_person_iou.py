@@ -1,4 +1,4 @@
-"""The streaming metric against `metrics.py`: over unequal batches, in float16, inside Keras."""
+"""Tests the streaming metric against `metrics.py`: unequal batches, float16, in Keras."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Sheets and curves: each picture stands where its title and row say."""
+"""Tests sheets and curves: the position of each picture."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Previous alphas for training: near the matte, and sometimes missing or wrong."""
+"""Tests the previous alphas of training: near the matte, sometimes missing or wrong."""
 
 import cv2
 import numpy as np
@@ -49,7 +49,7 @@ def test_most_are_near_some_are_missing_and_some_wrong():
 
 
 def test_the_augmented_matte_is_what_moves():
-    """A picture that is its own matte stays so, and the alpha before follows both."""
+    """A picture that is its own matte remains so, and the previous alpha follows both."""
     mattes = np.stack([disc(20 + 4 * n, 30) for n in range(6)])
     images = np.zeros((6, *SIZE, 4), np.uint8)
     images[..., :3], images[..., 3] = mattes[..., None], 77

@@ -1,4 +1,4 @@
-"""The learning rate at the start, in the middle and at the end, and the moving average's span."""
+"""Tests the learning rate over a training, and the span of the moving average."""
 
 import keras
 import numpy as np

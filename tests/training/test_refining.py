@@ -1,4 +1,4 @@
-"""Tiles for the refiner: what they contain, and that they depend on the seed alone."""
+"""Tests the training tiles of the refiner: their content, and that the seed determines them."""
 
 import cv2
 import numpy as np

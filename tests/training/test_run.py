@@ -1,4 +1,4 @@
-"""A run's folder: its name and files, which checkpoint is found, and that the state is whole."""
+"""Tests a run's folder: its name, files, best checkpoint and state."""
 
 import csv
 import datetime
@@ -156,7 +156,7 @@ def test_state_of_another_network_or_damaged(run):
 
 
 class Killed(BaseException):
-    """Stands for a SIGKILL: nothing of ours catches it."""
+    """Stands for a SIGKILL: the project's code does not catch it."""
 
 
 @pytest.mark.parametrize(

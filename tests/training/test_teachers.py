@@ -1,4 +1,4 @@
-"""Teachers: what other networks see becomes part of what is learned, and of nothing else."""
+"""Tests teachers: their alphas become part of the training targets only."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ MATTES[0, :4] = 255
 
 @pytest.fixture
 def teacher(tmp_path):
-    """Makes a `.tflite` file that sees a fixed alpha, whatever it is shown; its path."""
+    """Writes a `.tflite` file that returns a fixed alpha for every picture; returns its path."""
 
     def make(alpha) -> str:
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.tflite"
@@ -34,7 +34,7 @@ def teacher(tmp_path):
 
 @pytest.fixture
 def left(teacher):
-    """Sees a person on the left of every picture."""
+    """A network that finds a person on the left of every picture."""
     return teacher(np.repeat([1.0, 0.0], 3)[:, np.newaxis])
 
 
@@ -55,7 +55,7 @@ def test_a_teacher_named_twice_counts_twice(teacher):
 
 
 def test_the_mirror_image_is_turned_back(tmp_path):
-    """A network that finds what is bright finds it at the same place twice."""
+    """The alpha of a network that finds bright areas lies over these areas."""
     (tmp_path / "red.tflite").write_bytes(tiny_tflite.convolution((8, 6)))
     image = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
     alpha = Teachers([str(tmp_path / "red.tflite")]).alpha(image)
@@ -68,7 +68,7 @@ def test_a_share_beyond_the_whole_is_refused(left):
 
 
 def test_weights_do_not_teach():
-    """Keras does not work in the processes that augment."""
+    """Keras networks cannot run in the processes that augment."""
     with pytest.raises(UserError, match="fast_scnn"):
         Teachers([str(SHIPPED / "fast_scnn")])
 
@@ -97,7 +97,7 @@ def test_teachers_see_augmented_pictures_and_bands_are_the_labels():
 
 
 def test_workers_and_the_caller_teach_alike():
-    """The interpreters are opened before the workers are forked."""
+    """The interpreters are created before the workers are forked."""
     file = str(shipped_files()["fast_scnn"])
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 48, 3), dtype=np.uint8)
     mattes = np.zeros((4, 64, 48), np.uint8)
