@@ -1,5 +1,7 @@
 """apply.py with workers gives what it gives without; its flags and its messages."""
 
+import shutil
+
 import av
 import doors
 import numpy as np
@@ -19,10 +21,12 @@ def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bulk")
     (folder / "in").mkdir()
     for number in range(2):
-        picture = data.astronaut()[8 * number : 120 + 8 * number, 150:270]
+        picture = data.astronaut()[8 * number : 120 + 8 * number, 150:270].copy()
+        picture[40:, 30 + 8 * number : 80] = (255, 60, 40)
         Image.fromarray(picture).save(folder / "in" / f"{number}.png")
     (folder / "in" / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     tiny_clips.write(folder / "in" / "clip.mp4", np.full((4, 32, 32, 3), 120, np.uint8))
+    shutil.copy(folder / "in" / "0.png", folder / "plate.png")
     red = folder / "red.tflite"
     red.write_bytes(tiny_tflite.convolution((56, 42), (1, 0, 0), stated=False))
     command = [
@@ -37,6 +41,8 @@ def ended(tmp_path_factory):
         [*command, "--output=plain"],
         [*command, "--output=bulk", "--workers=2"],
         [*command, "--output=bulk", "--workers=2"],
+        [*command, "--output=plain_plate", "--plate=plate.png"],
+        [*command, "--output=bulk_plate", "--plate=plate.png", "--workers=2"],
         [*command, "--output=bad", "--input=bad.txt"],
         [*command, "--output=bulk", "--workers=2", "--output_alpha=alphas"],
         [*command, "--output=bulk", "--workers=2", "--refine=closed_form"],
@@ -65,6 +71,16 @@ def test_workers_give_the_files_of_a_plain_run(ended):
     assert ours.shape == theirs.shape == (4, 32, 32) and np.abs(ours - theirs).max() <= 2
     assert "3 made, 0 existed, 1 left out" in bulk[1]
     assert "0 made, 3 existed, 1 left out" in again[1]
+
+
+def test_workers_take_a_plate(ended):
+    folder, (*_, plain, bulk, _, _, _, _) = ended
+    assert plain[0] == bulk[0] == 0
+    files, expected = tree(folder / "bulk_plate"), tree(folder / "plain_plate")
+    assert all(files[name] == expected[name] for name in ("0_alpha.png", "1_alpha.png"))
+    # What is part of the plate is no person.
+    first, alone = (Image.open(folder / name / "0_alpha.png") for name in ("bulk_plate", "bulk"))
+    assert not np.any(first) and np.any(alone)
 
 
 def test_what_cannot_be_done_is_one_line(ended):
