@@ -197,10 +197,8 @@ def main() -> None:
             frames = read(FLAGS.clips[0])
             clip = write_clip(Path(folder, f"{size}.mp4"), frames, (height, width))
             small = fit((height, width))
-            start = time.process_time()
-            paint(resize(frames[0], small))
-            seconds = time.process_time() - start
-            print(f"{size}, painted at {small[1]}x{small[0]} (converted: {seconds:.1f} s CPU)")
+            paint(resize(frames[0], small))  # converts the network
+            print(f"{size}, painted at {small[1]}x{small[0]}")
             work = clip, paint, fit, matting, Path(folder, "out.mp4")
             time_stages(*work)
             time_overlapping(*work)

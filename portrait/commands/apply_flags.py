@@ -89,7 +89,7 @@ flags.DEFINE_integer(
     "paint_size",
     _DEFAULTS["paint_size"],
     "Longer side in pixels at which a style is painted before it is enlarged: a smaller one has "
-    "larger strokes and is faster. 0: 720 for photos, for videos half their size (320 to 640).",
+    "larger strokes and is faster. 0: 720 for photos, for videos half their size (320 to 480).",
     0,
 )
 flags.DEFINE_boolean("linear", _DEFAULTS["linear"], "Mix in linear light.")
@@ -119,7 +119,7 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "threads",
     _DEFAULTS["threads"],
-    "Threads of LiteRT. Videos use other cores for decoding and encoding.",
+    "Threads of LiteRT. Videos use other cores for decoding and encoding, and styles all cores.",
     1,
 )
 flags.DEFINE_integer(

@@ -18,7 +18,7 @@ from portrait.style_transfer.steady import Steady
 from portrait.tflite.runtime import TfliteModel
 
 _SIDE = 720  # longer side in pixels at which photos are painted, at most
-_VIDEO_SIDES = 320, 640  # of frames, which are painted at half their size: at least, at most
+_VIDEO_SIDES = 320, 480  # of frames, which are painted at half their size: at least, at most
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load(style: str, threads: int = 1, size: int = 0, strength: float = 1.0) -> 
         threads: the number of threads for a `.tflite` file, and for videos.
         size: the longer side at which pictures are painted before they are enlarged to their own
             size; 0: at most 720 pixels, and frames of videos at half their size, which is taken
-            for 320 to 640 pixels. A `.tflite` file has its own size.
+            for 320 to 480 pixels. A `.tflite` file has its own size.
         strength: the opacity of the painted picture over the picture, 0 to 1.
 
     Raises:

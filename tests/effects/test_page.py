@@ -10,7 +10,7 @@ from skimage import data
 
 from portrait import cli
 from portrait.commands import apply
-from portrait.effects import page
+from portrait.effects import Settings, page
 from portrait.errors import UserError
 from portrait.inference.network import Network
 
@@ -92,6 +92,8 @@ def test_the_fields_begin_with_the_defaults_of_the_flags():
         fields, _ = page.lay_out()
     shared = {name: field.value for name, field in fields.items() if name in defaults}
     assert len(shared) == 10
+    # The first style is chosen, and the strength is that of blur alone.
+    assert shared.pop("strength") == Settings().strength
     assert shared | {"style": ""} == {name: defaults[name] for name in shared}
 
 

@@ -279,6 +279,20 @@ def test_videos_that_cannot_be_read_are_left_out(tmp_path, caplog):
     assert "bad.mp4" in caplog.text
 
 
+def test_every_video_is_painted_by_a_function_of_its_own(tmp_path):
+    clips, started = [_clip(tmp_path / f"{name}.mp4", frames=2) for name in "ab"], []
+
+    def start():
+        started.append(number := len(started))
+        return lambda frame: np.full_like(frame, 200 * number)
+
+    targets = [path for path, _ in video.paint_videos(start, clips, tmp_path / "out", "udnie")]
+    for target, level in zip(targets, (0, 200), strict=True):
+        frames = [item.image for item in VideoReader(target) if hasattr(item, "image")]
+        assert len(frames) == 2 and np.abs(np.float32(frames) - level).max() < 8
+    assert len(started) == 2
+
+
 def test_where_nothing_can_be_written_no_further_video_is_painted(tmp_path):
     clip = _clip(tmp_path / "clip.mp4", frames=2)
     (tmp_path / "out").touch()
