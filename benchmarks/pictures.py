@@ -6,9 +6,10 @@ example.jpg: a photograph, its alpha and three effects, all made by the function
 smoothing.gif: the alphas of a still photograph in dim light with the noise of a camera, each frame
 alone and smoothed.
 speed_quality.png: the table of docs/networks.md as a plot.
+style_transfer.jpg: photographs in the shipped styles.
 
-The photographs come with scikit-image: NASA's portrait of Eileen Collins (public domain) and a
-rocket launch by SpaceX (CC0).
+The photographs come with scikit-image: NASA's portrait of Eileen Collins (public domain), a rocket
+launch by SpaceX, a cat and a cup of coffee (CC0).
 """
 
 import re
@@ -27,15 +28,17 @@ from tqdm import tqdm
 
 from portrait import cli
 from portrait.effects import Settings, matte, render
+from portrait.effects.styles import load_shipped, shipped_names
 from portrait.effects.video_matting import VideoMatter
 from portrait.inference import network as networks
 from portrait.io.images import resize
-from portrait.io.sheets import INK, PAPER, as_rgb
+from portrait.io.sheets import INK, PAPER, as_rgb, grid
 
 FLAGS = flags.FLAGS
 NETWORKS = Path(__file__).resolve().parent.parent / "docs" / "networks.md"
 _CROP = slice(0, 330), slice(66, 396)  # head and shoulders, above the helmet that she holds
 _CHECK = 16  # pixels of a square that stands for transparency
+_PAINTED = 288, 288  # height and width of a painted photograph
 _FRAMES = 40  # of the animation
 _SIDE = 360  # of a frame of the clip, in pixels
 _LIGHT, _NOISE = 0.35, 10  # brightness of the clip, standard deviation of its noise in levels
@@ -148,6 +151,17 @@ def speed_quality(page: str) -> plt.Figure:
     return figure
 
 
+def styles() -> np.ndarray:
+    """Photographs, one in each row, and beside them the same in each style; uint8 RGB."""
+    names = shipped_names()
+    photos = [data.astronaut()[_CROP], data.chelsea()[:, 40:340], data.coffee()[:, 100:500]]
+    photos = [resize(np.ascontiguousarray(photo), _PAINTED) for photo in photos]
+    paint = [load_shipped(name) for name in names]
+    titles = [name.replace("_", " ") for name in names]
+    rows = [[photo, *(style(photo) for style in paint)] for photo in photos]
+    return grid(rows, ["photograph", *titles])
+
+
 def main() -> None:
     folder = Path(FLAGS.output)
     target = folder / "speed_quality.png"
@@ -155,6 +169,9 @@ def main() -> None:
     print(target)
     target = folder / "example.jpg"
     Image.fromarray(example()).save(target, quality=90, optimize=True)
+    print(target)
+    target = folder / "style_transfer.jpg"
+    Image.fromarray(styles()).save(target, quality=88, optimize=True)
     print(target)
     network = networks.load("selfie_net_big_256x256")
     first, *others = smoothing(network)

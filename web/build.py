@@ -9,6 +9,7 @@ python -m web.build [FOLDER] [FILE.tflite ...]
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -93,8 +94,8 @@ def _models(folder: Path, own: list[Path]) -> None:
 
 
 def _title(path: Path) -> str:
-    """Returns a readable name: "Great wave" for "great_wave_float32.tflite"."""
-    name = path.stem.removesuffix("_float32").removesuffix("_float16")
+    """Returns a readable name: "Great wave" for "great_wave_384x288_float16.tflite"."""
+    name = re.sub(r"(_\d+x\d+)?(_float32|_float16)?$", "", path.stem)
     return name.replace("_", " ").capitalize()
 
 
