@@ -1,9 +1,9 @@
 """Trains networks on one and on several virtual CPU devices, in a process of its own.
 
-KERAS_BACKEND=jax python many_devices.py FOLDER float32|float64 NETWORK:SIZE:SHAPE:DEVICES...
+KERAS_BACKEND=jax python many_devices.py FOLDER NETWORK:SIZE:SHAPE:DEVICES...
 
 FOLDER/data holds 35 pictures; 20 of them are used for training. For each network, the run is put
-into FOLDER/NETWORK-SIZE-DEVICES. float64 is the precision of everything but the heads and losses.
+into FOLDER/NETWORK-SIZE-DEVICES.
 """
 
 import os
@@ -28,18 +28,6 @@ def virtual_cpus() -> None:
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * VIRTUAL,
         )
-
-
-def compute_in(precision: str) -> None:
-    """Sets the type of weights, activations and the optimizer's variables."""
-    import keras
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", precision == "float64")
-    keras.config.set_floatx(precision)
-    keras.mixed_precision.set_global_policy(precision)
 
 
 def run(folder: Path, name: str, size: str, shape: str, devices: int) -> None:
@@ -69,7 +57,6 @@ if __name__ == "__main__":
     import tiny_spec
 
     tiny_spec.register(pytest.MonkeyPatch())
-    for each in sys.argv[3:]:
+    for each in sys.argv[2:]:
         *network, count = each.split(":")
-        compute_in(sys.argv[2])  # again, because a training ends with float32
         run(Path(sys.argv[1]), *network, int(count))
