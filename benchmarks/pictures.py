@@ -3,13 +3,14 @@
 python benchmarks/pictures.py
 
 example.jpg: a photograph, its alpha and three effects, all made by the functions behind `apply.py`.
+refinements.jpg: details of two photographs after each refinement, on green, black and white.
 smoothing.gif: the alphas of a still photograph in dim light with the noise of a camera, each frame
 alone and smoothed.
 speed_quality.png: the table of docs/networks.md as a plot.
 style_transfer.jpg: photographs in the shipped styles.
 
 The photographs come with scikit-image: NASA's portrait of Eileen Collins (public domain), a rocket
-launch by SpaceX, a cat and a cup of coffee (CC0).
+launch by SpaceX, a cat, a cup of coffee and a cameraman (CC0).
 """
 
 import re
@@ -28,17 +29,29 @@ from tqdm import tqdm
 
 from portrait import cli
 from portrait.effects import Settings, matte, render
+from portrait.effects.catalogue import GREEN
+from portrait.effects.matting import REFINEMENTS
 from portrait.effects.styles import load_shipped, shipped_names
 from portrait.effects.video_matting import VideoMatter
 from portrait.inference import network as networks
 from portrait.io.images import resize
 from portrait.io.sheets import INK, PAPER, as_rgb, grid
+from portrait.matting.compositing import blend
+from portrait.matting.foreground import multilevel
 
 FLAGS = flags.FLAGS
 NETWORKS = Path(__file__).resolve().parent.parent / "docs" / "networks.md"
 _CROP = slice(0, 330), slice(66, 396)  # head and shoulders, above the helmet that she holds
 _CHECK = 16  # pixels of a square that stands for transparency
 _PAINTED = 288, 288  # height and width of a painted photograph
+# Photograph, upper left corner (row, column) of the detail, and the colour behind the person.
+_DETAILS = (
+    ("astronaut", (30, 215), GREEN),
+    ("astronaut", (30, 215), (0, 0, 0)),
+    ("astronaut", (300, 10), (255, 255, 255)),
+    ("camera", (65, 165), (255, 255, 255)),
+)
+_DETAIL = 95  # side of a detail in pixels
 _FRAMES = 40  # of the animation
 _SIDE = 360  # of a frame of the clip, in pixels
 _LIGHT, _NOISE = 0.35, 10  # brightness of the clip, standard deviation of its noise in levels
@@ -70,6 +83,25 @@ def example() -> np.ndarray:
         ],
         axis=1,
     )
+
+
+def refinements() -> np.ndarray:
+    """The details of `_DETAILS`, enlarged twice: the photograph, and the person after each method.
+
+    Returns:
+        uint8 RGB (h, w, 3).
+    """
+    rows, cutouts = [], {}
+    for name, (top, left), ground in _DETAILS:
+        photo = as_rgb(getattr(data, name)())
+        if name not in cutouts:
+            alphas = [matte(photo, refine=method) for method in REFINEMENTS]
+            cutouts[name] = [(multilevel(photo, alpha)[0], alpha) for alpha in alphas]
+        wall = np.full_like(photo, ground)
+        pictures = [photo, *(blend(colours, wall, alpha) for colours, alpha in cutouts[name])]
+        box = np.s_[top : top + _DETAIL, left : left + _DETAIL]
+        rows.append([resize(np.ascontiguousarray(each[box]), (190, 190)) for each in pictures])
+    return grid(rows, ["photograph", *REFINEMENTS])
 
 
 def on_squares(cutout: np.ndarray) -> np.ndarray:
@@ -172,6 +204,9 @@ def main() -> None:
     print(target)
     target = folder / "style_transfer.jpg"
     Image.fromarray(styles()).save(target, quality=88, optimize=True)
+    print(target)
+    target = folder / "refinements.jpg"
+    Image.fromarray(refinements()).save(target, quality=90, optimize=True)
     print(target)
     network = networks.load("selfie_net_big_256x256")
     first, *others = smoothing(network)

@@ -39,3 +39,15 @@ def test_plot_shows_the_first_table():
     assert names == ["slow, 64x48", "slow, int8"]
     areas = [dots.get_sizes()[0] for dots in person[0].collections]
     assert areas == [220, 220]  # an empty cell: as in the row above
+
+
+@pytest.mark.slow
+def test_refinements_show_the_person_on_each_colour():
+    """The sheet has a head of 24 pixels and gaps of 4 around cells of 190."""
+    sheet = pictures.refinements()
+    assert sheet.shape == (24 + 4 * 194 + 4, 5 * 194 + 4, 3)
+    cells = sheet[24:-4, 4:].reshape(4, 194, 5, 194, 3)[:2, :190, :, :190].swapaxes(1, 2)
+    for row, ground in zip(cells, ((0, 177, 64), (0, 0, 0)), strict=True):
+        for cell in row[1:]:
+            assert np.abs(cell[5, -5].astype(int) - ground).max() <= 2
+            assert np.abs(cell[100, 40].astype(int) - row[0][100, 40]).max() <= 2
