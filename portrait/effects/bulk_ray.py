@@ -10,6 +10,7 @@ from portrait.effects.bulk import Done, Task, Work, attempt, is_long
 from portrait.errors import UserError, first_line
 
 _GROUP = 16  # photographs that are given out together
+_STARTS = 3  # of Ray on this machine
 
 
 class _Actor:
@@ -85,10 +86,16 @@ def _connect(address: str, workers: int):
     else:
         options |= {"address": address}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        ray.init(logging_level=logging.ERROR, **options)
-    except Exception as error:  # Ray raises many types
-        raise UserError(f"--cluster={address}: {first_line(error)}") from error
+    # Ray's processes have 30 seconds to start, which may be too short for a busy machine. That
+    # cannot be set, but the next start is quicker.
+    for left in reversed(range(_STARTS if address == "local" else 1)):
+        try:
+            ray.init(logging_level=logging.ERROR, **options)
+            break
+        except Exception as error:  # Ray raises many types
+            ray.shutdown()
+            if not left:
+                raise UserError(f"--cluster={address}: {first_line(error)}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     return ray

@@ -1,6 +1,7 @@
 """apply.py with workers gives what it gives without; its flags and its messages."""
 
 import shutil
+from importlib.util import find_spec
 
 import av
 import doors
@@ -81,6 +82,24 @@ def test_workers_take_a_plate(ended):
     # What is part of the plate is no person.
     first, alone = (Image.open(folder / name / "0_alpha.png") for name in ("bulk_plate", "bulk"))
     assert not np.any(first) and np.any(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("ray") is None, reason="no Ray: pip install -r requirements-cluster.txt"
+)
+def test_a_ray_cluster_gives_the_files_of_a_plain_run(ended, monkeypatch):
+    folder = ended[0]
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # names of sockets have at most 107 characters
+    command = ["--input=in", f"--model={folder / 'red.tflite'}", "--input_range=0..1"]
+    command += ["--effect=alpha", "--output=ray", "--workers=2", "--cluster=local"]
+    first, again = doors.run("apply", command, command, folder=folder)
+    files, expected = tree(folder / "ray"), tree(folder / "plain")
+    assert b"damaged.jpg" in files.pop("left_out.jsonl")
+    assert files.keys() == expected.keys()
+    assert all(files[name] == expected[name] for name in ("0_alpha.png", "1_alpha.png"))
+    assert first[0] == 0 and "3 made, 0 existed, 1 left out" in first[1], first
+    assert again[0] == 0 and "0 made, 3 existed, 1 left out" in again[1], again
 
 
 def test_what_cannot_be_done_is_one_line(ended):

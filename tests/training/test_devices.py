@@ -179,6 +179,7 @@ def test_a_host_that_dies_ends_the_other_and_one_device_goes_on(tmp_path):
     errors = [line for line in told.splitlines() if "rror" in line]
     assert len(errors) == 1 and errors[0].startswith("error: ") and "--resume" in errors[0], told
     assert "0x" not in told
+    assert "loss" not in (tmp_path / "1.log").read_text()  # host 0 prints the epochs
 
     resume = ("--resume=True", f"--checkpoint_path={tmp_path / 'killed'}", "--workers=0")
     assert main(tmp_path, "resumed", *resume).wait(600) == 0, (tmp_path / "resumed.log").read_text()
