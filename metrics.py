@@ -23,7 +23,7 @@ _RIM_SHARE = 0.02
 _GRADIENT_SIGMA = 1.4
 _CONNECTIVITY_STEPS = 10
 _CONNECTIVITY_TOLERANCE = 0.15
-_FLOW_SCALE = 2  # optical flow is found on pictures this much smaller
+_FLOW_SCALE = 2  # optical flow is found on pictures this much smaller, if not said otherwise
 
 
 def person_iou(alpha: np.ndarray, matte: np.ndarray) -> float:
@@ -241,12 +241,15 @@ def _loose(alpha: np.ndarray, level: np.ndarray) -> np.ndarray:
 
 
 def flow_sources(
-    flow: cv2.DISOpticalFlow, grey: np.ndarray, before: np.ndarray
+    flow: cv2.DISOpticalFlow, grey: np.ndarray, before: np.ndarray, scale: int = _FLOW_SCALE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The position of each pixel of `grey` in `before`: x and y, float32 (h, w)."""
+    """The position of each pixel of `grey` in `before`: x and y, float32 (h, w).
+
+    The flow is found on pictures that are smaller by `scale`.
+    """
     height, width = grey.shape
     # OpenCV's finest scale is a quarter, its patches are of 8 pixels: less ends the process.
-    size = max(32, width // _FLOW_SCALE), max(32, height // _FLOW_SCALE)
+    size = max(32, width // scale), max(32, height // scale)
     small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (grey, before)]
     moved = cv2.resize(flow.calc(*small, None), (width, height))
     x = moved[..., 0] * np.float32(width / size[0]) + np.arange(width, dtype=np.float32)

@@ -11,8 +11,9 @@ import numpy as np
 from metrics import flow_sources
 from portrait.io.cuts import CutFinder
 
-_KEEP = 0.75  # weight of the frame before where the flow explains the photograph
-_MISSED = 12.0  # scale of the flow's error in levels: what was hidden before is painted afresh
+_FLOW_SCALE = 1  # of the painted size: with flow at half of it, strokes swim a little
+_KEEP = 0.85  # weight of the frame before where the flow explains the photograph
+_MISSED = 10.0  # scale of the flow's error in levels: what was hidden before is painted afresh
 _AROUND = 5  # pixels, side of the squares in which that error is averaged
 
 
@@ -37,7 +38,7 @@ class Steady:
     """
 
     def __init__(self):
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._starts = CutFinder()
         self._before: _Frame | None = None
 
@@ -59,7 +60,7 @@ class Steady:
         return frame.painted
 
     def _mixed(self, frame: _Frame, before: _Frame) -> np.ndarray:
-        places = flow_sources(self._flow, frame.grey, before.grey)
+        places = flow_sources(self._flow, frame.grey, before.grey, _FLOW_SCALE)
         expected, carried = (
             cv2.remap(each, *places, interpolation, borderMode=cv2.BORDER_REPLICATE)
             # Linear interpolation would blur the strokes more with every frame.
