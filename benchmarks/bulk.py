@@ -31,7 +31,7 @@ from portrait.util import aligned, evenly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("photos", "", "A folder of photographs.")
-flags.DEFINE_string("model", "selfie_net_big", "See apply.py.")
+flags.DEFINE_string("model", "selfie_net_big_256x256", "See apply.py.")
 flags.DEFINE_integer("pictures", 100, "The largest number of photographs.", 2)
 flags.DEFINE_list("workers", ["1", "2"], "Numbers of workers.")
 flags.DEFINE_integer("rounds", 1, "Rounds of each row.", 1)
