@@ -10,6 +10,7 @@ network that was trained on all others. Choose a recipe by the third. Trainings 
 """
 
 import json
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -34,15 +35,26 @@ FLAGS = flags.FLAGS
 ALL = "all"
 
 
-def trained(left_out: str, folders: list[str], output: Path) -> Network:
-    """The network trained on `folders`, from an earlier run in `output` if that was completed."""
+def trained(left_out: str, folders: list[str], output: Path) -> Path:
+    """The weights trained on `folders`, from an earlier run in `output` if that was completed."""
     place = output / (f"without_{left_out}" if left_out != ALL else ALL)
     done = place / "best.json"
-    if not done.is_file():
-        best = train(**cli.arguments(train) | {"data": folders, "checkpoint_path": str(place)})
+
+    def work() -> None:
+        options = {"data": folders, "checkpoint_path": str(place)}
+        best = train(**cli.arguments(train) | options)
         with replacing(done) as part:
             part.write_text(json.dumps(os.path.relpath(best, place)))
-    return load(place / json.loads(done.read_text()))
+
+    if not done.is_file():
+        # In a process of its own, because a training keeps gigabytes until its process ends.
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=lambda: sys.exit(cli.execute(work, ["data"])))
+        child.start()
+        child.join()
+        if child.exitcode:
+            raise UserError(f"the training in {place} did not finish")
+    return place / json.loads(done.read_text())
 
 
 def table(rows: list[tuple[str, str, dict]]) -> str:
@@ -64,7 +76,12 @@ def main() -> None:
         for name, folder in folders.items()
     }
     output = Path(FLAGS.output)
-    networks = {"all sets": trained(ALL, list(folders.values()), output)}
+    # All trainings come before TensorFlow starts here, which must not be forked.
+    weights = {ALL: trained(ALL, list(folders.values()), output)}
+    for name in folders:
+        others = [folder for other, folder in folders.items() if other != name]
+        weights[name] = trained(name, others, output)
+    networks: dict[str, Network] = {"all sets": load(weights.pop(ALL))}
     if FLAGS.reference:
         reference = load(FLAGS.reference, input_range=FLAGS.input_range)
         networks = {"reference": reference} | networks
@@ -72,14 +89,11 @@ def main() -> None:
         label: score(network.matte, held_back)[0]["sets"] for label, network in networks.items()
     }
     rows = []
-    for name in folders:
-        others = [folder for other, folder in folders.items() if other != name]
-        without = trained(name, others, output)
-        summary = score(without.matte, {name: held_back[name]})[0]["sets"][name]
+    for name, best in weights.items():
+        summary = score(load(best).matte, {name: held_back[name]})[0]["sets"][name]
         rows += [(name, label, sets[name]) for label, sets in known.items()]
         rows.append((name, "without this set", summary))
-        print("\n" + table(rows[-len(known) - 1 :]), flush=True)
-    print("\n" + table(rows))
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def main() -> None:
     Image.fromarray(example()).save(target, quality=90, optimize=True)
     print(target)
     target = folder / "style_transfer.jpg"
-    Image.fromarray(styles()).save(target, quality=88, optimize=True)
+    Image.fromarray(styles()).save(target, quality=80, optimize=True)
     print(target)
     target = folder / "refinements.jpg"
     Image.fromarray(refinements()).save(target, quality=90, optimize=True)

@@ -34,13 +34,12 @@ def sets(tmp_path):
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
     """Replaces trainings: a network is a person over a share of the picture, by its sets."""
-    made = []
+    runs = tmp_path / "runs"
+    runs.mkdir()
 
     def train(model="mattingnet", val_ratio=0.8, data=(), checkpoint_path=""):
-        made.append([folder[-1] for folder in data])
-        best = tmp_path / "runs" / f"{len(made)}.weights.h5"
-        best.parent.mkdir(exist_ok=True)
-        best.write_text("".join(made[-1]))
+        best = runs / f"{len(list(runs.iterdir()))}.weights.h5"
+        best.write_text("".join(folder[-1] for folder in data))
         return best
 
     def load(path, input_range=""):
@@ -55,7 +54,7 @@ def calls(monkeypatch, tmp_path):
 
     monkeypatch.setattr(leave_one_out, "train", train)
     monkeypatch.setattr(leave_one_out, "load", load)
-    return made
+    return lambda: [path.read_text() for path in sorted(runs.iterdir())]
 
 
 def run(sets, output):
@@ -72,16 +71,26 @@ def flag():
 
 def test_each_set_is_left_out_once_and_trainings_are_not_repeated(sets, calls, tmp_path, capsys):
     run(sets, tmp_path / "out")
-    assert calls == [["a", "b", "c"], ["b", "c"], ["a", "c"], ["a", "b"]]
-    lines = [line.split() for line in capsys.readouterr().out.rsplit("\n\n", 1)[1].splitlines()]
+    assert calls() == ["abc", "bc", "ac", "ab"]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines[1:]] == ["a", "a", "b", "b", "c", "c"]
     for whole, without in zip(lines[1::2], lines[2::2], strict=True):
         assert whole[1:3] == ["all", "sets"] and whole[4] == "1.0000"
         assert without[1:4] == ["without", "this", "set"] and without[5] == "0.5000"
     run(sets, tmp_path / "out")
-    assert len(calls) == 4
+    assert len(calls()) == 4
 
 
 def test_one_set_is_not_enough(sets, calls, tmp_path):
     with pytest.raises(UserError, match="at least two"):
         run(sets[:1], tmp_path)
+
+
+def test_a_training_that_fails_ends_the_comparison(sets, calls, tmp_path, monkeypatch, capfd):
+    def train(model="mattingnet", val_ratio=0.8, data=(), checkpoint_path=""):
+        raise UserError("no pictures")
+
+    monkeypatch.setattr(leave_one_out, "train", train)
+    with pytest.raises(UserError, match="did not finish"):
+        run(sets, tmp_path / "out")
+    assert "no pictures" in capfd.readouterr().err
