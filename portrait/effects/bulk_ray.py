@@ -1,5 +1,6 @@
 """The tasks of `bulk` on a Ray cluster: actors hold the network, Ray replaces those that die."""
 
+import contextlib
 import json
 import logging
 import os
@@ -86,6 +87,9 @@ def _connect(address: str, workers: int):
     else:
         options |= {"address": address}
     logging.getLogger("ray").setLevel(logging.ERROR)
+    import psutil  # Ray brings it
+
+    before = psutil.Process().children(recursive=True)
     # Ray's processes have 30 seconds to start, which may be too short for a busy machine. That
     # cannot be set, but the next start is quicker.
     for left in reversed(range(_STARTS if address == "local" else 1)):
@@ -94,8 +98,24 @@ def _connect(address: str, workers: int):
             break
         except Exception as error:  # Ray raises many types
             ray.shutdown()
+            _end_children(before)
             if not left:
                 raise UserError(f"--cluster={address}: {first_line(error)}") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     return ray
+
+
+def _end_children(but: list) -> None:
+    """Ends this process's children, and theirs; `ray.shutdown` leaves those of a failed start.
+
+    Args:
+        but: those that stay, of psutil.
+    """
+    import psutil
+
+    new = [each for each in psutil.Process().children(recursive=True) if each not in but]
+    for each in new:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(new, timeout=10)

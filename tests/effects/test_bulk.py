@@ -161,6 +161,37 @@ def test_killed_in_the_middle_and_continued_on_ray(tmp_path):
     killed_and_continued(tmp_path, "local")
 
 
+@needs_ray
+@pytest.mark.slow
+def test_nothing_stays_of_a_failed_start_of_ray(monkeypatch):
+    # In a process of its own, because Ray takes over signals.
+    script = """
+import ray
+import psutil  # Ray brings it
+from ray._private import services
+from portrait.effects import bulk_ray
+
+get_node = services.get_node
+def failing(*_):
+    services.get_node = get_node
+    print("failed with", count())
+    raise OSError
+
+def count():
+    names = [each.name() for each in psutil.Process().children(recursive=True)]
+    return names.count("gcs_server"), names.count("raylet")
+
+services.get_node = failing
+bulk_ray._connect("local", 1)
+print("started with", count())
+"""
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # names of sockets have at most 107 characters
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert ended.stdout.splitlines() == ["failed with (1, 1)", "started with (1, 1)"], ended.stderr
+
+
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
 def test_without_ray_the_command_that_works_is_told(tmp_path):
     folder = files(tmp_path / "in", 1)
