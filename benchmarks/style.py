@@ -36,7 +36,7 @@ flags.register_validator(
     "write pixels, such as 256",
 )
 flags.DEFINE_integer("size", 256, "Longer side for the other two tables.", 1)
-flags.DEFINE_integer("style_size", 384, "Longer side of the painting, as in training.", 1)
+flags.DEFINE_integer("style_size", 512, "Longer side of the painting, as in training.", 1)
 flags.DEFINE_integer("limit", 200, "The largest number of steps of Gatys' optimizer.", 1)
 flags.DEFINE_string("sheet", "", "Write the photo and both painted pictures to this PNG.")
 
