@@ -6,9 +6,12 @@ FOLDER/data holds 35 pictures; 20 of them are used for training. For each networ
 into FOLDER/NETWORK-SIZE-DEVICES.
 """
 
+import functools
 import os
 import sys
 from pathlib import Path
+
+import numpy as np
 
 VIRTUAL = 2  # devices; each training uses the number that it is given
 
@@ -31,9 +34,17 @@ def virtual_cpus() -> None:
 
 
 def run(folder: Path, name: str, size: str, shape: str, devices: int) -> None:
-    """An epoch of ten steps with batches of two, from random weights."""
-    from portrait.commands.train import train
+    """An epoch of ten steps with batches of two, from random weights.
 
+    Adam usually moves a weight by the learning rate, also where its gradient is nothing but
+    rounding, and is blind to gradients of a wrong scale. A large epsilon makes its steps
+    proportional to the gradients.
+    """
+    from portrait.commands.train import train
+    from portrait.models import registry
+    from portrait.training import recipe
+
+    recipe.ClippedAdam = functools.partial(recipe.ClippedAdam, epsilon=1.0)
     train(
         name,
         size,
@@ -49,6 +60,8 @@ def run(folder: Path, name: str, size: str, shape: str, devices: int) -> None:
         checkpoint_path=folder / f"{name}-{size}-{devices}",
         devices=devices,
     )
+    network = registry.builder(name, size)(registry.parse_input_shape(shape))
+    np.save(folder / f"{name}-{size}-trained.npy", [each.trainable for each in network.weights])
 
 
 if __name__ == "__main__":

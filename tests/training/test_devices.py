@@ -81,10 +81,8 @@ def devices_equal(folder: Path, backend: str, networks: list[str]) -> None:
     for network in networks:
         name, size, _ = network.split(":")
         one, two = (np.load(state_of(folder / f"{name}-{size}-{count}")) for count in (1, 2))
-        assert one.files == two.files
-        for key in one.files:
-            if key.startswith("weight"):
-                assert two[key] == pytest.approx(one[key], abs=1e-5), f"{network} {key}"
+        trained = np.load(folder / f"{name}-{size}-trained.npy")
+        weights_equal(one, two, trained)
         # 15 pictures validate: of the 16 on two devices, one counts nothing. Left out are the time
         # and the losses of single outputs, in which Keras weighs all batches alike on TensorFlow.
         rows = [json.loads(str(each["progress"]))["history"][0] for each in (one, two)]
@@ -93,6 +91,26 @@ def devices_equal(folder: Path, backend: str, networks: list[str]) -> None:
                 del row[name]
             assert {"loss", "val_loss", "val_output_mad", "val_output_person_iou"} <= row.keys()
         assert rows[1] == pytest.approx(rows[0], rel=1e-4), network
+
+
+def weights_equal(one, two, trained: np.ndarray) -> None:
+    """Compares two files of `save_state`; `trained` says which weights are no statistics."""
+    assert one.files == two.files
+    keys = [key for key in one.files if key.startswith("weight")]
+    for key, is_trained in zip(keys, trained, strict=True):
+        # In Fast-SCNN, rounding grows from one batch normalisation over few values to the next.
+        # The statistics show it: they differ by up to 3e-4 of their norm, the weights by 1e-6.
+        allowed = 1e-5 if is_trained else 1e-5 + 1e-3 * np.linalg.norm(one[key])
+        assert np.abs(two[key] - one[key]).max() < allowed, key
+    # The steps are small, so the means of the gradients and of their squares say more. The
+    # optimizer keeps them after its averages of the weights. Those of Fast-SCNN differ by 5 %;
+    # the sum of the devices' gradients in place of their mean would be 100 %.
+    moments = [key for key in one.files if key.startswith("optimizer") and one[key].ndim]
+    ours, theirs = (
+        np.concatenate([each[key].ravel() for key in moments[trained.sum() :]])
+        for each in (two, one)
+    )
+    assert np.linalg.norm(ours - theirs) < 0.1 * np.linalg.norm(theirs)
 
 
 def state_of(runs: Path) -> Path:
