@@ -15,6 +15,7 @@ _FLOW_SCALE = 1  # of the painted size: with flow at half of it, strokes swim a 
 _KEEP = 0.85  # weight of the frame before where the flow explains the photograph
 _MISSED = 10.0  # scale of the flow's error in levels: what was hidden before is painted afresh
 _AROUND = 5  # pixels, side of the squares in which that error is averaged
+_NOISE = 1.0  # levels: movement must explain the photograph better by this than standing still
 
 
 @dataclass
@@ -27,9 +28,10 @@ class _Frame:
 class Steady:
     """Mixes the painted frames of a video with the ones before; use one object per video.
 
-    Optical flow (DIS) between the photographs moves the frame before along. Its weight falls to 0
-    where the photograph that is moved in the same way differs from the new one: behind people who
-    move, and where light changes. After a cut, everything starts afresh.
+    Optical flow (DIS) between the photographs moves the frame before along, except where the
+    photograph does not change: on plain walls, flow follows the noise. The weight of the frame
+    before falls to 0 where the photograph that is moved in the same way differs from the new one:
+    behind people who move, and where light changes. After a cut, everything starts afresh.
 
     Example:
         steady = Steady()
@@ -69,7 +71,18 @@ class Steady:
                 (before.painted, cv2.INTER_CUBIC),
             )
         )
-        missed = cv2.absdiff(expected, frame.photo).max(axis=2).astype(np.float32)
-        missed = cv2.blur(missed, (_AROUND, _AROUND)) / np.float32(_MISSED)
+        moved, still = _difference(expected, frame.photo), _difference(before.photo, frame.photo)
+        stays = _mean(np.float32(still <= moved + _NOISE))
+        carried = cv2.blendLinear(before.painted, carried, stays, 1 - stays)
+        missed = np.minimum(still, moved) / np.float32(_MISSED)
         keep = np.float32(_KEEP) * np.exp(-np.square(missed))
         return cv2.blendLinear(carried, frame.painted, keep, 1 - keep)
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The largest difference of the channels around each pixel, float32 (H, W)."""
+    return _mean(cv2.absdiff(one, other).max(axis=2).astype(np.float32))
+
+
+def _mean(picture: np.ndarray) -> np.ndarray:
+    return cv2.blur(picture, (_AROUND, _AROUND))

@@ -74,3 +74,14 @@ def test_a_new_scene_starts_afresh(change):
 def test_the_first_frame_is_as_it_was_painted():
     photo = next(frames())
     np.testing.assert_array_equal(Steady()(photo, flickering(photo, 0)), flickering(photo, 0))
+
+
+def test_strokes_stand_still_on_a_plain_wall():
+    """Optical flow follows the noise of a wall without texture, and would move the strokes."""
+    steady, random = Steady(), np.random.default_rng(0)
+    results = []
+    for _ in range(8):
+        photo = np.rint(random.normal(128, 3, WALL.shape)).astype(np.uint8)
+        photo = cv2.GaussianBlur(photo, (0, 0), 1.5)  # as compression leaves it
+        results.append(steady(photo, WALL))
+    assert np.abs(np.diff(results, axis=0)).mean() < 0.2
