@@ -12,9 +12,8 @@ from function_layer import FunctionLayer
 from portrait.export import gpu_engine, tflite
 from portrait.export.gpu_engine import FLOAT16, FLOAT32
 from portrait.models.build import for_inference
+from portrait.style_transfer import PAINTINGS
 from portrait.style_transfer.export import TOLERANCES
-from portrait.style_transfer.painter import load_style
-from portrait.style_transfer.transform_net import fix_style
 
 pytestmark = pytest.mark.gpu_clients
 
@@ -53,18 +52,22 @@ def overflowing(tmp_path_factory):
     return path
 
 
-def test_style(tmp_path):
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, id=file.stem, marks=() if index == 0 else pytest.mark.slow)
+        for index, file in enumerate(sorted(PAINTINGS.glob("*_256x192_float16.tflite")))
+    ],
+)
+def test_style(file):
     if FLOAT16.missing:
         pytest.skip(FLOAT16.missing)
-    network, mix, _ = load_style("", "")
-    file = tmp_path / "style.tflite"
-    file.write_bytes(tflite.convert(fix_style(network, mix, (128, 96)), "float16"))
     verdict = gpu_engine.check(file, gpu_files.pictures(file), FLOAT16)
     assert verdict.refused is None
     assert verdict.wholly
-    tolerance = TOLERANCES["float16"]  # in levels of 0..255
-    assert 0.01 < verdict.max_error < tolerance.largest
-    assert verdict.mean_error < tolerance.mean
+    # In levels of 0..255. Single values of fine texture are off by up to 15.
+    assert 0.01 < verdict.max_error < 32
+    assert verdict.mean_error < TOLERANCES["float16"].mean
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the check must fail")

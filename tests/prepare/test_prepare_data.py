@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import doors
 import numpy as np
@@ -122,12 +123,13 @@ def test_whole_pictures_are_copied_with_soft_mattes(tmp_path):
 def test_a_killed_copy_leaves_no_photograph(tmp_path, monkeypatch):
     """Otherwise, the next run would take the incomplete result for complete."""
     made = tiny_portraits.write(tmp_path / "desk", 1, (120, 90))
+    write = Path.write_bytes
 
-    def killed(source, target):
-        target.write_bytes(source.read_bytes()[:99])
+    def killed(path, contents):
+        write(path, contents[:99])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets.shutil, "copyfile", killed)
+    monkeypatch.setattr(Path, "write_bytes", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare(find_pairs([made], "training"), tmp_path / "new", Preparation(), workers=1)
     assert [path.name for path in (tmp_path / "new").rglob("0000*")] == ["0000_matte.png"]
