@@ -90,7 +90,8 @@ def devices_equal(folder: Path, backend: str, networks: list[str]) -> None:
             for name in ("seconds", *[name for name in row if name.endswith(("n_loss", "t_loss"))]):
                 del row[name]
             assert {"loss", "val_loss", "val_output_mad", "val_output_person_iou"} <= row.keys()
-        assert rows[1] == pytest.approx(rows[0], rel=1e-4), network
+        # Rounding moves single pixels over the threshold of the IoU.
+        assert rows[1] == pytest.approx(rows[0], rel=5e-4), network
 
 
 def weights_equal(one, two, trained: np.ndarray) -> None:
