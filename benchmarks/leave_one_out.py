@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from benchmarks.segmentation_report import SHOWN
+from benchmarks.segmentation_report import SHOWN, score_cells
 from metrics import METRICS
 from portrait import cli
 from portrait.commands import flags as training_flags
@@ -29,7 +29,7 @@ from portrait.errors import UserError
 from portrait.evaluation.evaluate import score
 from portrait.inference.network import Network, load
 from portrait.io.files import replacing
-from portrait.util import aligned, figure
+from portrait.util import aligned
 
 FLAGS = flags.FLAGS
 ALL = "all"
@@ -60,10 +60,7 @@ def trained(left_out: str, folders: list[str], output: Path) -> Path:
 def table(rows: list[tuple[str, str, dict]]) -> str:
     """Aligned lines of the set, the network and the means of its scores."""
     lines = [("held-back pictures of", "network", "pictures", *(METRICS[k].label for k in SHOWN))]
-    for name, network, summary in rows:
-        mean = summary["mean"] or {}
-        cells = [figure(mean.get(key), METRICS[key].scale) for key in SHOWN]
-        lines.append((name, network, str(summary["pictures"]), *cells))
+    lines += [(name, network, *score_cells(summary)) for name, network, summary in rows]
     return "\n".join(aligned(lines, 2))
 
 

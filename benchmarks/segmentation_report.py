@@ -48,16 +48,20 @@ def table(report: dict) -> str:
     sets = report["models"][0]["sets"]
     for name in sets:
         for model in report["models"]:
-            summary = model["sets"][name]
-            mean = summary["mean"] or {}
-            cells = [figure(mean.get(key), METRICS[key].scale) for key in SHOWN]
-            scores.append((name, _marked(model, name), str(summary["pictures"]), *cells))
+            scores.append((name, _marked(model, name), *score_cells(model["sets"][name])))
     lines = [*aligned(costs, 1), "", *aligned(scores, 2)]
     if any(_marked(model, name) != model["name"] for model in report["models"] for name in sets):
         lines.append(f"{_SEEN} trained on the training pictures of this set")
     if len(report["models"]) > 1:
         lines += ["", *aligned(leads(report), 2)]
     return "\n".join(lines)
+
+
+def score_cells(summary: dict) -> list[str]:
+    """The number of pictures and the mean of each of `SHOWN`, of a set of `evaluate.score`."""
+    mean = summary["mean"] or {}
+    means = [figure(mean.get(key), METRICS[key].scale) for key in SHOWN]
+    return [str(summary["pictures"]), *means]
 
 
 def leads(report: dict) -> list[tuple[str, ...]]:

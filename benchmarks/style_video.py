@@ -14,12 +14,9 @@ other load, frames a second do. Goals on two cores: 10 frames/s at 640x360, 3 at
 
 import itertools
 import os
-import re
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -28,16 +25,17 @@ import cv2
 import numpy as np
 from absl import flags
 
+from benchmarks.stages import Stage, define_sizes, run_alone, time_overlapping, write_clip
+from metrics import flow_sources
 from portrait import cli
 from portrait.backend import start_keras
-from portrait.effects import styles, video
+from portrait.effects import styles
 from portrait.effects.catalogue import Effects, Settings
 from portrait.effects.video_matting import VideoMatter
 from portrait.inference import network as networks
 from portrait.io.images import resize, write_png
 from portrait.io.video_frames import Frame
 from portrait.io.video_reader import open_video
-from portrait.io.video_writer import VideoWriter
 from portrait.matting.foreground import blur_fusion
 from portrait.style_transfer.full_size import FullSize, longer_side
 from portrait.style_transfer.steady import Steady
@@ -48,31 +46,12 @@ flags.DEFINE_string("style", "", "The style of the network.")
 flags.DEFINE_string("weight_dir", "", "The weights of the network. Default: the shipped ones.")
 flags.DEFINE_string("model", networks.DEFAULT, "The network of the alpha, as for apply.py.")
 flags.DEFINE_integer("paint_size", 0, "As for apply.py.", 0)
-flags.DEFINE_list("sizes", ["640x360", "1280x720"], "WIDTHxHEIGHT in which speed is measured.")
-flags.register_validator(
-    "sizes",
-    lambda sizes: all(re.fullmatch(r"[1-9]\d*x[1-9]\d*", each) for each in sizes),
-    "write WIDTHxHEIGHT, such as 640x360",
-)
+define_sizes("WIDTHxHEIGHT in which speed is measured.")
 flags.DEFINE_integer("frames", 60, "Frames of each clip.", 2)
 flags.DEFINE_integer("start", 0, "The first frame.", 0)
 flags.DEFINE_boolean("flicker", True, "Measure flicker.")
 flags.DEFINE_boolean("speed", True, "Measure speed.")
 flags.DEFINE_string("sheet", "", "Write the last frame of each clip, and as painted, to this PNG.")
-
-
-class Stage:
-    """A function that adds up its CPU seconds, of all threads."""
-
-    def __init__(self, function: Callable):
-        self._function = function
-        self.cpu = 0.0
-
-    def __call__(self, *arguments):
-        start = time.process_time()
-        result = self._function(*arguments)
-        self.cpu += time.process_time() - start
-        return result
 
 
 def read(clip: str) -> list[np.ndarray]:
@@ -83,23 +62,11 @@ def read(clip: str) -> list[np.ndarray]:
     return chosen
 
 
-def write_clip(path: Path, frames: list[np.ndarray], size: tuple[int, int]) -> Path:
-    writer = VideoWriter(path, (*size, 3), Fraction(1, 30), Fraction(30))
-    for index, frame in enumerate(frames):
-        writer.write(Frame(resize(frame, size), index))
-    writer.close()
-    return path
-
-
 def flows(frames: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Where each pixel of a frame is in the frame before: x and y."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    height, width = greys[0].shape
-    for before, grey in itertools.pairwise(greys):
-        moved = flow.calc(grey, before, None)
-        x = moved[..., 0] + np.arange(width, dtype=np.float32)
-        yield x, moved[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return (flow_sources(flow, grey, before, 1) for before, grey in itertools.pairwise(greys))
 
 
 def warped_change(frames: list[np.ndarray], places: list) -> float:
@@ -127,27 +94,17 @@ def measure_flicker(paint: Callable, fit: Callable) -> None:
         write_png(FLAGS.sheet, np.vstack(rows))
 
 
+def stylizing(style: Callable) -> Effects:
+    return Effects(["stylize_person"], Settings(style=style, estimate=blur_fusion))
+
+
 def time_stages(clip: Path, paint: Callable, fit: Callable, network, target: Path) -> None:
     """Prints the milliseconds of CPU time of each stage."""
     matte = Stage(VideoMatter(network))
     net, steady = Stage(paint), Stage(Steady())
     style = Stage(FullSize(net, fit, steady=steady))
-    render = Stage(Effects(["stylize_person"], Settings(style=style, estimate=blur_fusion)))
-    reader = open_video(clip)
-    decode = Stage(iter(reader).__next__)
-    writer, write, count = None, None, 0
-    while True:
-        try:
-            frame = decode()
-        except StopIteration:
-            break
-        frame.image = render(frame.image, matte(frame.image))
-        if writer is None:
-            writer = VideoWriter(target, frame.image.shape, reader.time_base, reader.rate)
-            write = Stage(writer.write)
-        write(frame)
-        count += 1
-    writer.close()
+    render = Stage(stylizing(style))
+    count, decode, write = run_alone(clip, lambda image: render(image, matte(image)), target)
     stages = {
         "decode": decode.cpu,
         "alpha": matte.cpu,
@@ -162,20 +119,6 @@ def time_stages(clip: Path, paint: Callable, fit: Callable, network, target: Pat
     total = sum(stages.values()) / count
     cores = os.cpu_count() or 1
     print(f"  {'all':10}{1000 * total:8.1f} ms CPU: {cores / total:.1f} frames/s on {cores} cores")
-
-
-def time_overlapping(clip: Path, paint: Callable, fit: Callable, network, target: Path) -> None:
-    """Prints the frames per second of `apply_to_video`."""
-    style = styles.Style(paint, lambda: FullSize(paint, fit, steady=Steady()))
-    effects = Effects(["stylize_person"], Settings(style=style, estimate=blur_fusion))
-    wall, cpu = time.perf_counter(), time.process_time()
-    outcome = video.apply_to_video(clip, target, effects, network, quiet=True)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(
-        f"  overlapping: {outcome.frames / wall:.1f} frames/s, "
-        f"{1000 * cpu / outcome.frames:.1f} ms of CPU per frame",
-        flush=True,
-    )
 
 
 def main() -> None:
@@ -195,13 +138,15 @@ def main() -> None:
         for size in FLAGS.sizes if FLAGS.speed else []:
             width, height = map(int, size.split("x"))
             frames = read(FLAGS.clips[0])
-            clip = write_clip(Path(folder, f"{size}.mp4"), frames, (height, width))
+            clip = Path(folder, f"{size}.mp4")
+            write_clip(clip, (height, width, 3), (resize(each, (height, width)) for each in frames))
             small = fit((height, width))
             paint(resize(frames[0], small))  # converts the network
             print(f"{size}, painted at {small[1]}x{small[0]}")
-            work = clip, paint, fit, matting, Path(folder, "out.mp4")
-            time_stages(*work)
-            time_overlapping(*work)
+            target = Path(folder, "out.mp4")
+            time_stages(clip, paint, fit, matting, target)
+            style = styles.Style(paint, lambda: FullSize(paint, fit, steady=Steady()))
+            time_overlapping(clip, stylizing(style), matting, target, quiet=True)
 
 
 if __name__ == "__main__":

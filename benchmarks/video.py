@@ -11,13 +11,11 @@ two cores: `replace` at 640x360 with 30 frames/s or more. --clip=FILE takes your
 
 import itertools
 import os
-import re
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -28,17 +26,16 @@ import numpy as np
 from absl import flags
 from skimage import data
 
+from benchmarks.stages import Stage, define_sizes, run_alone, time_overlapping, write_clip
 from metrics import dt_ssd, flicker
 from portrait import cli
 from portrait.data.sample.astronaut import matted_portrait
-from portrait.effects import video
 from portrait.effects.catalogue import Effects, Settings
 from portrait.effects.video_matting import VideoMatter
 from portrait.inference import network as networks
 from portrait.io.images import resize
 from portrait.io.video_frames import Frame
 from portrait.io.video_reader import open_video
-from portrait.io.video_writer import VideoWriter
 from portrait.matting.foreground import blur_fusion
 from portrait.matting.refine import refine_guided
 
@@ -46,12 +43,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("model", networks.DEFAULT, "The network, as for apply.py.")
 flags.DEFINE_list("engines", ["tflite", "keras"], "What to time.")
 flags.DEFINE_integer("threads", 1, "Threads of LiteRT.", 1)
-flags.DEFINE_list("sizes", ["640x360", "1280x720"], "WIDTHxHEIGHT of the videos.")
-flags.register_validator(
-    "sizes",
-    lambda sizes: all(re.fullmatch(r"[1-9]\d*x[1-9]\d*", each) for each in sizes),
-    "write WIDTHxHEIGHT, such as 640x360",
-)
+define_sizes("WIDTHxHEIGHT of the videos.")
 flags.DEFINE_string("effect", "replace", "The effect.")
 flags.DEFINE_integer("frames", 90, "Frames of each video.", 1)
 flags.DEFINE_string("clip", "", "Your own video file.")
@@ -60,21 +52,6 @@ flags.DEFINE_float("minutes", 0, "Measure memory on a video of this length inste
 flags.DEFINE_string("plot", "", "Draw the memory to this PNG.")
 
 _PERIOD = 60  # frames after which the person is back
-
-
-class Stage:
-    """A function that measures its own time."""
-
-    def __init__(self, function: Callable):
-        self._function = function
-        self.wall = self.cpu = 0.0
-
-    def __call__(self, *arguments):
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = self._function(*arguments)
-        self.wall += time.perf_counter() - wall
-        self.cpu += time.process_time() - cpu
-        return result
 
 
 def moving_person(width: int, height: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -99,12 +76,9 @@ def moving_person(width: int, height: int, count: int) -> Iterator[tuple[np.ndar
         yield cv2.add(image, noise, dtype=cv2.CV_8U), matte
 
 
-def write_clip(path: Path, width: int, height: int, count: int) -> Path:
-    writer = VideoWriter(path, (height, width, 3), Fraction(1, 30), Fraction(30))
-    for index, (image, _) in enumerate(moving_person(width, height, count)):
-        writer.write(Frame(image, index))
-    writer.close()
-    return path
+def moving_clip(path: Path, width: int, height: int, count: int) -> Path:
+    images = (image for image, _ in moving_person(width, height, count))
+    return write_clip(path, (height, width, 3), images)
 
 
 def effects() -> Effects:
@@ -121,24 +95,11 @@ def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
     matter = VideoMatter(networks.Network("", network.input_shape, network_stage))
     look, refine = Stage(matter.coarse), Stage(refine_guided)
     render = Stage(effects())
-    reader = open_video(clip)
-    decode = Stage(iter(reader).__next__)
-    writer, write, count = None, None, 0
-    while True:
-        try:
-            frame = decode()
-        except StopIteration:
-            break
-        if not isinstance(frame, Frame):
-            continue
-        alpha = refine(frame.image, look(frame.image))
-        frame.image = render(frame.image, alpha)
-        if writer is None:
-            writer = VideoWriter(target, frame.image.shape, reader.time_base, reader.rate)
-            write = Stage(writer.write)
-        write(frame)
-        count += 1
-    writer.close()
+
+    def work(image: np.ndarray) -> np.ndarray:
+        return render(image, refine(image, look(image)))
+
+    count, decode, write = run_alone(clip, work, target)
     look.wall, look.cpu = look.wall - network_stage.wall, look.cpu - network_stage.cpu
     stages = {
         "decode": decode,
@@ -155,18 +116,6 @@ def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
             f"{1000 * stage.cpu / count:8.1f} ms CPU {100 * stage.cpu / total:5.0f} %"
         )
     print(f"  {'all':10}{'':11}{1000 * total / count:8.1f} ms CPU")
-
-
-def time_overlapping(clip: Path, network: networks.Network, target: Path) -> None:
-    """Prints the frames per second of `apply_to_video`."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    outcome = video.apply_to_video(clip, target, effects(), network)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(
-        f"  overlapping: {outcome.frames / wall:.1f} frames/s, "
-        f"{1000 * cpu / outcome.frames:.1f} ms of CPU per frame",
-        flush=True,
-    )
 
 
 def measure_flicker(network: networks.Network) -> None:
@@ -195,7 +144,7 @@ def video_alphas(network: networks.Network, images: np.ndarray, smooth: bool) ->
 def measure_memory(network: networks.Network, folder: Path) -> None:
     """Prints, and draws to --plot, the resident memory during a long video."""
     count = round(FLAGS.minutes * 60 * 30)
-    clip = write_clip(folder / "long.mp4", 320, 180, count)
+    clip = moving_clip(folder / "long.mp4", 320, 180, count)
     print(f"{clip.stat().st_size / 2**20:.0f} MiB, {count} frames", flush=True)
     done, start = threading.Event(), time.monotonic()
     seconds, memory = [], []
@@ -209,7 +158,7 @@ def measure_memory(network: networks.Network, folder: Path) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        time_overlapping(clip, network, folder / "out.mp4")
+        time_overlapping(clip, effects(), network, folder / "out.mp4")
     finally:
         done.set()
         watcher.join()
@@ -236,11 +185,11 @@ def main() -> None:
         clips = {FLAGS.clip: Path(FLAGS.clip)} if FLAGS.clip else {}
         for size in [] if FLAGS.clip else FLAGS.sizes:
             width, height = map(int, size.split("x"))
-            clips[size] = write_clip(folder / f"{size}.mp4", width, height, FLAGS.frames)
+            clips[size] = moving_clip(folder / f"{size}.mp4", width, height, FLAGS.frames)
         for size, clip in clips.items():
             print(f"{size} {FLAGS.effect}, {cv2.getNumberOfCPUs()} cores")
             time_stages(clip, network, folder / "out.mp4")
-            time_overlapping(clip, network, folder / "out.mp4")
+            time_overlapping(clip, effects(), network, folder / "out.mp4")
 
 
 if __name__ == "__main__":

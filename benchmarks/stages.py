@@ -1,0 +1,93 @@
+"""What the benchmarks of videos share: clips of a size, and the time of each stage."""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from portrait.effects import video
+from portrait.effects.catalogue import Effects
+from portrait.inference.network import Network
+from portrait.io.video_frames import Frame
+from portrait.io.video_reader import open_video
+from portrait.io.video_writer import VideoWriter
+
+
+def define_sizes(text: str) -> None:
+    """Defines the flag --sizes of a benchmark."""
+    flags.DEFINE_list("sizes", ["640x360", "1280x720"], text)
+    flags.register_validator(
+        "sizes",
+        lambda sizes: all(re.fullmatch(r"[1-9]\d*x[1-9]\d*", each) for each in sizes),
+        "write WIDTHxHEIGHT, such as 640x360",
+    )
+
+
+class Stage:
+    """A function that adds up its own wall and CPU seconds, the latter of all threads."""
+
+    def __init__(self, function: Callable):
+        self._function = function
+        self.wall = self.cpu = 0.0
+
+    def __call__(self, *arguments):
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = self._function(*arguments)
+        self.wall += time.perf_counter() - wall
+        self.cpu += time.process_time() - cpu
+        return result
+
+
+def write_clip(path: Path, shape: tuple[int, ...], images: Iterable[np.ndarray]) -> Path:
+    """Writes images, uint8 RGB of `shape` (H, W, 3), as a video of 30 frames a second."""
+    writer = VideoWriter(path, shape, Fraction(1, 30), Fraction(30))
+    for index, image in enumerate(images):
+        writer.write(Frame(image, index))
+    writer.close()
+    return path
+
+
+def run_alone(
+    clip: Path, work: Callable[[np.ndarray], np.ndarray], target: Path
+) -> tuple[int, Stage, Stage]:
+    """Decodes each frame, calls `work` with its image, and encodes the result, without overlap.
+
+    Returns:
+        The number of frames, and the stages of decoding and encoding.
+    """
+    reader = open_video(clip)
+    decode = Stage(iter(reader).__next__)
+    writer, write, count = None, None, 0
+    while True:
+        try:
+            frame = decode()
+        except StopIteration:
+            break
+        if not isinstance(frame, Frame):
+            continue
+        frame.image = work(frame.image)
+        if writer is None:
+            writer = VideoWriter(target, frame.image.shape, reader.time_base, reader.rate)
+            write = Stage(writer.write)
+        write(frame)
+        count += 1
+    writer.close()
+    return count, decode, write
+
+
+def time_overlapping(
+    clip: Path, effects: Effects, network: Network, target: Path, **options
+) -> None:
+    """Prints the frames per second of `video.apply_to_video`, which takes `options`."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    outcome = video.apply_to_video(clip, target, effects, network, **options)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(
+        f"  overlapping: {outcome.frames / wall:.1f} frames/s, "
+        f"{1000 * cpu / outcome.frames:.1f} ms of CPU per frame",
+        flush=True,
+    )
