@@ -1,5 +1,6 @@
 """Paints photographs and videos with a trained transform network: `paint`."""
 
+import functools
 import json
 import logging
 import os
@@ -147,7 +148,6 @@ class Painter:
         threads: int = 0,
     ):
         self._all, self._mix = network, mix
-        self._network = transform_net.fix_style(network, mix)
         self._strength = np.float32(strength)
         self._colours = COLOURS[colours]
         # LiteRT files are converted by TensorFlow.
@@ -181,6 +181,11 @@ class Painter:
     def finish(self, painted: np.ndarray, photo: np.ndarray) -> np.ndarray:
         """Strength and colours: from the painted picture and the photograph to the result."""
         return blend(photo, self._colours(painted, photo), self._strength)
+
+    @functools.cached_property
+    def _network(self) -> keras.Model:
+        """The network of the mix, for any size; with LiteRT, only large pictures need it."""
+        return transform_net.fix_style(self._all, self._mix)
 
     def _run(self, photo: np.ndarray) -> np.ndarray:
         if photo.size > 3 * _WHOLE:

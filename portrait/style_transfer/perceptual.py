@@ -117,8 +117,8 @@ class PerceptualLoss:
         paintings: uint8 RGB (H, W, 3), one for each style, from `fit_painting`.
         vgg_weights: as `vgg16.conv_weights` gives them.
         weights: of the terms.
-        precision: a dtype policy for VGG16. "mixed_bfloat16" halves the time on CPUs that compute
-            in bfloat16.
+        precision: a dtype policy for VGG16. "mixed_bfloat16" is faster on CPUs that compute in
+            bfloat16.
     """
 
     def __init__(

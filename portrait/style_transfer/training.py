@@ -157,9 +157,9 @@ class PaintingTrainer(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the sum of the weighted terms, and records each term as a metric."""
         terms = self._terms_of(x["image"], y_pred, x["mix"])
-        # One picture of the batch: painting twice takes a third of the time of a step.
-        moved = self({"image": y["moved"][:1], "mix": x["mix"][:1]}, training=training)
-        change = instability(y_pred[:1], moved, y["shift"][0], SHIFT)
+        count = keras.ops.shape(y["moved"])[0]  # the first pictures of the batch have moved
+        moved = self({"image": y["moved"], "mix": x["mix"][:count]}, training=training)
+        change = instability(y_pred[:count], moved, y["shift"][0], SHIFT)
         terms["stability"] = self._stability_weight * keras.ops.mean(change)
         for mean in self._means:
             mean.update_state(terms[mean.name])
@@ -263,7 +263,7 @@ class FixedBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
         inputs = batch(self.photos[part], self.mix[part])
-        return inputs, move(inputs["image"], np.random.default_rng(index))
+        return inputs, move(inputs["image"][:1], np.random.default_rng(index))
 
 
 class PaintingCheckpointer(Checkpointer):
