@@ -41,7 +41,6 @@ from portrait.matting.refine import refine_guided
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", networks.DEFAULT, "The network, as for apply.py.")
-flags.DEFINE_list("engines", ["tflite", "keras"], "What to time.")
 flags.DEFINE_integer("threads", 1, "Threads of LiteRT.", 1)
 define_sizes("WIDTHxHEIGHT of the videos.")
 flags.DEFINE_string("effect", "replace", "The effect.")

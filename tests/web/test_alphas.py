@@ -65,11 +65,15 @@ def test_a_small_person_is_looked_at_again(window, tmp_path):
     assert twice < 0.6 * error
 
 
-SMOOTHED = """(async () => {
+# Evenly distributed from -0.5 to 0.5, and the same in every run.
+NOISE = """(() => {
+    let state = 7;
+    return () => (state = (state * 16807) % 2147483647) / 2147483647 - 0.5;
+})()"""
+
+SMOOTHED = """async (noise) => {
     const {Smoother} = await import('./js/temporal.js');
     const smoother = new Smoother(), side = 24, results = [];
-    let state = 7;
-    const noise = () => (state = (state * 16807) % 2147483647) / 2147483647 - 0.5;
     for (let time = 0; time < 12; time++) {
         const bytes = new Uint8ClampedArray(4 * side * side).fill(90);
         const data = new Float32Array(side * side);
@@ -83,12 +87,12 @@ SMOOTHED = """(async () => {
         results.push(...data);
     }
     return Float32Array.from(results);
-})()"""
+}"""
 
 
 def test_smoothing_calms_what_stands_still_and_does_not_lag(window):
     """Noise of +-0.1 on the alpha of a person who stands still for ten frames, and then jumps."""
-    alphas = built_page.floats(window, SMOOTHED).reshape(12, 24, 24)
+    alphas = built_page.floats(window, f"({SMOOTHED})({NOISE})").reshape(12, 24, 24)
     noise = 0.2 / np.sqrt(12)  # the standard deviation of an even distribution
     assert alphas[5:10, :, 16:].std(axis=0).mean() < 0.55 * noise
     # At once where the person is now, and no more where it was.
@@ -96,11 +100,9 @@ def test_smoothing_calms_what_stands_still_and_does_not_lag(window):
     assert alphas[10, :, 5:11].mean() < 0.13
 
 
-CARRIED = """(async () => {
+CARRIED = """async (noise) => {
     const {Smoother} = await import('./js/temporal.js');
     const smoother = new Smoother(), side = 64, step = 2, results = [];
-    let state = 7;
-    const noise = () => (state = (state * 16807) % 2147483647) / 2147483647 - 0.5;
     const wall = Float32Array.from({length: 16 * 40}, () => 120 + 100 * noise());
     for (let time = 0; time < 10; time++) {
         const bytes = new Uint8ClampedArray(4 * side * side);
@@ -115,12 +117,12 @@ CARRIED = """(async () => {
         results.push(...data);
     }
     return Float32Array.from(results);
-})()"""
+}"""
 
 
 def test_smoothing_follows_what_moves(window):
     """Noise of +-0.1 on the alpha of a wall with an edge, which moves by two pixels each frame."""
-    alphas = built_page.floats(window, CARRIED).reshape(10, 64, 64)
+    alphas = built_page.floats(window, f"({CARRIED})({NOISE})").reshape(10, 64, 64)
     edge = 20 + 2 * np.arange(10)
     truth = np.where(np.arange(64) < edge[:, None, None], 0.8, 0.1)
     error = (alphas - truth)[5:, 8:56]
