@@ -170,31 +170,35 @@ def _shrunk(alpha: np.ndarray, shape: tuple[int, int], pixel: float) -> np.ndarr
     return resize(alpha, tuple(max(8, round(side / pixel)) for side in shape))
 
 
+def smooth_noise(shape: tuple[int, int], cell: int, random: np.random.Generator) -> np.ndarray:
+    """Random numbers, float32 of `shape`, with a standard deviation of about 1, that change slowly
+    over `cell` pixels.
+    """
+    height, width = shape
+    coarse = random.normal(0, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
 def degraded(alpha: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A small matte with the errors of a network, in units of its pixels.
 
     The outline moves and is eroded or dilated in places, is softer or harder than it is, and
     sometimes has holes and blobs.
     """
-    height, width = alpha.shape
-
-    def field(cell: int) -> np.ndarray:
-        """Smooth random numbers with a standard deviation of about 1."""
-        coarse = random.normal(0, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
-        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-
     if random.random() < 0.7:
-        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        rows, columns = np.mgrid[: alpha.shape[0], : alpha.shape[1]].astype(np.float32)
         far = random.uniform(0, 1.5)
+        across, down = (smooth_noise(alpha.shape, 8, random) for _ in range(2))
         alpha = cv2.remap(
-            *(alpha, columns + far * field(8), rows + far * field(8)),
+            *(alpha, columns + far * across, rows + far * down),
             interpolation=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
     if random.random() < 0.7:
         soft = cv2.GaussianBlur(alpha, (0, 0), random.uniform(0.3, 1.5))
         # What is certain stays certain.
-        shift = random.uniform(0, 0.35) * field(12) * 4 * soft * (1 - soft)
+        noise = smooth_noise(alpha.shape, 12, random)
+        shift = random.uniform(0, 0.35) * noise * 4 * soft * (1 - soft)
         alpha = ((soft - 0.5 - shift) * random.uniform(1, 2) + 0.5).clip(0, 1)
     if random.random() < 0.3:
         edge = np.argwhere(cv2.morphologyEx(np.rint(alpha), cv2.MORPH_GRADIENT, np.ones((5, 5))))
