@@ -2,12 +2,14 @@
 
 python benchmarks/video_alpha.py --cutouts=DIR --photos=A.jpg,B.jpg,C.jpg
 python benchmarks/video_alpha.py --cutouts=DIR --photos=A.jpg,B.jpg,C.jpg --rvm=FILE.onnx
+python benchmarks/video_alpha.py --cutouts=DIR --photos=A.jpg,B.jpg,C.jpg --model=NAME,RUN
 
 The clips are made from people with exact alpha (RGBA pictures), who move, turn and breathe in front
 of photographs: `slow` (much hair), `fast` (strides, motion blur, a camera that pans), `portrait`
 (upright), `small` (a person of a quarter of the height), `cut` (another person and place every 50
 frames) and `still` (a camera on a tripod, also measured with its clean plate). They pass through
-H.264. Each alpha is computed from the decoded frames, as apply.py does.
+H.264. Each alpha is computed from the decoded frames, as apply.py does. A network that takes the
+alpha of the frame before (`previous`) is also measured without it.
 
 MAD x1e3 and dtSSD (lower is better; `after` is the MAD of the first frame after a cut) and the CPU
 time of the alpha in ms for each frame. --rvm compares with RobustVideoMatting's ONNX file
@@ -35,6 +37,7 @@ from portrait.data.cutouts import read_cutout
 from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError
 from portrait.inference import network as networks
+from portrait.inference.network import Network
 from portrait.io.images import list_images, read_image, shrink
 from portrait.io.video_frames import Frame
 from portrait.io.video_reader import open_video
@@ -45,7 +48,7 @@ from portrait.matting.plate import Plate
 FLAGS = flags.FLAGS
 flags.DEFINE_string("cutouts", "", "A folder of people with exact alpha: RGBA pictures.")
 flags.DEFINE_list("photos", [], "Photographs without people, the backgrounds.")
-flags.DEFINE_string("model", networks.DEFAULT, "The network, as for apply.py.")
+flags.DEFINE_list("model", [networks.DEFAULT], "The networks, as for apply.py.")
 flags.DEFINE_list("people", ["9", "26", "2", "20"], "Which pictures of --cutouts, from 0.")
 flags.DEFINE_list("clips", [], "Some of the clips; default: all.")
 flags.DEFINE_integer("frames", 200, "Frames of each clip.", 2)
@@ -205,6 +208,21 @@ def rvm(file: str) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
+def methods_of(network: Network, plate: Plate | None) -> dict[str, VideoMatter]:
+    """The ways to use a network, by name; `plate` is the clean plate of the clip, if it has one."""
+    alone = dataclasses.replace(network, takes_previous=False)
+    methods = {
+        "each frame alone": VideoMatter(alone, smooth=False),
+        "smooth": VideoMatter(alone),
+    }
+    if network.takes_previous:
+        methods["previous"] = VideoMatter(network, smooth=False)
+        methods["previous, smooth"] = VideoMatter(network)
+    if plate:
+        methods["smooth, with plate"] = VideoMatter(alone, plate=plate)
+    return methods
+
+
 def measure(
     name: str, path: Path, mattes: np.ndarray, matter: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[str, np.ndarray]:
@@ -227,30 +245,33 @@ def main() -> None:
     files = list_images(FLAGS.cutouts)
     people = [files[int(index) % len(files)] for index in FLAGS.people]
     photos = [read_image(path) for path in FLAGS.photos]
-    network = networks.load(FLAGS.model)
+    models = {name: networks.load(name) for name in FLAGS.model}
     rows: list[np.ndarray] = []
-    print(f"{'':28}{'MAD':>9}{'dtSSD':>9}{'CPU ms':>9}{'after':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for name in FLAGS.clips or MOTIONS:
             path = Path(folder, f"{name}.mp4")
             frames = tqdm(frames_of(name, people, photos), name, FLAGS.frames, leave=False)
             mattes = write_clip(path, frames)
-            methods = {
-                "each frame alone": VideoMatter(network, smooth=False),
-                "smooth": VideoMatter(network),
-            }
+            plate = None
             if name == "still":
                 first = list(MOTIONS).index(name)
                 wall = Scene(people[0], photos[first % len(photos)], MOTIONS[name]).wall(0)
                 plate = Plate(wall.astype(np.uint8))
-                methods["smooth, with plate"] = VideoMatter(network, plate=plate)
+            methods = {
+                f"{model}: {method}": matter
+                for model, network in models.items()
+                for method, matter in methods_of(network, plate).items()
+            }
             if FLAGS.rvm:
                 methods["RobustVideoMatting"] = rvm(FLAGS.rvm)
+            width = max(map(len, methods))
+            if not rows:
+                print(f"{'':{width + 9}}{'MAD':>9}{'dtSSD':>9}{'CPU ms':>9}{'after':>9}")
             for method, matter in methods.items():
                 if FLAGS.only not in method:
                     continue
                 row, alphas = measure(name, path, mattes, matter)
-                print(f"{name:9}{method:19}{row}", flush=True)
+                print(f"{name:9}{method:{width}}{row}", flush=True)
                 rows.append(_strip(path, alphas))
     if FLAGS.sheet:
         cv2.imwrite(FLAGS.sheet, np.vstack(rows)[..., ::-1])

@@ -77,11 +77,13 @@ def _check_network() -> None:
                 f"{spec.name} has no weights to train or convert: use --evaluate or --predict"
             )
         return
-    if spec.takes_alpha and (FLAGS.evaluate or FLAGS.predict or FLAGS.compress):
+    if spec.takes_alpha == "coarse" and (FLAGS.evaluate or FLAGS.predict or FLAGS.compress):
         raise UserError(
             f"{spec.name} refines the alphas of other networks: train and convert it; the shipped "
             "one works with --refine=learned"
         )
+    if spec.takes_alpha and FLAGS.compress:
+        raise UserError(f"{spec.name} cannot be compressed: --compress trains on pictures alone")
     if spec.takes_alpha and FLAGS.android:
         raise UserError(f"{spec.name} has four input channels anyway: leave out --android")
     from portrait.models.start.start import check_source

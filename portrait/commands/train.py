@@ -107,7 +107,7 @@ def train(
     finally:
         training.close()
         keras.mixed_precision.set_global_policy("float32")  # for networks that are built later
-    if best and not spec.takes_alpha:
+    if best and spec.takes_alpha != "coarse":
         _show_unseen(network, data_folders(data), val_ratio, best.parent)
     return best
 

@@ -17,7 +17,8 @@ class VideoMatter:
     """Computes the alphas of a video's frames in order; one object for each video.
 
     The network sees windows around the people of the previous frame, and the whole picture every 15
-    frames. After a cut, everything starts afresh.
+    frames. After a cut, everything starts afresh. A network that takes the previous alpha gets it
+    within the windows, but not for the whole picture, where it searches for new people.
 
     Args:
         network: the network for the alpha.
@@ -62,7 +63,7 @@ class VideoMatter:
             self._place(known, image)
             if not self._windows:
                 return seen
-        return look(self._network, image, self._windows)
+        return look(self._network, image, self._windows, self._before)
 
     def _place(self, alpha: np.ndarray, image: np.ndarray) -> None:
         """Moves the windows, but only if people come close to their edges: moves may be visible."""

@@ -67,7 +67,12 @@ def coarse_alpha(network: Network, image: np.ndarray) -> np.ndarray:
     return resize(network.run(padded)[place], grid_shape(image.shape)).clip(0, 1)
 
 
-def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+def look(
+    network: Network,
+    image: np.ndarray,
+    windows: Sequence[Window],
+    before: np.ndarray | None = None,
+) -> np.ndarray:
     """The network's alphas of some windows, merged on the picture's grid.
 
     Where windows overlap, their alphas are blended along a ramp; outside all, alpha is 0.
@@ -76,6 +81,8 @@ def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.n
         network: the network, which runs on each window, resized to the network's input.
         image: uint8 RGB (H, W, 3).
         windows: in the picture's pixels.
+        before: the alpha of the frame before for a network that takes it, float32 (h, w) of
+            `grid_shape(image.shape)`; each run sees the part in its window. None: there is none.
 
     Returns:
         float32 (h, w) of `grid_shape(image.shape)`, 0..1.
@@ -85,7 +92,10 @@ def look(network: Network, image: np.ndarray, windows: Sequence[Window]) -> np.n
     weight = np.zeros(shape, np.float32)
     for window in windows:
         place = _scaled(window, image.shape, shape)
-        alpha = network.run(resize(image[window.slices], network.input_shape))
+        seen = resize(image[window.slices], network.input_shape)
+        if before is not None and network.takes_previous:
+            seen = np.dstack([seen, 255 * resize(before[place.slices], network.input_shape)])
+        alpha = network.run(seen)
         ramp = np.outer(
             _ramp(place.top, place.bottom, shape[0]), _ramp(place.left, place.right, shape[1])
         )

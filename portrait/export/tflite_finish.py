@@ -29,8 +29,9 @@ def finish(
         answer: the shape of the output: (1, H, W, 1) for `alpha`, or (1, H, W, 3) for `painted`.
             A style network gets no metadata, because MediaPipe has no task for it.
         kind: see `tflite.convert`.
-        name: the name of the network in the metadata. The refiner gets none, because its fourth
-            channel is no opacity.
+        name: the name of the network in the metadata. The refiner gets none, and a network with
+            the alpha of the frame before gets only its name, because their fourth channel is no
+            opacity.
 
     Raises:
         ExportError: inputs or outputs differ from these, or a constant exceeds float16.
@@ -47,17 +48,20 @@ def finish(
     model.signatureDefs = [signature]
     if kind == "float16":
         _halve(model)
-    if output == ALPHA and not takes_alpha(name):
+    if output == ALPHA and takes_alpha(name) != "coarse":
         _describe(model, image, name)
     return tflite_graph.pack(model)
 
 
 def _describe(model: schema.ModelT, image: tuple[int, ...], name: str) -> None:
-    """Adds the metadata of a segmenter whose input has the shape `image`."""
-    pixels = "RGBA pixels, their alpha ignored," if image[3] == 4 else "RGB pixels"
-    description = f"Alpha of the person, 0 to 1, from raw {pixels} of 0 to 255."
+    """Adds the metadata of a network whose input has the shape `image`."""
+    pixels, write = "RGB pixels", metadata.image_segmenter
+    if takes_alpha(name):
+        pixels, write = "RGB pixels and the alpha of the frame before", metadata.name_only
+    elif image[3] == 4:
+        pixels = "RGBA pixels, their alpha ignored,"
+    written = write(name, f"Alpha of the person, 0 to 1, from raw {pixels} of 0 to 255.")
     entry, buffer = schema.MetadataT(), schema.BufferT()
-    written = metadata.image_segmenter(name, description)
     buffer.data = np.frombuffer(written, np.uint8)
     entry.name, entry.buffer = metadata.BUFFER_NAME, len(model.buffers)
     model.buffers.append(buffer)

@@ -16,7 +16,7 @@ from portrait.errors import UserError
 from portrait.io.images import resize
 from portrait.models.registry import DEFAULT, parse_input_shape, takes_alpha
 from portrait.models.weights import SHIPPED, load_weights, network_of, weights_file
-from portrait.tflite.metadata import stated_normalization
+from portrait.tflite.metadata import stated_name, stated_normalization
 from portrait.tflite.runtime import TfliteModel
 
 INPUT_RANGES = {"0..1": (0.0, 255.0), "-1..1": (127.5, 127.5), "0..255": (0.0, 1.0)}
@@ -34,7 +34,10 @@ class Network:
         name: the name for tables and messages.
         input_shape: (height, width) of the input.
         run: from RGB 0..255 (height, width, 3), uint8 or float32, to float32 (height, width), 0..1.
+            If `takes_previous`, a fourth channel may be given: the alpha of the frame before,
+            0..255. Without it, there is none, as for a photograph and the first frame of a video.
         channels: the number of input channels: 3, or 4 for RGBA, which `run` makes opaque.
+        takes_previous: whether the fourth input channel is the alpha of the frame before.
         input_range: (mean, std) of the normalisation (pixel - mean) / std that `run` applies.
         tflite: the model of a `.tflite` file; None for Keras.
         keras: the Keras model of weights; None for a `.tflite` file.
@@ -44,6 +47,7 @@ class Network:
     input_shape: tuple[int, int]
     run: Callable[[np.ndarray], np.ndarray]
     channels: int = 3
+    takes_previous: bool = False
     input_range: tuple[float, float] = INPUT_RANGES["0..255"]
     tflite: TfliteModel | None = None
     keras: Any = None
@@ -64,11 +68,11 @@ class Network:
 def shipped_files() -> dict[str, Path]:
     """The float16 `.tflite` files for RGB in `trained_models/`, by the name of the network.
 
-    The refiner is none of them, because its input is more than a picture. A name ends in
-    _HEIGHTxWIDTH if the input size is not the default of the network.
+    The refiner is none of them, because it needs a coarse alpha. A name ends in _HEIGHTxWIDTH if
+    the input size is not the default of the network.
     """
     files = sorted(SHIPPED.glob("*/*_float16.tflite"))
-    files = [file for file in files if not takes_alpha(file.parent.name)]
+    files = [file for file in files if takes_alpha(file.parent.name) != "coarse"]
     names = {file.name.removesuffix("_float16.tflite"): file for file in files}
     return {name: file for name, file in names.items() if not name.endswith("_rgba")}
 
@@ -111,7 +115,8 @@ def from_tflite(
 ) -> Network:
     """Loads a `.tflite` file with one picture as its input and an alpha as its last output.
 
-    The input is RGB, or RGBA, which is made opaque. It is quantised, or float with the range of
+    The input is RGB, or RGBA, which is made opaque, or RGB and the alpha of the frame before, if
+    the metadata name such a network. It is quantised, or float with the range of
     NormalizationOptions in the metadata or of `input_range`.
 
     Args:
@@ -127,7 +132,8 @@ def from_tflite(
     if model.output_shape != (*model.input_shape, 1):
         raise UserError(f"{name}: the output is not an alpha of the input's size")
     input_numbers = INPUT_RANGES["0..255"]
-    if model.takes_floats:
+    takes = takes_alpha(stated_name(model.file))
+    if model.takes_floats and not takes:
         stated = stated_normalization(model.file)
         if not stated and input_range not in INPUT_RANGES:
             raise UserError(
@@ -136,11 +142,16 @@ def from_tflite(
             )
         input_numbers = stated or INPUT_RANGES[input_range]
         model.normalise(*input_numbers)
+
+    def run(image: np.ndarray) -> np.ndarray:
+        return model(image)[..., 0]
+
     return Network(
         name,
         model.input_shape,
-        lambda image: model(image)[..., 0],
+        _with_previous(run) if takes else run,
         model.channels,
+        bool(takes),
         input_numbers,
         tflite=model,
     )
@@ -153,7 +164,15 @@ def from_keras(model, name: str = "") -> Network:
         model: a network from `models.build.build` or `models.build.for_inference`.
         name: the name for tables and messages; empty: the model's name.
     """
-    return Network(name or model.name, model.input_shape[1:3], _runner(model), keras=model)
+    takes = takes_alpha(model.name) == "previous"
+    return Network(
+        name or model.name,
+        model.input_shape[1:3],
+        _with_previous(_runner(model)) if takes else _runner(model),
+        model.input_shape[3],
+        takes,
+        keras=model,
+    )
 
 
 def _runner(model) -> Callable[[np.ndarray], np.ndarray]:
@@ -163,6 +182,17 @@ def _runner(model) -> Callable[[np.ndarray], np.ndarray]:
         return np.asarray(alpha, np.float32)[0, :, :, 0]
 
     return run
+
+
+def _with_previous(run: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Lets `run` also take pictures without a previous alpha, which is then empty."""
+
+    def completed(image: np.ndarray) -> np.ndarray:
+        if image.shape[2] == 3:
+            image = np.dstack([image, np.zeros(image.shape[:2], image.dtype)])
+        return run(image)
+
+    return completed
 
 
 def _from_weights(weights: Path, input_shape: tuple[int, int] | None) -> Network:

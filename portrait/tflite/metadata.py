@@ -50,6 +50,21 @@ def image_segmenter(name: str, description: str) -> bytes:
     return _finished({0: name, 1: description, 3: [graph], 7: "1.0.0"}, b"M001")
 
 
+def name_only(name: str, description: str) -> bytes:
+    """Makes the metadata of a model for which MediaPipe has no task.
+
+    Without NormalizationOptions, MediaPipe refuses it. With them, it would give it an opaque fourth
+    channel.
+
+    Args:
+        name, description: as for `image_segmenter`.
+
+    Returns:
+        The bytes of the model's buffer `BUFFER_NAME`.
+    """
+    return _finished({0: name, 1: description, 7: "1.0.0"}, b"M001")
+
+
 def _finished(table: dict[int, Any], file_id: bytes) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(_offset(builder, table), file_id)
@@ -94,19 +109,31 @@ def stated_normalization(file: bytes) -> tuple[float, float] | None:
 
     Returns None without them. Field numbers are from MediaPipe's metadata_schema.fbs.
     """
+    root = _root(file)
+    for graph in _tables(root, 3) if root else ():
+        for image in _tables(graph, 2)[:1]:
+            for unit in _tables(image, 4):
+                if unit.Get(number_types.Uint8Flags, _place(unit, 0)) == _NORMALIZATION_OPTIONS:
+                    options = Table(root.Bytes, unit.Indirect(_place(unit, 1)))
+                    return _float(options, 0), _float(options, 1)
+    return None
+
+
+def stated_name(file: bytes) -> str:
+    """Reads the model's name in the metadata of a `.tflite` file; empty without one."""
+    root = _root(file)
+    place = root and root.Offset(4)
+    return root.String(root.Pos + place).decode(errors="replace") if place else ""
+
+
+def _root(file: bytes) -> Table | None:
+    """The root table of the metadata of a `.tflite` file; None without metadata."""
     model = tflite_graph.parse(file)
     places = [e.buffer for e in model.metadata or () if e.name == BUFFER_NAME.encode()]
     if not places:
         return None
     data = bytes(model.buffers[places[0]].data)
-    root = Table(data, encode.Get(number_types.UOffsetTFlags.packer_type, data, 0))
-    for graph in _tables(root, 3):
-        for image in _tables(graph, 2)[:1]:
-            for unit in _tables(image, 4):
-                if unit.Get(number_types.Uint8Flags, _place(unit, 0)) == _NORMALIZATION_OPTIONS:
-                    options = Table(data, unit.Indirect(_place(unit, 1)))
-                    return _float(options, 0), _float(options, 1)
-    return None
+    return Table(data, encode.Get(number_types.UOffsetTFlags.packer_type, data, 0))
 
 
 def _place(table: Table, field: int) -> int:

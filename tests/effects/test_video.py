@@ -283,6 +283,52 @@ def test_after_a_cut_everything_is_as_in_a_new_video(smooth):
     assert alpha[100, 200] > 0.9 and not alpha[:, :150].any()
 
 
+class Watched:
+    """A network for videos that takes white for people, and keeps the alphas before it gets."""
+
+    def __init__(self):
+        self.before = []
+        self.network = Network("watched", (64, 48), self._run, takes_previous=True)
+
+    def _run(self, image):
+        self.before.append(image[..., 3].mean() / 255 if image.shape[2] == 4 else None)
+        return WHITE_IS_PERSON.run(image)
+
+
+def test_the_alpha_before_is_given_back_and_forgotten_at_a_cut():
+    """The person fills a share of the window that does not change while the person moves."""
+    watched, pictures = Watched(), np.full((24, 144, 256, 3), 30, np.uint8)
+    for index, picture in enumerate(pictures[:20]):
+        picture[40:, 60 + 4 * index : 130 + 4 * index] = 255
+    pictures[20:, 70:, 20:60], pictures[20:, :20] = 255, 120
+    matter = VideoMatter(watched.network, smooth=False)
+    alphas = [matter.coarse(picture) for picture in pictures]
+    # The first frame and the first after the cut have a look at the whole and one without a past;
+    # the 16th has another look at the whole.
+    none = [index for index, share in enumerate(watched.before) if share is None]
+    assert none == [0, 1, 16, 22, 23]
+    shares = [share for share in watched.before if share is not None]
+    assert len(shares) == 19 + 3 and min(shares) > 0.2
+    # A moved window shows the alpha before moved likewise: at most 4 pixels of about 70 differ.
+    assert np.ptp(shares[:14]) < 0.12
+    assert alphas[-1][100, 40] > 0.9 and not alphas[-1][:, 130:].any()
+
+
+def test_who_was_lost_leaves_no_alpha_before():
+    watched = Watched()
+    image = np.full((144, 256, 3), 110, np.uint8)
+    image[40:, 60:130] = 140
+    matter = VideoMatter(watched.network, smooth=False)
+    assert matter.coarse(image).any() and matter.coarse(image).any()
+    image[:] = 110
+    assert not matter.coarse(image).any()
+    del watched.before[:]
+    image[40:, 60:130] = 140
+    assert matter.coarse(image).any()
+    # The person is found in the whole picture. In the window, there was nobody before.
+    assert watched.before == [None, 0]
+
+
 @pytest.mark.parametrize("smooth", [True, False])
 def test_flicker_is_taken_out_where_it_is_wanted(smooth, tmp_path):
     """A person who fills the picture, but for a strip that is now more, now less of one."""

@@ -135,6 +135,36 @@ def test_windows_stay_while_people_move_within_them():
     assert not still_hold(windows, [], np.zeros((360, 640), np.float32), shape)
 
 
+def test_each_window_shows_the_alpha_before_of_its_place():
+    """A network that answers with the alpha before gives it back where there are windows."""
+    image, before = scene(360, 640, (100, 60, 200, 360), (420, 100, 560, 360))
+    memory = Network("memory", SHAPE, lambda seen: seen[..., 3] / 255, takes_previous=True)
+    before *= np.linspace(0.2, 1, 640, dtype=np.float32)
+    windows = [Window(60, 0, 330, 360), Window(300, 40, 620, 350)]
+    alpha = look(memory, image, windows, before)
+    # The network's pixels are five of the picture's.
+    assert np.abs(alpha - before)[40:350, 60:620].mean() < 0.03
+    assert np.abs(alpha - before)[150:340, 440:540].max() < 0.02
+    moved = look(memory, image, [Window(200, 0, 470, 360)], before)
+    assert moved[200, 450] == pytest.approx(before[200, 450], abs=0.02)
+    assert not moved[:, :200].any() and not moved[:, 470:].any()
+
+
+def test_only_networks_that_take_it_see_the_alpha_before():
+    image, before = scene(360, 640, (100, 60, 200, 360))
+    seen = []
+
+    def run(pixels):
+        seen.append(pixels.shape[2])
+        return np.asarray(pixels[..., 0] / 255, np.float32)
+
+    windows = [Window(60, 0, 330, 360)]
+    look(Network("photos", SHAPE, run), image, windows, before)
+    look(Network("videos", SHAPE, run, takes_previous=True), image, windows, before)
+    look(Network("videos", SHAPE, run, takes_previous=True), image, windows)
+    assert seen == [3, 4, 3]
+
+
 def test_two_windows_meet_without_a_seam():
     image = np.full((100, 200, 3), 255, np.uint8)
     windows = [Window(0, 0, 120, 100), Window(80, 0, 200, 100)]

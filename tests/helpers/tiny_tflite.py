@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from portrait.models.registry import takes_alpha
 from portrait.tflite import graph, metadata
 
 RED = (1 / 255, 0, 0)
@@ -16,6 +17,7 @@ def convolution(
     kernel: Sequence = RED,
     plus: np.ndarray | float = 0.0,
     stated: bool = True,
+    name: str = "tiny",
 ) -> bytes:
     """A file that answers each pixel with its channels times `kernel`, and `plus`.
 
@@ -23,7 +25,8 @@ def convolution(
         size: (height, width) of its input and output.
         kernel: (C,) of one output channel, or (D, C) of D; C is 3 or 4.
         plus: is added; broadcast to (height, width, D).
-        stated: whether metadata says that it takes pixels 0..255, as our files do.
+        stated: whether there is metadata, as in our files.
+        name: the name of the network in the metadata.
     """
     kernel = np.atleast_2d(np.float32(kernel))
     made, taken = kernel.shape
@@ -50,7 +53,8 @@ def convolution(
     ]
     model.subgraphs = [main]
     if stated:
-        model.buffers.append(_buffer(metadata.image_segmenter("tiny", "a convolution")))
+        write = metadata.name_only if takes_alpha(name) else metadata.image_segmenter
+        model.buffers.append(_buffer(write(name, "a convolution")))
         entry = schema.MetadataT()
         entry.name, entry.buffer = metadata.BUFFER_NAME, len(model.buffers) - 1
         model.metadata = [entry]

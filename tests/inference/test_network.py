@@ -13,6 +13,7 @@ from portrait.errors import UserError
 from portrait.inference import network as networks
 from portrait.inference.network import Network
 from portrait.io.images import resize
+from portrait.models.build import build
 from portrait.models.registry import DEFAULT
 from portrait.models.weights import SHIPPED
 
@@ -86,6 +87,34 @@ def test_a_fourth_channel_is_opaque():
     network = networks.from_tflite(file, "opaque")
     assert network.channels == 4
     assert network.run(picture()) == pytest.approx(np.ones(SIZE))
+
+
+def test_the_alpha_before_is_empty_unless_it_is_given(tmp_path):
+    """A file that answers with its fourth channel, and says that this is the alpha before."""
+    path = tmp_path / "mine.tflite"
+    path.write_bytes(tiny_tflite.convolution(SIZE, (0, 0, 0, 1 / 255), name="selfie_net_video_big"))
+    network = networks.load(path)
+    assert network.takes_previous and not networks.load().takes_previous
+    before = picture()[..., 1]
+    for image in (picture(), picture().astype(np.float32)):
+        given = network.run(np.dstack([image, before]))
+        assert given == pytest.approx(before / 255, abs=1e-6)
+        assert not network.run(image).any()
+    assert not network.matte(picture()).any()
+
+
+def test_a_keras_network_for_videos_takes_the_alpha_before(tmp_path):
+    model = build("selfie_net_video", (64, 32), "small")
+    plain = np.random.default_rng(1).normal(0, 0.1, (3, 3, 4, 16))
+    model.get_layer("stem").set_weights([plain])
+    network = networks.from_keras(model)
+    assert network.takes_previous and network.input_shape == (64, 32)
+    image = np.full((64, 32, 3), 90, np.uint8)
+    empty, full = (np.dstack([image, np.full((64, 32), each, np.uint8)]) for each in (0, 255))
+    assert np.array_equal(network.run(image), network.run(empty))
+    assert not np.allclose(network.run(image), network.run(full), atol=1e-4)
+    tiny = networks.from_keras(tiny_network.build())
+    assert not tiny.takes_previous and tiny.channels == 3
 
 
 def test_what_gives_no_alpha_is_no_segmenter():

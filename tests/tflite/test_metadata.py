@@ -4,12 +4,13 @@ import mediapipe_process
 import numpy as np
 import pytest
 import tiny_network
+import tiny_tflite
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
 
 from portrait.export import tflite
-from portrait.models.build import for_inference
+from portrait.models.build import build, for_inference
 from portrait.tflite import metadata
 
 
@@ -73,6 +74,22 @@ def test_fields():
     options = written[start : start + custom.VectorLen(offset)]
     assert options[4:8] == b"V001"
     assert _byte(_root(options), 0) == 0  # the sigmoid is in the network
+
+
+def test_a_network_for_videos_states_its_name_alone():
+    """MediaPipe gives a file that states a range of pixels an opaque fourth channel."""
+    model = for_inference(build("selfie_net_video", (64, 32), "small"))
+    file = tflite.convert(model, "float32")
+    assert metadata.stated_name(file) == "selfie_net_video_small"
+    assert metadata.stated_normalization(file) is None
+    written = metadata.name_only("net", "words")
+    assert written[4:8] == b"M001"
+    assert [_text(_root(written), place) for place in (0, 1, 7)] == [b"net", b"words", b"1.0.0"]
+    assert not any(_root(written).Offset(4 + 2 * place) for place in (3, 4))
+    plain = tflite.convert(for_inference(tiny_network.build(), 3), "float32")
+    assert metadata.stated_name(plain) == "tiny"
+    assert metadata.stated_normalization(plain) == (0, 1)
+    assert metadata.stated_name(tiny_tflite.convolution((8, 8), stated=False)) == ""
 
 
 def test_file_holds_it():
