@@ -209,7 +209,7 @@ def _color(strength: float) -> iaa.Augmenter:
 def _occlusion(strength: float) -> iaa.Augmenter:
     """One or two patches of one colour or of noise, up to a quarter of the frame's sides.
 
-    The matte does not change: a patch is an object in front of what it hides. On the person it
+    The matte does not change, because a patch is an object in front of the scene. On the person it
     belongs to the person, like held objects in portrait data; on the background it is background;
     on the outline, the network has to continue the outline from its visible parts.
     """

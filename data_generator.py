@@ -128,7 +128,7 @@ class PortraitSequence(keras.utils.PyDataset):
             batch = batch or self._finish(self._compute(job))
         if self.order.shuffle or not self.order.extra:
             return batch
-        # Keras divides by the number of pictures, those that come twice included.
+        # Keras divides by the number of pictures, including the repeated ones.
         whole = np.float32(1 + self.order.extra / self.order.count)
         return *batch, self.order.of(*job)[1] * whole
 
@@ -188,7 +188,7 @@ def _end_all() -> None:
     while the interpreter shuts down never wakes again, and TensorFlow waits for it.
     """
     if any([sequence._end() for sequence in list(_LIVING)]):
-        time.sleep(0.5)  # they are refused the next batch now, and wind up
+        time.sleep(0.5)  # now they get no further batch, and end
 
 
 def make_batches(

@@ -173,7 +173,7 @@ def all_metrics(alpha: np.ndarray, matte: np.ndarray) -> dict[str, float]:
 
 
 def _check_pair(alpha: np.ndarray, matte: np.ndarray) -> None:
-    # (H, W, 1) against (H, W) would broadcast to (H, H, W) and give a wrong number in silence.
+    # (H, W, 1) against (H, W) would broadcast to (H, H, W) and silently give a wrong number.
     if alpha.ndim != 2 or alpha.shape != matte.shape:
         raise ValueError(
             f"alpha and matte must both be (H, W), got {alpha.shape} and {matte.shape}"
@@ -272,7 +272,7 @@ def dt_ssd(alphas: np.ndarray, mattes: np.ndarray) -> float:
 
 
 def flicker(alphas: np.ndarray, images: np.ndarray) -> float:
-    """Change of alpha where the picture does not move, in thousandths; needs no truth.
+    """Change of alpha where the picture does not move, in thousandths; needs no true matte.
 
     1000 x the mean of |a_t - a_(t-1)| over the pixels of the person and the outline (one of the two
     is above 0.02) that do not move: colours in the 5 x 5 window around them change by at most 3 of

@@ -33,9 +33,7 @@ flags.DEFINE_list(
 flags.DEFINE_string("output", "output", "The folder of the results, with earlier ones.")
 _WHOLE = [name for name, spec in SPECS.items() if not spec.takes_alpha]
 flags.DEFINE_list("networks", _WHOLE, "The networks to train and score.")
-flags.DEFINE_string(
-    "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications."
-)
+flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz). Default: from keras.applications.")
 flags.DEFINE_string(
     "portraits", "", "A folder of photographs to show. Default: six testing pictures."
 )

@@ -60,7 +60,7 @@ def guided_before(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def refinements() -> dict[str, Refinement]:
-    """The refinements by name: none, before, and those of `refine.METHODS` that effects offer."""
+    """The refinements by name: none, before, and the `refine.METHODS` that effects offer."""
     return {
         "none": lambda image, alpha: resize(alpha, image.shape[:2]),
         "before": guided_before,

@@ -163,7 +163,7 @@ def _mean(values: Sequence[float], sign: str = "") -> str:
 
 
 def measure(models: Sequence[Network], pairs: Sequence[Pair]) -> tuple[dict, dict]:
-    """The arguments of `table`, for the pictures of `pairs` that show somebody."""
+    """The arguments of `table`, for the pictures of `pairs` that show a person."""
     from portrait.models.baselines.faces import find_face
 
     members: dict[str, dict[str, list[str]]] = {}

@@ -3,8 +3,8 @@
 python benchmarks/faults.py [--kills=120] [--jobs=train,convert,...] [--wants=...] [--seed=0]
 
 Each job is killed (in turn by SIGKILL, SIGTERM and Ctrl-C) after it has begun to write, and started
-again until it ends. Its result must then equal that of an uninterrupted run. After each kill, no
-incomplete file may have a final name, no process may be left, and no stack trace may be printed.
+again until it ends. Its result must then equal the result of an uninterrupted run. After each kill,
+no incomplete file may have a final name, no process may be left, and no stack trace may be printed.
 
 Then each job runs with a full disk, a full stdout, a read-only folder, without shared memory,
 without a home folder, and with a limit of its address space (3 GB). It must print one line and exit
@@ -240,7 +240,7 @@ WANTS = {
 
 
 def want(name: str, job: Job, folder: Path, kilobytes: int = 12) -> str:
-    """Runs a job without a resource; returns what is wrong, or an empty text."""
+    """Runs a job without a resource; returns a description of the fault, or an empty text."""
     (folder / "output").mkdir(parents=True)
     command = [sys.executable, str(ROOT / f"{job.script}.py"), *job.next(folder / "output")]
     env, stdout = dict(os.environ), subprocess.PIPE

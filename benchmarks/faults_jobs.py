@@ -23,7 +23,7 @@ class Job:
     Attributes:
         script: the name of the script without ".py".
         arguments: returns the arguments, given the folder to write into.
-        result: returns a value, given that folder, that must equal that of an uninterrupted run.
+        result: given that folder, returns a value that must be the same for an uninterrupted run.
         again: returns the arguments of the next attempt, given the folder; None: the same ones.
     """
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of videos share: clips of a size, and the time of each stage."""
+"""Common parts of the benchmarks of videos: clips of a size, and the time of each stage."""
 
 import re
 import time

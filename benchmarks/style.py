@@ -26,9 +26,7 @@ flags.DEFINE_string("photo", None, "A photograph.", required=True)
 flags.DEFINE_string("painting", None, "The painting that --style was trained on.", required=True)
 flags.DEFINE_string("style", "", "The style of the network.")
 flags.DEFINE_string("weight_dir", "", "The weights of the network. Default: the shipped ones.")
-flags.DEFINE_string(
-    "vgg_weights", "", "VGG16's weights (.npz). Default: those of keras.applications."
-)
+flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz). Default: from keras.applications.")
 flags.DEFINE_list("sizes", ["256", "512", "1024"], "Longer sides for the first table.")
 flags.register_validator(
     "sizes",

@@ -1,4 +1,4 @@
-"""Compares pictures of the style network with those of Gatys' method, by content and style error.
+"""Compares the style network's pictures with Gatys' method, by content and style error.
 
 python benchmarks/style_losses.py --photos=DIR --paintings=FILE,FILE --vgg_weights=FILE
 

@@ -4,8 +4,8 @@ python benchmarks/training_step.py [--data=DIR] [--input_shape=256]
 
 Each network is trained on the same number of batches from memory (the limit) and from the loader,
 in turn. Goal: with the loader, Fast-SCNN takes at most 1.10 times as long. The last line compares a
-step of Fast-SCNN with the fused batch normalisation of `portrait.models.layers` and with that of
-Keras.
+step of Fast-SCNN with the fused batch normalisation of `portrait.models.layers` and with Keras's
+own.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""The rooms of the project, in the order in which data flows; see docs/extending.md.
+"""The parts of the project, in the order in which data flows; see docs/extending.md.
 
-    errors cli backend util    the hall: imports no room
+    errors cli backend util    used by all other parts, and importing none of them
     io, tflite                 files, pictures and videos; the bytes of .tflite files
     matting, losses            algorithms on arrays; loss terms
     models                     networks and their weights, with network.py and fast_scnn.py
@@ -11,5 +11,5 @@
     style_transfer, effects    painting; photos and videos with a matte
     prepare, commands          better training data; the verbs of the scripts
 
-A module imports only from its own room and from rooms above it.
+A module imports only from its own part and from parts above it.
 """

@@ -31,7 +31,7 @@ def run(command: Callable[[], None], verbs: Sequence[str]) -> None:
 
     Args:
         command: executes the command according to the flags.
-        verbs: names of flags, one of which must be set; otherwise the help is shown.
+        verbs: names of flags; if none of them is set, the help is shown.
     """
     app.run(lambda argv: _leave(execute(command, verbs)), flags_parser=parse_flags)
 
@@ -112,7 +112,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception, and those that it came from."""
+    """Yields an exception and the exceptions that caused it."""
     while error:
         yield error
         error = error.__cause__ or error.__context__
@@ -138,10 +138,11 @@ def check_companions(companions: dict[str, Sequence[str]]) -> None:
     """Refuses flags that would have no effect.
 
     Args:
-        companions: the name of a flag, and the flags of which it needs at least one.
+        companions: for the name of a flag, the names of others; the flag has an effect only with
+            at least one of them.
 
     Raises:
-        UserError: a flag is given without any of the flags that it needs.
+        UserError: a flag is given without any of these others.
     """
     for name, others in companions.items():
         if FLAGS[name].present and not any(FLAGS[other].value for other in others):

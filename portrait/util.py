@@ -1,4 +1,4 @@
-"""Small helpers that several rooms use: aligned tables, even choices, worker processes."""
+"""Small helpers for several parts of the project: tables, evenly spaced items, worker processes."""
 
 import multiprocessing
 import os

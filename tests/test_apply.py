@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 
-import doors
 import numpy as np
 import processes
 import pytest
+import scripts
 import tiny_clips
 import tiny_tflite
 from PIL import Image
@@ -78,7 +78,7 @@ def test_flags_are_the_arguments(red, portrait, tmp_path):
         apply(tmp_path / "a.png", output=target, **(options | {"model": str(red)}))
         expected.append(read(target))
         target.unlink()
-    for number, (status, _, err) in enumerate(doors.run("apply", *commands)):
+    for number, (status, _, err) in enumerate(scripts.run("apply", *commands)):
         assert status == 0, err
         assert np.array_equal(read(tmp_path / f"{number}.png"), expected[number])
     assert len({picture.tobytes() for picture in expected}) == len(expected)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# A module imports from its own room and from rooms above it. What a line names first is a module
+# A module imports from its own part and from parts above it. What a line names first is a module
 # or a package; the longest name that fits decides.
-ROOMS = (
+PARTS = (
     ("portrait.errors", "portrait.cli", "portrait.backend", "portrait.util", "portrait"),
     ("portrait.io",),
     ("portrait.tflite",),
@@ -59,10 +59,10 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def room(name: str) -> int | None:
-    """Returns the number of the room of a module, or None if it is not the project's."""
+def part(name: str) -> int | None:
+    """Returns the number of the part of a module, or None if it is not the project's."""
     while name:
-        for number, names in enumerate(ROOMS):
+        for number, names in enumerate(PARTS):
             if name in names:
                 return number
         name = name.rpartition(".")[0]
@@ -77,12 +77,12 @@ def faults(root: Path = ROOT) -> list[str]:
     """Returns all violations of the rules, as `FILE:LINE: what`."""
     found = []
     for module, path in modules(root).items():
-        own = room(module)
+        own = part(module)
         for line, name in imports(path):
-            other, place = room(name), f"{path.relative_to(root)}:{line}: "
+            other, place = part(name), f"{path.relative_to(root)}:{line}: "
             package = name.partition(".")[0]
             if other is not None and other > own:
-                found.append(f"{place}{name} is in a room below")
+                found.append(f"{place}{name} is in a part below")
             if own == 6 and within(name, ("portrait.models", "network", "fast_scnn")):
                 found.append(f"{place}data and models do not know each other")
             if package == "keras" and own < KERAS_FROM and module != "portrait.backend":
@@ -100,8 +100,8 @@ def test_modules_keep_the_rules():
     assert not faults()
 
 
-def test_every_module_has_a_room():
-    assert [name for name in modules() if room(name) is None] == []
+def test_every_module_has_a_part():
+    assert [name for name in modules() if part(name) is None] == []
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def private_uses(path: Path) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
-        if room(f"{getattr(node, 'module', None) or ''}.{alias.name}".strip(".")) is not None
+        if part(f"{getattr(node, 'module', None) or ''}.{alias.name}".strip(".")) is not None
     }
-    found = [name for _, name in imports(path) if room(name) is not None]
+    found = [name for _, name in imports(path) if part(name) is not None]
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found += [f"{node.value.id}.{node.attr}"] if node.value.id in ours else []

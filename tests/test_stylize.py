@@ -6,10 +6,10 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
-import doors
 import numpy as np
 import processes
 import pytest
+import scripts
 from project import ROOT
 from style_networks import picture, random_vgg
 
@@ -84,7 +84,7 @@ WRONG = [
 def test_what_a_user_can_get_wrong_is_one_line(tmp_path):
     write_png(tmp_path / "a.png", picture(32, 32))
     (tmp_path / "a.mp4").touch()
-    ended = doors.run("stylize", *(arguments for arguments, _, _ in WRONG), folder=tmp_path)
+    ended = scripts.run("stylize", *(arguments for arguments, _, _ in WRONG), folder=tmp_path)
     for (arguments, wanted, named), (status, _, err) in zip(WRONG, ended, strict=True):
         assert status == wanted, arguments
         (line,) = err.strip().splitlines()

@@ -226,7 +226,7 @@ def _effects(given: Mapping, plate: "Plate | None") -> "tuple[Effects, Effects]"
 
 
 def _stem(path: Path) -> str:
-    """The name of a source in the names of its results: of a sequence, that of its folder."""
+    """The name of a source for its results; for numbered pictures, the name of their folder."""
     from portrait.io.sequences import is_sequence
 
     return path.resolve().parent.name if is_sequence(path) and not path.exists() else path.stem

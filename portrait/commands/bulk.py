@@ -53,7 +53,7 @@ def bulk(
     if settings["refine"] != "guided" and any(map(engine.is_long, tasks)):
         raise UserError(f"--refine={settings['refine']} is for photos: videos take guided")
     make = functools.partial(_worker, settings)
-    make()  # what is wrong with the arguments is said once, here
+    make()  # reports wrong arguments once, before the workers start
     try:
         outcome = engine.run(tasks, make, output, max(1, workers), cluster)
     except KeyboardInterrupt:

@@ -70,7 +70,7 @@ def shards(
 ) -> list[Path]:
     """Packs pairs into `shards` tar files; see `prepare.shards.pack`, also for the results.
 
-    The other arguments and errors are those of `prepare`.
+    For the other arguments and errors, see `prepare`.
     """
     from portrait.prepare.shards import pack
 
@@ -93,7 +93,7 @@ def groups(
 ) -> list[Path]:
     """Composes `groups` pictures of two or three people each; see `prepare.groups.write`.
 
-    The other arguments, results and errors are those of `prepare`.
+    For the other arguments, the result and errors, see `prepare`.
     """
     from portrait.data.backgrounds import load_backgrounds
     from portrait.prepare import groups as composed

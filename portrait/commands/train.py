@@ -157,7 +157,7 @@ def _fit(network, parts: tuple, run, recipe, flags: dict, layout, scopes) -> Pat
 
 
 def _facts(flags: dict, parts: tuple, network, run) -> tuple:
-    """What has to be the same on all hosts. Paths may differ, and few pictures stand for all."""
+    """The facts that must be equal on all hosts: flags (not paths), weights, and a few pictures."""
     paths = ("data", "backgrounds", "weight_dir", "start", "teachers", "checkpoint_path")
     digest = hashlib.sha256()
     for weight in network.get_weights():

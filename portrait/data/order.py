@@ -1,4 +1,4 @@
-"""Which pictures the batches of an epoch hold, and which part of them a process reads."""
+"""Divides the pictures into the batches of an epoch, and each batch among several processes."""
 
 import functools
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ import numpy as np
 class Order:
     """Divides `count` pictures into the batches of an epoch.
 
-    Every epoch has every picture. The batches are of nearly one size, so none is small enough to
-    disturb the statistics of batch normalisation. A batch that several devices share has a multiple
-    of their number: where `count` is no multiple of it, up to `multiple` - 1 pictures of the epoch
-    come twice. The number of batches does not depend on `multiple`.
+    Every epoch contains every picture. The batches have nearly the same size, so that no small
+    batch disturbs the statistics of batch normalisation. The size of a batch is a multiple of the
+    number of devices that share it: if `count` is not such a multiple, up to `multiple` - 1
+    pictures are repeated in the epoch. The number of batches does not depend on `multiple`.
 
     Attributes:
         count: the number of pictures, at least 1.
@@ -21,8 +21,8 @@ class Order:
         shuffle: whether every epoch has its own order.
         seed: of the orders, at least 0.
         multiple: the number of devices that share a batch.
-        share: (index, number): the part of each batch that this process reads, if as many processes
-            train together. `multiple` is a multiple of the number.
+        share: (index, number): this process reads part `index` of the `number` parts of each batch.
+            `multiple` is a multiple of the number.
     """
 
     count: int
@@ -47,14 +47,14 @@ class Order:
 
     @property
     def extra(self) -> int:
-        """How many pictures come twice in an epoch."""
+        """The number of repeated pictures in an epoch."""
         return -self.count % self.multiple
 
     def of(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The pictures of a batch, in ascending order within this process's part.
 
         Returns:
-            Their numbers, int (B,); and bool (B,): whether this is their first time in the epoch.
+            Their indices, int (B,); and bool (B,): False where a picture is repeated.
         """
         order = _order(self.count, (self.seed, epoch) if self.shuffle else None)
         # The repeated pictures are those at the head of the epoch's order, again and again if there

@@ -1,4 +1,4 @@
-"""Pictures that are read when a batch needs them, for sets that do not fit in memory.
+"""Reads pictures when a batch needs them, for sets that do not fit in memory.
 
 `open_pictures` chooses between this and `loading.load`. Batches are the same in all three cases.
 """
@@ -19,7 +19,7 @@ from portrait.io.images import PictureError, resize
 log = logging.getLogger(__name__)
 
 CACHES = ("auto", "memory", "disk", "none")
-_SHARE_OF_DISK = 0.5  # of what is free
+_SHARE_OF_DISK = 0.5  # of the free space
 _TRIES = 100  # unusable pictures in a row
 
 
@@ -72,16 +72,17 @@ class PairReader:
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
         if on_disk:
             self._kept = zeros((len(pairs), *size, 3), 0), zeros((len(pairs), *size), 0)
-            # Anonymous memory that forked processes share: which pictures have been kept.
+            # Which pictures are in the temporary file, in anonymous memory that forked processes
+            # share.
             self._there = np.frombuffer(mmap.mmap(-1, len(pairs)), np.uint8)
         self._told: set[str] = set()
         self._last: tuple[bytes, tuple[np.ndarray, np.ndarray]] = (b"", ())
 
     def read(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads pairs; the last result is kept, because images and mattes are asked for in turn.
+        """Reads pairs; keeps the last result, because callers ask for images and mattes in turn.
 
         Args:
-            numbers: (B,), the places of the pairs.
+            numbers: (B,), the indices of the pairs.
 
         Returns:
             uint8 images (B, H, W, 3) and mattes (B, H, W).
@@ -104,7 +105,7 @@ class PairReader:
         image, matte = self._decoded(number)
         if self._kept:
             self._kept[0][number], self._kept[1][number] = image, matte
-            self._there[number] = 1  # last, because another process may look now
+            self._there[number] = 1  # last, because another process may read it at any time
         return image, matte
 
     def _decoded(self, number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -32,8 +32,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 # A worker whose batch takes longer than this counts as hanging.
 PATIENCE = 120.0
 
-# Forking is what makes starting cheap: nothing is pickled and the pictures are not copied. Only on
-# Linux is it safe in a process that runs TensorFlow's threads.
+# Forking makes the start cheap: nothing is pickled and the pictures are not copied. In a process
+# that runs TensorFlow's threads, it is safe on Linux only.
 AVAILABLE = sys.platform == "linux"
 
 
@@ -63,7 +63,7 @@ class Workers:
         self._free = list(range(len(slots)))
         self._slot_of: dict[Hashable, int] = {}  # submitted jobs
         self._rows: dict[Hashable, int] = {}  # finished ones: number of rows
-        self._given: dict[Connection, list[Hashable]] = {}  # what each living worker still owes
+        self._given: dict[Connection, list[Hashable]] = {}  # unfinished jobs of living workers
         self._processes: dict[Connection, BaseProcess] = {}
         for _ in range(count):
             ours, theirs = context.Pipe()
@@ -89,7 +89,7 @@ class Workers:
             job: the job that is needed now.
             ahead: the next jobs, in order; all others are dropped.
             finish: makes the result from the arrays. They are shared memory that is used again
-                afterwards, so it has to copy what it keeps.
+                afterwards, so it has to copy the values that it keeps.
 
         Returns:
             The result of `finish`; None if the workers cannot deliver (a worker died, hangs, or
@@ -195,7 +195,7 @@ def _serve(
             for shared, array in zip(slots[slot], arrays, strict=True):
                 shared[: len(array)] = array
             rows = len(arrays[0])
-        except Exception:  # the parent computes the job again and so meets the same exception
+        except Exception:  # the parent computes the job again, and raises the same exception
             rows = None
         try:
             connection.send((job, rows))

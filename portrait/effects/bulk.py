@@ -1,9 +1,9 @@
-"""Photographs and videos by the thousand or the million: many processes, on one machine or on Ray.
+"""Applies effects to thousands or millions of photographs and videos, in processes or on Ray.
 
-A task is a source file and its result. A result that exists is done, so a run that was killed is
-continued by the same command. Results appear whole or not at all, and sources that cannot be used
-are listed in `left_out.jsonl`. Neither a worker nor the program itself loses anything when it is
-killed, except the work on the files that it had in hand.
+A task is a source file and its result. Existing results are not made again, so the same command
+continues a run that was killed. Results appear whole or not at all, and sources that cannot be used
+are listed in `left_out.jsonl`. If a worker or the program itself is killed, only the work on the
+files in progress is lost.
 """
 
 import json
@@ -42,7 +42,7 @@ class Task(NamedTuple):
 
 
 class Done(NamedTuple):
-    """A task that was worked on; `error` says why there is no result, and is otherwise empty."""
+    """A finished task; `error` is the reason why there is no result, or empty."""
 
     task: Task
     error: str
@@ -50,7 +50,7 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Counts of tasks: results made now, results that had been there, and sources left out."""
+    """Counts of tasks: results made in this run, existing results, and sources left out."""
 
     made: int
     existing: int

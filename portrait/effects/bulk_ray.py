@@ -1,4 +1,4 @@
-"""The tasks of `bulk` on a Ray cluster: actors hold the network, Ray replaces those that die."""
+"""The tasks of `bulk` on a Ray cluster: actors hold the network, and Ray replaces dead actors."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ def on_ray(
 ) -> Iterator[Done]:
     """Works on tasks in actors of a Ray cluster, and yields them as they are done.
 
-    Ray starts actors anew that have died, and gives their tasks out again. The machines of the
+    If an actor dies, Ray starts another one and gives its tasks out again. The machines of the
     cluster need the project at the same path, with its requirements and requirements-cluster.txt.
     """
     ray = _connect(address, workers)
@@ -87,7 +87,7 @@ def _connect(address: str, workers: int):
     else:
         options |= {"address": address}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    import psutil  # Ray brings it
+    import psutil  # is installed with Ray
 
     before = psutil.Process().children(recursive=True)
     # Ray's processes have 30 seconds to start, which may be too short for a busy machine. That
@@ -107,10 +107,10 @@ def _connect(address: str, workers: int):
 
 
 def _end_children(but: list) -> None:
-    """Ends this process's children, and theirs; `ray.shutdown` leaves those of a failed start.
+    """Ends the descendants of this process; `ray.shutdown` does not end them after a failed start.
 
     Args:
-        but: those that stay, of psutil.
+        but: the `psutil.Process` objects that stay.
     """
     import psutil
 

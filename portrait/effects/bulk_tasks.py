@@ -58,7 +58,7 @@ def find_tasks(source: str, output: str, effect: Sequence[str]) -> list[Task]:
 
 
 def _moves(source: str) -> bool:
-    """Whether a source is a video; what is far away is known by its name only."""
+    """Whether a source is a video; for URLs, only the name is considered."""
     return (
         PurePosixPath(source).suffix.lower() in VIDEO_SUFFIXES
         if is_url(source)

@@ -119,7 +119,7 @@ def _load_tflite(path: Path, threads: int, strength: float) -> Style:
 
     def paint(picture: np.ndarray) -> np.ndarray:
         rows, columns = picture.shape[:2]
-        # Strokes keep their proportions: what is left of the network's size is mirrored.
+        # Mirrored pixels fill the network's size, so that strokes keep their proportions.
         sides = 0, height - rows, 0, width - columns
         padded = cv2.copyMakeBorder(picture, *sides, cv2.BORDER_REFLECT)
         return model(padded)[:rows, :columns]

@@ -49,7 +49,7 @@ def _last_of_each_size(model: keras.Model, channels: int) -> list[keras.Layer]:
         shape = getattr(layer.output, "shape", ())
         if len(shape) == 4 and shape[3] >= channels and shape[1] >= smallest:
             size = (shape[1], shape[2])
-            last.pop(size, None)  # the order of insertion becomes that of the last layers
+            last.pop(size, None)  # so that the order of the keys is the order of the last layers
             last[size] = layer
     return list(last.values())
 

@@ -131,7 +131,7 @@ def _number(value: float | None) -> float | None:
 def table(results: Sequence[Result], pictures: bool = False) -> str:
     """Formats a table with one line per file.
 
-    Errors are those of the runtime that differs most from Keras. Latencies are milliseconds on this
+    Errors are from the runtime that differs most from Keras. Latencies are milliseconds on this
     machine's CPU. The columns of GPUs in float16 appear if a file was run on one.
 
     Args:

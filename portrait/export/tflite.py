@@ -94,7 +94,7 @@ def run_converter(
 ) -> bytes:
     """Runs TensorFlow's converter; for "float16", the result is float32.
 
-    The arguments and exceptions are those of `convert`.
+    For the arguments and exceptions, see `convert`.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("TFLite needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow")

@@ -43,7 +43,7 @@ def list_files(url: str) -> list[str]:
 
 @contextlib.contextmanager
 def fetched(source: str | Path) -> Iterator[Path]:
-    """A local file with the contents of `source`: itself, or a temporary copy of a URL.
+    """Yields a local file with the contents of `source`: itself, or a temporary copy of a URL.
 
     Raises:
         PictureError: it cannot be read.
@@ -64,7 +64,7 @@ def fetched(source: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def delivered(target: str | Path) -> Iterator[Path]:
-    """A local path to write to; what was written there is then stored as `target`, whole.
+    """Yields a local path to write to; afterwards, this file is stored as `target`, whole.
 
     Raises:
         WriteError: the target cannot be written.

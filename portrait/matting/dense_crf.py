@@ -68,7 +68,7 @@ class BilateralGrid:
 
     def __init__(self, image: np.ndarray, place: float, colour: float, shift: float = 0.0):
         height, width = self.shape = image.shape[:2]
-        # The variance of (1, 2, 1) / 4 is 1/2, that of a cell 1/12, and pixels pass two of these.
+        # The blur has a variance of 1/2. Rounding to a cell adds 1/12, on the way in and out.
         side = 1 / math.sqrt(1 / 2 + 2 / 12)
         y, x = np.mgrid[:height, :width].astype(np.float32)
         axes = [y / (place * side), x / (place * side)]

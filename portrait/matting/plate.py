@@ -17,8 +17,8 @@ from portrait.matting.compositing import Estimator
 from portrait.matting.foreground import blur_fusion
 
 _BAND = 0.012  # width of the outline that is solved, as a share of the longer side
-_SAME = 1.5  # differences from the plate, in units of the noise, below which there is nobody
-_OTHER = 4.0  # and above which there is somebody
+_SAME = 1.5  # differences from the plate, in units of the noise, below which there is no person
+_OTHER = 4.0  # differences above which there is a person
 _LEAST_NOISE = 2.0  # levels; codecs remove the noise of flat places, but not of edges
 _ASPECT = 1.02
 _SAMPLE = 4  # the brightness is compared on every 4th pixel of every 4th row
@@ -105,7 +105,7 @@ class Plate:
 
 
 def _without_unchanged(alpha: np.ndarray, changed: np.ndarray) -> np.ndarray:
-    """Removes connected parts of which less than a quarter differs from the plate."""
+    """Removes connected parts in which less than a quarter of the pixels differ from the plate."""
     count, labels = cv2.connectedComponents((alpha > 0.1).astype(np.uint8))
     sizes = np.bincount(labels.ravel(), minlength=count)
     different = np.bincount(labels.ravel(), weights=changed.ravel(), minlength=count)
@@ -115,7 +115,7 @@ def _without_unchanged(alpha: np.ndarray, changed: np.ndarray) -> np.ndarray:
 
 
 def _around(alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where there is certainly a person, and where there may be one: bool (H, W)."""
+    """Masks, bool (H, W), of pixels that are certainly a person, and that may be one."""
     width = max(3, round(_BAND * max(alpha.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     inner = cv2.erode((alpha > 0.95).astype(np.uint8), disc)

@@ -61,7 +61,7 @@ def build(input_shape: tuple[int, int] = (160, 160)) -> keras.Model:
         keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=name)(x)
         for name in ("fine", "trust", "boundary_attention")
     )
-    # What is right already stays: the coarse alpha itself is one of the two that are mixed.
+    # The coarse alpha is one of the two maps that are mixed, so correct pixels stay unchanged.
     coarse = image[..., 3:] * (1 / 255)
     outputs = {"output": coarse + trust * (fine - coarse), "boundary_attention": boundary}
     return keras.Model(image, outputs, name="refiner")

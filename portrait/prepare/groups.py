@@ -51,7 +51,7 @@ def write(
 
     A group is named after the pair of its hindmost person. The other people are from the next pairs
     in the order in which `pairs.split` divides, so a group has people from one subset only. At the
-    border between the subsets, two or three training groups contain somebody from the validation
+    border between the subsets, two or three training groups contain a person from the validation
     subset.
 
     Args:
@@ -138,7 +138,7 @@ def compose(
 
     Returns:
         The picture (h, w, 3), `HEIGHT` high, and the matte (h, w) of all people, uint8. None if a
-        matte is empty, or if somebody is cut by the top or by both sides and fits nowhere.
+        matte is empty, or if a person is cut by the top or by both sides and fits nowhere.
     """
     width = round(HEIGHT * random.uniform(*_ASPECT))
     picture = random_scenery(background, HEIGHT, width, random)

@@ -36,11 +36,11 @@ _JAX = f"KERAS_BACKEND=jax python main.py ... (after {REQUIREMENTS})"
 
 @dataclass(frozen=True)
 class Layout:
-    """Which devices train, and which host this is.
+    """The devices that train, and the place of this host.
 
     Attributes:
         devices: the number of devices of each host.
-        hosts: the addresses of all hosts, HOST:PORT; empty: this one alone.
+        hosts: the addresses of all hosts, HOST:PORT; empty: only this host.
         host: the place of this host in `hosts`.
     """
 
@@ -64,11 +64,11 @@ class Layout:
         return self.host == 0
 
     def check(self, batch_size: int) -> None:
-        """Checks what can be checked before pictures are read.
+        """Checks the layout before pictures are read.
 
         Raises:
-            UserError: the backend cannot do it, the hosts are not what they should be, or a batch
-                does not divide among the devices.
+            UserError: the backend does not support it, the hosts are invalid, or the batch size is
+                not a multiple of the number of devices.
         """
         backend = keras.backend.backend()
         if self.hosts and backend != "jax":
@@ -103,9 +103,9 @@ ONE_DEVICE = Scopes()
 
 @contextlib.contextmanager
 def started(layout: Layout) -> Iterator[Scopes]:
-    """Connects the hosts and their devices for the time of the block.
+    """Connects the hosts and their devices within the block.
 
-    Networks are on all devices where the scopes say so, and otherwise on the first of this host.
+    Networks are on all devices within the yielded scopes, and otherwise on the host's first device.
 
     Raises:
         UserError: there are fewer devices, or a host cannot be reached or ends.
@@ -122,7 +122,7 @@ def started(layout: Layout) -> Iterator[Scopes]:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Has the networks that are run inside the block run on one device, for batches of any size."""
+    """Runs networks on one device within the block, for batches of any size."""
     everywhere = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:
@@ -144,7 +144,7 @@ def replicated(
     with scopes.building():
         model = build()
         model.set_weights(network.get_weights())
-    if keras.backend.backend() == "tensorflow":  # on JAX, all statistics are those of the batch
+    if keras.backend.backend() == "tensorflow":  # JAX computes statistics over the whole batch
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
@@ -187,10 +187,10 @@ _AGAIN = "start the command again on every host, with --resume=True once an epoc
 
 
 def _shorten_last_words(message: str) -> None:
-    """Has a process of its own print `message` for the stack trace with which JAX may end this one.
+    """Starts a process that prints `message` instead of JAX's stack trace if JAX aborts this one.
 
-    JAX's client aborts the process from a thread in C++ when the coordinator is gone, which nothing
-    in Python can catch.
+    When the coordinator is gone, JAX's client aborts the process from a thread in C++, which Python
+    cannot catch.
     """
     filtering = subprocess.Popen(
         [sys.executable, "-u", last_words.__file__, message], stdin=subprocess.PIPE

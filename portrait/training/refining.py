@@ -196,7 +196,7 @@ def degraded(alpha: np.ndarray, random: np.random.Generator) -> np.ndarray:
         )
     if random.random() < 0.7:
         soft = cv2.GaussianBlur(alpha, (0, 0), random.uniform(0.3, 1.5))
-        # What is certain stays certain.
+        # Certain pixels stay certain.
         noise = smooth_noise(alpha.shape, 12, random)
         shift = random.uniform(0, 0.35) * noise * 4 * soft * (1 - soft)
         alpha = ((soft - 0.5 - shift) * random.uniform(1, 2) + 0.5).clip(0, 1)

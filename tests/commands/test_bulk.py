@@ -4,9 +4,9 @@ import shutil
 from importlib.util import find_spec
 
 import av
-import doors
 import numpy as np
 import pytest
+import scripts
 import tiny_clips
 import tiny_tflite
 from folders import tree
@@ -37,7 +37,7 @@ def ended(tmp_path_factory):
         "--effect=alpha",
     ]
     (folder / "bad.txt").write_text("in/damaged.jpg\n")
-    return folder, doors.run(
+    return folder, scripts.run(
         "apply",
         [*command, "--output=plain"],
         [*command, "--output=bulk", "--workers=2"],
@@ -93,7 +93,7 @@ def test_a_ray_cluster_gives_the_files_of_a_plain_run(ended, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # names of sockets have at most 107 characters
     command = ["--input=in", f"--model={folder / 'red.tflite'}", "--input_range=0..1"]
     command += ["--effect=alpha", "--output=ray", "--workers=2", "--cluster=local"]
-    first, again = doors.run("apply", command, command, folder=folder)
+    first, again = scripts.run("apply", command, command, folder=folder)
     files, expected = tree(folder / "ray"), tree(folder / "plain")
     assert b"damaged.jpg" in files.pop("left_out.jsonl")
     assert files.keys() == expected.keys()

@@ -137,16 +137,16 @@ def killed_and_continued(tmp_path: Path, cluster: str) -> None:
     deadline = time.monotonic() + 60
     while workers_of(folder) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not workers_of(folder)  # none goes on without the program
+    assert not workers_of(folder)  # no worker continues without the program
     again = start(folder, output, cluster)
     told = again.communicate(timeout=300)[0].decode()
     assert again.returncode == 0, told
     assert results(output) == expected(folder, 80)
     assert left_out(output) == ["bad.jpg"]
     there = len(results(output)) - int(told.split("made=")[1].split(",")[0])
-    assert len(before) <= there <= len(before) + 2  # of workers that finished what they had
+    assert len(before) <= there <= len(before) + 2  # two workers may finish their current files
     assert not [path for path in output.rglob("*") if path.name.startswith(".")]
-    # At most what was in hand of the killed ones is done twice.
+    # At most the files in progress of the killed processes are done twice.
     twice = [number for number in range(80) if attempts(folder, f"{number:04}") > 1]
     assert len(twice) <= 2 + 2 * 2 + 16 * bool(cluster)
 

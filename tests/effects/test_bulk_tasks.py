@@ -1,4 +1,4 @@
-"""Tests the names of results: for a folder those of a plain run, for a list stable names."""
+"""Tests the names of results: of a folder as in a plain run, of a list stable ones."""
 
 import numpy as np
 import pytest

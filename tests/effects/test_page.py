@@ -92,7 +92,7 @@ def test_the_fields_begin_with_the_defaults_of_the_flags():
         fields, _ = page.lay_out()
     shared = {name: field.value for name, field in fields.items() if name in defaults}
     assert len(shared) == 10
-    # The first style is chosen, and the strength is that of blur alone.
+    # The first style is chosen, and the strength is the default of blur.
     assert shared.pop("strength") == Settings().strength
     assert shared | {"style": ""} == {name: defaults[name] for name in shared}
 

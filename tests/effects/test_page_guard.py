@@ -1,4 +1,4 @@
-"""Tests whom the local page answers, and which files a request can make it read."""
+"""Tests which requests the local page answers, and which files a request can make it read."""
 
 import asyncio
 

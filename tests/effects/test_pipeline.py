@@ -61,7 +61,7 @@ def test_errors_come_after_the_results_before_them(where):
     taken = []
     with pytest.raises(ValueError, match="broken"), Pipeline(source(), stage) as results:
         taken.extend(results)
-    # `extend` took what came before the error.
+    # `extend` has stored the results before the error.
     assert taken == [0, 1, 2]
 
 

@@ -331,7 +331,7 @@ def test_who_was_lost_leaves_no_alpha_before():
 
 @pytest.mark.parametrize("smooth", [True, False])
 def test_flicker_is_taken_out_where_it_is_wanted(smooth, tmp_path):
-    """A person who fills the picture, but for a strip that is now more, now less of one."""
+    """A person who fills the picture, except for a strip whose alpha alternates."""
     pictures = np.full((8, 128, 96, 3), 255, np.uint8)
     pictures[0::2, :40], pictures[1::2, :40] = 104, 110
     source = tiny_clips.write(tmp_path / "in.mkv", pictures, codec="ffv1")

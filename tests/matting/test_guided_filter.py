@@ -35,7 +35,7 @@ def by_definition(guide, target, radius, eps, tolerance):
 
 @pytest.fixture(scope="module")
 def portrait():
-    """A face before a flag, and a soft mask whose edge is beside that of the face."""
+    """A face in front of a flag, and a soft mask whose edge is beside the edge of the face."""
     guide = np.ascontiguousarray(data.astronaut()[40:200, 140:300])
     target = np.zeros(guide.shape[:2], np.float32)
     cv2.circle(target, (85, 80), 55, 1.0, -1)

@@ -4,9 +4,9 @@ import json
 import os
 from pathlib import Path
 
-import doors
 import numpy as np
 import pytest
+import scripts
 import tiny_portraits
 from folders import tree
 from PIL import Image
@@ -233,7 +233,7 @@ def test_command_line(street, tmp_path):
         ("--model", "--suspects", "--blank"): [x, data, "--soft", "--model=selfie_net_big"],
         ("--input_shape=65x96",): [x, data, "--suspects", "--input_shape=65x96"],
     }
-    done, *failed = doors.run(
+    done, *failed = scripts.run(
         "prepare_data", [*recipe, f"--output={tmp_path / 'flags'}"], *mistakes.values()
     )
     assert done[0] == 0, done[2]
@@ -259,7 +259,7 @@ def test_label_masks_become_mattes(tmp_path):
         (tmp_path / "set" / name).mkdir(parents=True)
         Image.fromarray(array).save(tmp_path / "set" / name / "1.png")
     command = [f"--data={tmp_path / 'set'}", f"--output={tmp_path / 'new'}"]
-    told, again, other = doors.run(
+    told, again, other = scripts.run(
         "prepare_data",
         *([*command, label] for label in ("--person_label=15", "--person_label=15")),
         [*command, "--person_label=9"],

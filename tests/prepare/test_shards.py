@@ -1,8 +1,8 @@
 """Packing pairs into shards, and training on them."""
 
-import doors
 import numpy as np
 import pytest
+import scripts
 import tiny_portraits
 from batches import same
 from folders import tree
@@ -120,7 +120,7 @@ def test_nothing_to_pack(folders, tmp_path):
 def test_the_command_packs_in_processes_and_shards_are_data_like_others(folders, tmp_path):
     new = tmp_path / "new"
     flags = [f"--data={','.join(folders)}", "--workers=2"]
-    packing, copying = doors.run(
+    packing, copying = scripts.run(
         "prepare_data",
         [*flags, f"--output={new}", "--shards=4"],
         [f"--data={new}", f"--output={tmp_path / 'soft'}", "--soft=True", "--workers=1"],

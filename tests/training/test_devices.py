@@ -105,8 +105,8 @@ def weights_equal(one, two, trained: np.ndarray) -> None:
         allowed = 1e-5 if is_trained else 1e-5 + 1e-3 * np.linalg.norm(one[key])
         assert np.abs(two[key] - one[key]).max() < allowed, key
     # The steps are small, so the means of the gradients and of their squares say more. The
-    # optimizer keeps them after its averages of the weights. Those of Fast-SCNN differ by 5 %;
-    # the sum of the devices' gradients in place of their mean would be 100 %.
+    # optimizer keeps them after its averages of the weights. For Fast-SCNN, they differ by 5 %.
+    # The sum of the devices' gradients in place of their mean would differ by 100 %.
     moments = [key for key in one.files if key.startswith("optimizer") and one[key].ndim]
     ours, theirs = (
         np.concatenate([each[key].ravel() for key in moments[trained.sum() :]])

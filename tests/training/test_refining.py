@@ -40,7 +40,7 @@ def test_tiles_show_the_outline_with_its_matte(folder):
 def test_pictures_without_an_outline(tmp_path):
     write_png(tmp_path / "a.png", np.zeros((80, 80, 3), np.uint8))
     write_png(tmp_path / "a_matte.png", np.full((80, 80), 255, np.uint8))
-    # What is certain stays certain: the coarse alpha is 1 everywhere, too.
+    # Certain pixels stay certain: the coarse alpha is 1 everywhere, too.
     with pytest.raises(UserError, match="outline"):
         refining.cut_tiles(find_pairs([tmp_path], "training"), (64, 64), 9, [], seed=4)
 

@@ -123,7 +123,7 @@ def sample_backgrounds(held_out: bool = False) -> tuple[np.ndarray, ...]:
     """The default photographs without people for background replacement.
 
     Args:
-        held_out: those of the `testing` pictures, which no `training` picture shows.
+        held_out: return the backgrounds of the `testing` pictures, which no `training` picture has.
 
     Returns:
         uint8 (H, W, 3) RGB arrays of various sizes, read-only.

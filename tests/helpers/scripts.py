@@ -2,7 +2,7 @@
 
 Each script needs a separate process, because the scripts define flags with the same names.
 
-python doors.py apply < COMMANDS.json
+python scripts.py apply < COMMANDS.json
 """
 
 import contextlib
@@ -18,33 +18,33 @@ Ended = tuple[int, str, str]
 """Exit status, and what was written to stdout and stderr."""
 
 
-def run(door: str, *commands: list, folder: Path | None = None) -> list[Ended]:
-    """Runs `python DOOR.py COMMAND` in `folder` for each of some lists of arguments.
+def run(script: str, *commands: list, folder: Path | None = None) -> list[Ended]:
+    """Runs `python SCRIPT.py COMMAND` in `folder` for each of some lists of arguments.
 
     Args:
-        door: the module: "apply", "stylize", "prepare_data".
+        script: the module: "apply", "stylize", "prepare_data".
         commands: arguments as on the command line.
         folder: to run in.
     """
     lines = json.dumps([list(map(str, each)) for each in commands])
-    ended = processes.python(Path(__file__), door, folder=folder, given=lines)
+    ended = processes.python(Path(__file__), script, folder=folder, given=lines)
     assert ended.returncode == 0, ended.stderr
     return [tuple(each) for each in json.loads(ended.stdout)]
 
 
-def _one(door: str, arguments: list[str]) -> Ended:
+def _one(script: str, arguments: list[str]) -> Ended:
     from absl.testing import flagsaver
 
     from portrait import cli
 
-    module = importlib.import_module(door)
+    module = importlib.import_module(script)
     with (
         flagsaver.flagsaver(),
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
     ):
         try:
-            cli.parse_flags([f"{door}.py", *arguments])
+            cli.parse_flags([f"{script}.py", *arguments])
             status = cli.execute(module.dispatch, module.VERBS)
         except SystemExit as end:
             status = end.code
