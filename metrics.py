@@ -248,7 +248,7 @@ def flow_sources(
     The flow is found on pictures that are smaller by `scale`.
     """
     height, width = grey.shape
-    # OpenCV's finest scale is a quarter, its patches are of 8 pixels: less ends the process.
+    # OpenCV's finest scale is a quarter, with patches of 8 pixels: less ends the process.
     size = max(32, width // scale), max(32, height // scale)
     small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (grey, before)]
     moved = cv2.resize(flow.calc(*small, None), (width, height))

@@ -3,7 +3,7 @@
 python benchmarks/bulk.py --photos=DIR [--pictures=100] [--workers=1,2] [--rounds=1]
 
 The table has the seconds of the whole command, the pictures a second between the first and the last
-result (without the start), the seconds of processors, and the largest memory of all its processes
+result (without the start), the CPU seconds, and the largest memory of all its processes
 together, where shared pages count once (Linux only). Rounds alternate between the rows. Rows of Ray
 are left out where it is not installed.
 """

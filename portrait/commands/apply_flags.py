@@ -88,8 +88,8 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
     "paint_size",
     _DEFAULTS["paint_size"],
-    "Longer side in pixels at which a style is painted before it is enlarged: a smaller one has "
-    "larger strokes and is faster. 0: 720 for photos, for videos half their size (320 to 480).",
+    "Longer side in pixels at which a style is painted before it is enlarged: a smaller size gives "
+    "larger strokes and is faster. 0: 720 for photos, half their size (320 to 480) for videos.",
     0,
 )
 flags.DEFINE_boolean("linear", _DEFAULTS["linear"], "Mix in linear light.")
@@ -131,6 +131,6 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "cluster",
     "",
-    "Run --workers on a Ray cluster: its address, auto for the one of this machine, or local.",
+    "Run --workers on a Ray cluster: its address, auto for this machine's cluster, or local.",
 )
 flags.DEFINE_integer("port", _DEFAULTS["port"], "The port of --serve.", 1, 65535)

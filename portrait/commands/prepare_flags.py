@@ -37,7 +37,7 @@ flags.DEFINE_integer("shards", 0, "Pack the pairs into this many tar files, for 
 flags.DEFINE_integer(
     "longest_side",
     _DEFAULTS["longest_side"],
-    "In --shards, make photos smaller whose longer side has more pixels; 0: do not.",
+    "With --shards, shrink photos to at most this many pixels on the longer side; 0: do not.",
     0,
 )
 flags.DEFINE_boolean("soft", _DEFAULTS["soft"], "Make soft mattes from binary ones.")
@@ -64,7 +64,7 @@ flags.DEFINE_boolean("suspects", False, "Write suspects.csv and sheets of labels
 flags.DEFINE_integer(
     "count",
     _DEFAULTS["count"],
-    "Pictures on the sheets: for --suspects of each set, for --teachers in all.",
+    "Pictures on the sheets: for each set with --suspects, in total with --teachers.",
     1,
 )
 flags.DEFINE_list("blank", [], "Folders of photos: copy the photos without people.")

@@ -1,4 +1,4 @@
-"""Copies stdin to stderr, but for the stack trace with which JAX aborts a process.
+"""Copies stdin to stderr, except for the stack trace with which JAX aborts a process.
 
 A host's program writes to it when another host has ended (see `devices`). It imports nothing of
 ours, because it is started as a script.

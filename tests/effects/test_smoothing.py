@@ -49,7 +49,7 @@ def test_flicker_goes(clip):
     result = smoothed(images, alphas)
     assert flicker(result, images) < flicker(alphas, images) / 2
     assert dt_ssd(result, mattes) < dt_ssd(alphas, mattes) / 2
-    # On the whole it is as wrong as before, but for what smoothing costs where nothing flickers.
+    # On the whole, the error is as before, except for the cost of smoothing where nothing flickers.
     cost = np.abs(smoothed(images, mattes) - mattes).mean()
     assert np.abs(result - mattes).mean() < np.abs(alphas - mattes).mean() + 1.5 * cost
 

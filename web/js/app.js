@@ -190,7 +190,7 @@ async function toggleRecord() {
   const film = await attempt(stop);
   if (!film) return;
   download(film, `portrait.${film.type.includes('mp4') ? 'mp4' : 'webm'}`);
-  say(`Saved the film, ${(film.size / 1e6).toFixed(1)} MB.`);
+  say(`Saved the video, ${(film.size / 1e6).toFixed(1)} MB.`);
 }
 
 // Events of the studio
