@@ -23,6 +23,7 @@ from portrait.data.pairs import Pair
 from portrait.export import gpu_engine
 from portrait.inference.network import Network
 from portrait.io.images import resize
+from portrait.models.registry import takes_alpha
 from portrait.tflite.runtime import TfliteModel
 from portrait.util import evenly
 
@@ -51,6 +52,8 @@ def rows(
         gpu_check: whether to run the files in a GPU engine, where it is installed.
     """
     files = [file for form in _FORMS for file in sorted(folder.glob(f"*/*{form}"))]
+    # The refiner cannot be scored alone, because it needs a coarse alpha.
+    files = [file for file in files if takes_alpha(file.parent.name) != "coarse"]
     files = sorted(set(files), key=lambda file: (file.parent.name, files.index(file)))
     scored = [file for file in files if file.suffix == ".tflite" and "_rgba" not in file.name]
     report = compare([peer, *map(open_model, map(str, scored))], datasets, rounds)

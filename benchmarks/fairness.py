@@ -136,7 +136,7 @@ def table(members: dict[str, dict[str, list[str]]], scores: dict[str, dict[str, 
         scores: by model and picture, a row of metrics.
     """
     head = ("criterion", "group", "pictures", "model")
-    rows = [(*head, *SHOWN, *(f"{key} less {next(iter(scores))}" for key in SHOWN))]
+    rows = [(*head, *SHOWN, *(f"{key} minus {next(iter(scores))}" for key in SHOWN))]
     for criterion in filter(members.get, GROUPS):
         found = members[criterion]
         for group in filter(found.get, GROUPS[criterion][1]):

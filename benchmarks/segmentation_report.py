@@ -68,7 +68,7 @@ def leads(report: dict) -> list[tuple[str, ...]]:
     """The rows of `table`'s last part."""
     first, *others = report["models"]
     labels = [METRICS[key].label for key in SHOWN]
-    rows = [("data set", f"less {first['name']}", "pictures", *labels)]
+    rows = [("data set", f"minus {first['name']}", "pictures", *labels)]
     for name in first["sets"]:
         for model in others:
             pairs = [

@@ -27,6 +27,8 @@ def test_forms_of_a_network_share_its_scores(tmp_path):
     )
     (folder / "red_float32.mlpackage.zip").write_bytes(bytes(1_500_000))
     (folder / "red.weights.h5").write_bytes(b"no file for phones")
+    (folder.parent / "refiner").mkdir()
+    (folder.parent / "refiner" / "refiner_float16.tflite").write_bytes(b"needs a coarse alpha")
     datasets = {"desk": find_pairs([str(data)], "testing")}
     _, *rows = downloads.rows(folder.parent, datasets, from_tflite(red, "peer"), 1, False)
     assert [(row[0].split("`")[1], *row[2:5]) for row in rows] == [

@@ -197,7 +197,7 @@ def test_leads_are_told_with_their_standard_errors():
         for name, pictures in (("peer", rows), ("ours", better))
     ]
     head, first, second = segmentation_report.leads({"models": models})
-    assert head[:3] == ("data set", "less peer", "pictures")
+    assert head[:3] == ("data set", "minus peer", "pictures")
     assert first[:5] == ("a", "ours", "2", "+0.2000 ± 0.1000", "+0.0000 ± 0.0000")
     assert second[:4] == ("b", "ours *", "1", "-")
 
@@ -242,7 +242,7 @@ def test_command_line_without_tensorflow(green, desk, tmp_path):
     assert means == 2 * [pytest.approx(expected["sets"]["desk"]["mean"], abs=1e-6)]
     assert report["rounds"] == 2
     assert "desk      green" in result.stdout
-    assert "same" in result.stdout.partition("less green")[2]
+    assert "same" in result.stdout.partition("minus green")[2]
 
 
 def test_weights_run_as_a_file_of_the_size_that_is_given():
