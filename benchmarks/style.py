@@ -2,11 +2,13 @@
 
 python benchmarks/style.py --photo=PHOTO --painting=PAINTING --style=NAME --vgg_weights=FILE
 
-Three tables: seconds for each picture of several sizes; the steps and seconds that Gatys' L-BFGS
+Three tables: seconds for each picture of several sizes, and the most memory that the process has
+had so far; the steps and seconds that Gatys' L-BFGS
 needs to reach the style loss (formula 4) of the network's picture; and the noise in a clip of a
 still scene, before and after painting.
 """
 
+import resource
 import statistics
 import sys
 import time
@@ -27,7 +29,8 @@ flags.DEFINE_string("painting", None, "The painting that --style was trained on.
 flags.DEFINE_string("style", "", "The style of the network.")
 flags.DEFINE_string("weight_dir", "", "The weights of the network. Default: the shipped ones.")
 flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz). Default: from keras.applications.")
-flags.DEFINE_list("sizes", ["256", "512", "1024"], "Longer sides for the first table.")
+SIZES = ["256", "512", "1024", "2048"]
+flags.DEFINE_list("sizes", SIZES, "Longer sides for the first table, in rising order.")
 flags.register_validator(
     "sizes",
     lambda sizes: all(each.isdecimal() and int(each) > 0 for each in sizes),
@@ -54,7 +57,7 @@ def seconds(call, *arguments) -> float:
 
 
 def time_sizes(painter, photo: np.ndarray) -> None:
-    print(f"{'picture':>12}{'seconds':>10}{'megapixels/s':>14}")
+    print(f"{'picture':>12}{'seconds':>10}{'megapixels/s':>14}{'MiB':>7}")
     for size in map(int, FLAGS.sizes):
         height, width = photo.shape[:2]
         scale = size / max(height, width)
@@ -62,7 +65,9 @@ def time_sizes(painter, photo: np.ndarray) -> None:
         taken = seconds(painter, picture)
         height, width = picture.shape[:2]
         rate = height * width / taken / 1e6
-        print(f"{f'{width} x {height}':>12}{taken:10.3f}{rate:14.2f}", flush=True)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        row = f"{f'{width} x {height}':>12}{taken:10.3f}{rate:14.2f}{memory:7.0f}"
+        print(row, flush=True)
 
 
 def compare_with_gatys(painter, photo: np.ndarray, painting: np.ndarray) -> None:

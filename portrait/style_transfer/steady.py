@@ -12,8 +12,9 @@ from metrics import flow_sources
 from portrait.io.cuts import CutFinder
 
 _FLOW_SCALE = 1  # of the painted size: with flow at half of it, strokes swim a little
-_KEEP = 0.85  # weight of the frame before where the flow explains the photograph
-_MISSED = 10.0  # scale of the flow's error in levels: what was hidden before is painted afresh
+_KEEP_MOVED = 0.85  # weight of the frame before where the flow explains the photograph
+_KEEP_STILL = 0.95  # where the photograph stands still; elsewhere it would blur the strokes
+_MISSED = 15.0  # scale of the flow's error in levels: what was hidden before is painted afresh
 _AROUND = 5  # pixels, side of the squares in which that error is averaged
 _NOISE = 1.0  # levels: movement must explain the photograph better by this than standing still
 
@@ -75,7 +76,7 @@ class Steady:
         stays = _mean(np.float32(still <= moved + _NOISE))
         carried = cv2.blendLinear(before.painted, carried, stays, 1 - stays)
         missed = np.minimum(still, moved) / np.float32(_MISSED)
-        keep = np.float32(_KEEP) * np.exp(-np.square(missed))
+        keep = (_KEEP_MOVED + (_KEEP_STILL - _KEEP_MOVED) * stays) * np.exp(-np.square(missed))
         return cv2.blendLinear(carried, frame.painted, keep, 1 - keep)
 
 
