@@ -115,8 +115,8 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     ratio = (matte.shape[1] * height) / (matte.shape[0] * width)
     if not 1 / (1 + ASPECT_TOLERANCE) <= ratio <= 1 + ASPECT_TOLERANCE:
         raise PictureError(
-            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} has another aspect than the "
-            f"picture's {width}x{height}"
+            f"{pair.matte}: {matte.shape[1]}x{matte.shape[0]} has other proportions than the "
+            f"picture, {width}x{height}"
         )
     return image, resize(matte, (height, width))
 

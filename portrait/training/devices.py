@@ -80,13 +80,14 @@ class Layout:
                 raise UserError(f"--hosts={address}: write ADDRESS:PORT, such as 10.0.0.1:9876")
         if not 0 <= self.host < self.share[1]:
             raise UserError(
-                f"--host={self.host}: --hosts names {len(self.hosts)}, which count from 0"
+                f"--host={self.host}: give the place in --hosts, 0 to {self.share[1] - 1}"
             )
         if batch_size % self.total:
             fits = batch_size - batch_size % self.total
             sizes = " or ".join(str(each) for each in (fits, fits + self.total) if each)
             raise UserError(
-                f"--batch_size={batch_size} does not divide among {self.total} devices: use {sizes}"
+                f"--batch_size={batch_size} cannot be divided among {self.total} devices: "
+                f"use {sizes}"
             )
 
 
