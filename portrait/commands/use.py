@@ -124,16 +124,13 @@ def convert(
         output: the folder to write into.
         tflite_name: the start of file names; empty: the network's name.
         android: whether to export networks that take RGBA.
-        formats: keys of `export.formats.FORMATS`; None: all, for networks that take an
-            alpha beside the picture all `.tflite` files.
+        formats: keys of `export.formats.FORMATS`; None: all.
         allow_cpu_ops: whether to keep files with ops that phones run on the CPU.
         gpu_check: whether to run the TFLite files in `export.gpu_engine`, too.
     """
     from portrait.export import convert_all, load_samples
-    from portrait.export.formats import RGBA_FORMATS
 
     network = _keras(source)
-    takes_alpha = registry.takes_alpha(network.keras.name)
     return convert_all(
         network.keras,
         output,
@@ -142,10 +139,10 @@ def convert(
             data,
             network.input_shape,
             person_label=person_label,
-            takes_alpha=takes_alpha,
+            takes_alpha=registry.takes_alpha(network.keras.name),
         ),
         android=android,
-        formats=RGBA_FORMATS if takes_alpha and formats is None else formats,
+        formats=formats,
         allow_cpu_ops=allow_cpu_ops,
         gpu_check=gpu_check,
     )

@@ -27,6 +27,7 @@ from portrait.export.report import Case, Result
 from portrait.export.samples import Samples
 from portrait.io.files import replacing
 from portrait.io.images import write_png
+from portrait.models.registry import takes_alpha
 from portrait.util import evenly
 
 _THREADS = (1, 2)
@@ -165,7 +166,8 @@ def _advice(document: dict, trained_for_8_bits: bool) -> list[str]:
     """Hints for the user of a segmentation network about refused files."""
     refused = [file for file in document["files"] if not file["kept"]]
     advice = []
-    if not trained_for_8_bits and {file["format"] for file in refused} & set(QAT_FORMATS):
+    plain = not trained_for_8_bits and not takes_alpha(document["model"])
+    if plain and {file["format"] for file in refused} & set(QAT_FORMATS):
         advice.append("main.py --compress=qat trains a network for 8 bits")
     if any(file["gpu"]["verdict"] == "no" for file in refused):
         advice.append("--allow_cpu_ops=True keeps files that only CPUs compute correctly")

@@ -1,7 +1,9 @@
 """Converts a Keras model to Core ML: `.mlpackage` for iOS 15 and later, `.mlmodel` for older iOS.
 
 The input is an RGB image `image`, H x W, a CVPixelBuffer of raw bytes. Normalisation is inside the
-model; Vision scales photographs to H x W. The outputs of a segmenter are
+model; Vision scales photographs to H x W. A network that takes an alpha beside the picture has a
+second input, a grayscale image `previous` (or `coarse`, see `registry.Spec.takes_alpha`), for which
+the `matte` of the frame before can be used. The outputs of a segmenter are
     `alpha`: a multi-array (1, 1, H, W) of float32, 0..1, and
     `matte`: the same as a grayscale image, 0..255, which Vision returns as a CVPixelBuffer.
 The output of a style network is
@@ -41,6 +43,7 @@ from portrait.export.formats import (
     Tolerance,
 )
 from portrait.io.files import replacing
+from portrait.models.registry import takes_alpha
 
 # In the 8-bit and palettised files, weights with fewer elements stay in float16. The default of
 # coremltools, 2048, would exclude most layers of these small networks.
@@ -61,7 +64,8 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
     """Converts a network.
 
     Args:
-        model: a model with 3 input channels, see `formats.Source`.
+        model: a model with 3 input channels, or with 4 if the fourth is an alpha beside the
+            picture, see `formats.Source`.
         kind: "mlpackage_float32" or "mlpackage_float16", a program for iOS 15 that computes in that
             type; "mlpackage_int8", the float16 program with linear 8-bit weights and a scale for
             each channel (iOS 16); "mlpackage_palettized", the float16 program with 6-bit weights,
@@ -71,14 +75,14 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
     Raises:
         UserError: Keras does not run on TensorFlow.
         ExportError: the result of the converter differs from the description above.
-        ValueError: there is no such kind, or the model does not have 3 input channels.
+        ValueError: there is no such kind, or the model takes RGBA.
     """
     if kind not in TOLERANCES:
         raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(TOLERANCES)}")
     if keras.backend.backend() != "tensorflow":
         raise UserError("Core ML needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow")
-    if model.input_shape[3] != 3:
-        raise ValueError("Core ML converts pictures to RGB: the model must have 3 input channels")
+    if model.input_shape[3] != 3 and not takes_alpha(model.name):
+        raise ValueError("Core ML converts pictures to RGB: the model must not take RGBA")
     with _progress_bars_off():
         try:
             converted = _compressed(_converted(model, kind), kind)
@@ -89,11 +93,18 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
 
 def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
     height, width = model.input_shape[1:3]
-    specification = tf.TensorSpec((1, height, width, 3), tf.float32, name=INPUT)
+    layouts = {INPUT: (3, ct.colorlayout.RGB)}
+    if alpha := takes_alpha(model.name):
+        layouts[alpha] = 1, ct.colorlayout.GRAYSCALE
+    specifications = [
+        tf.TensorSpec((1, height, width, channels), tf.float32, name=name)
+        for name, (channels, _) in layouts.items()
+    ]
 
-    @tf.function(input_signature=[specification])
-    def infer(image):
-        output = tf.transpose(model(image, training=False), (0, 3, 1, 2))
+    @tf.function(input_signature=specifications)
+    def infer(*images):
+        pixels = tf.concat(images, axis=3) if len(images) > 1 else images[0]
+        output = tf.transpose(model(pixels, training=False), (0, 3, 1, 2))
         return output if output.shape[1] == 3 else (output, output * 255.0)
 
     # coremltools cannot convert a Keras 3 model if the process has imported tf_keras.
@@ -122,7 +133,8 @@ def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
         [infer],
         source="tensorflow",
         inputs=[
-            ct.ImageType(INPUT, specification.shape.as_list(), color_layout=ct.colorlayout.RGB)
+            ct.ImageType(name, (1, height, width, channels), color_layout=layout)
+            for name, (channels, layout) in layouts.items()
         ],
         outputs=outputs,
         pass_pipeline=passes,
@@ -177,7 +189,7 @@ def run(path: Path, picture: np.ndarray) -> np.ndarray:
 
     Args:
         path: an `.mlpackage` or `.mlmodel`.
-        picture: uint8 RGB (H, W, 3), of the file's size.
+        picture: uint8 RGB (H, W, 3), of the file's size, or (H, W, 4) with the alpha beside it.
 
     Returns:
         See `formats.Runtime`.
@@ -196,9 +208,12 @@ def runtimes(path: Path) -> Mapping[str, Runtime]:
         execute = functools.partial(coreml_interpreter.run, round_results=True)
         loaded = coreml_interpreter.load(path)
 
+    names = [each.name for each in ct.utils.load_spec(str(path)).description.input]
+
     def run_once(picture: np.ndarray) -> np.ndarray:
-        image = picture.transpose(2, 0, 1)[None].astype(np.float32)
-        outputs = execute(loaded, {INPUT: image})
+        planes = picture.transpose(2, 0, 1)[None].astype(np.float32)
+        images = (planes[:, :3], planes[:, 3:])
+        outputs = execute(loaded, dict(zip(names, images, strict=False)))
         return (
             outputs[PICTURE][0].transpose(1, 2, 0) if PICTURE in outputs else outputs[ALPHA][0, 0]
         )

@@ -89,8 +89,10 @@ def count_layers(specification: Message) -> Counter[str]:
 def _scaled(step: Message, image: np.ndarray) -> np.ndarray:
     _require(step.WhichOneof("preprocessor") == "scaler", "a mean image")
     scaler = step.scaler
-    bias = np.float32([scaler.redBias, scaler.greenBias, scaler.blueBias]).reshape(3, 1, 1)
-    return image * np.float32(scaler.channelScale) + bias
+    biases = [scaler.redBias, scaler.greenBias, scaler.blueBias]
+    if image.shape[1] == 1:
+        biases = [scaler.grayBias]
+    return image * np.float32(scaler.channelScale) + np.float32(biases).reshape(-1, 1, 1)
 
 
 def _require(condition: bool, what: str) -> None:

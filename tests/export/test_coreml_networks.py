@@ -1,5 +1,6 @@
 """Tests that files in both Core ML formats have the alphas of the Keras model."""
 
+import coremltools as ct
 import keras
 import numpy as np
 import pytest
@@ -44,6 +45,28 @@ def test_a_prelu_is_one_op_even_where_a_skip_reads_its_input(tmp_path):
         ops = coreml.inspect(tmp_path / f"net{coreml.FORMATS[kind].suffix}", None).ops
         assert ops[name] == 1
         assert ops["add"] == 1 and not ops["relu"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_alpha_before_is_a_second_image(kind, tmp_path):
+    """Both inputs matter, and the matte of one frame has the type that the next one takes."""
+    model = build("selfie_net_video", (64, 32), "small")
+    random = np.random.default_rng(0)
+    # As if trained: at first, the network does not look at the alpha before.
+    norm = model.get_layer("previous_narrow_norm")
+    norm.set_weights([random.uniform(1, 3, each.shape) for each in norm.weights])
+    pictures = random.integers(0, 256, (2, 64, 32, 4), np.uint8)
+    pictures[1, ..., :3] = pictures[0, ..., :3]
+    model = for_inference(model)
+    first, second = verify.keras_outputs(model, pictures)
+    assert np.abs(first - second).max() > 0.01
+    assert _error(model, kind, tmp_path, pictures) < 1e-4
+    specification = ct.utils.load_spec(str(tmp_path / f"net{coreml.FORMATS[kind].suffix}"))
+    described = specification.description
+    assert [each.name for each in described.input] == ["image", "previous"]
+    assert [each.name for each in described.output] == ["alpha", "matte"]
+    assert described.input[1].type == described.output[1].type
+    assert "before" in described.input[1].shortDescription
 
 
 def _vgg_like(x):
