@@ -62,7 +62,8 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(levelname)s: %(message)s"))
     # `force` replaces absl's handler.
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("portrait").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
     try:
         command()

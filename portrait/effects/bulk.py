@@ -127,14 +127,16 @@ def attempt(work: Work, task: Task) -> Done:
     """
     if not is_url(task.target) and Path(task.target).exists():
         return Done(task, "")
+    copy = task.source
     try:
         with fetched(task.source) as source, delivered(task.target) as target:
+            copy = str(source)
             work(source, target)
     except WriteError:
         raise
     except UserError as error:
-        named = str(error) if str(task.source) in str(error) else f"{task.source}: {error}"
-        return Done(task, named)
+        said = str(error).replace(copy, task.source)
+        return Done(task, said if task.source in said else f"{task.source}: {said}")
     return Done(task, "")
 
 

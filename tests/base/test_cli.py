@@ -133,6 +133,11 @@ def test_control_characters_become_escapes(go, capsys, text):
     assert printable("plain é 人") == "plain é 人"
 
 
+def test_only_the_project_says_more_than_warnings(go, capsys):
+    assert go(lambda: [logging.getLogger(name).info(name) for name in ("portrait.x", "other")]) == 0
+    assert capsys.readouterr().err == "INFO: portrait.x\n"
+
+
 def test_a_warning_is_one_line_too(go, capsys):
     assert go(lambda: logging.getLogger("x").warning("%s left out", "a\nb")) == 0
     err = capsys.readouterr().err
