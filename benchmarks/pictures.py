@@ -4,6 +4,7 @@ python benchmarks/pictures.py
 
 example.jpg: a photograph, its alpha and three effects, all made by the functions behind `apply.py`.
 refinements.jpg: details of two photographs after each refinement, on green, black and white.
+failures.jpg: difficult versions of the photograph behind the sample, and where networks fail.
 smoothing.gif: the alphas of a still photograph in dim light with the noise of a camera, each frame
 alone and smoothed.
 speed_quality.png: the table of docs/networks.md as a plot.
@@ -27,12 +28,15 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from tqdm import tqdm
 
+from metrics import person_iou
 from portrait import cli
+from portrait.data.sample.sample import sample_portrait
 from portrait.effects import Settings, matte, render
 from portrait.effects.catalogue import GREEN
 from portrait.effects.matting import REFINEMENTS
 from portrait.effects.styles import load_shipped, shipped_names
 from portrait.effects.video_matting import VideoMatter
+from portrait.evaluation.cases import Case, error_overlay
 from portrait.inference import network as networks
 from portrait.io.images import resize
 from portrait.io.sheets import INK, PAPER, as_rgb, grid
@@ -52,6 +56,8 @@ _DETAILS = (
     ("camera", (65, 165), (255, 255, 255)),
 )
 _DETAIL = 95  # side of a detail in pixels
+_FAILING = "selfie_net_big_256x256", "selfie_net_deep_256x256", "lite_unet_288x256"
+_FAILURE = 170, 200  # of a cell, (height, width)
 _FRAMES = 40  # of the animation
 _SIDE = 360  # of a frame of the clip, in pixels
 _LIGHT, _NOISE = 0.35, 10  # brightness of the clip, standard deviation of its noise in levels
@@ -102,6 +108,43 @@ def refinements() -> np.ndarray:
         box = np.s_[top : top + _DETAIL, left : left + _DETAIL]
         rows.append([resize(np.ascontiguousarray(each[box]), (190, 190)) for each in pictures])
     return grid(rows, ["photograph", *REFINEMENTS])
+
+
+def difficult() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The photograph behind the sample and its matte as they are, and three difficult versions."""
+    photo, truth = sample_portrait()
+    below = len(photo) // 2
+    return {
+        "as it is": (photo, truth),
+        "below her head": (photo[below:], truth[below:]),
+        "lying": (np.rot90(photo), np.rot90(truth)),
+        "at 6 % of its brightness": (np.rint(0.06 * photo).astype(np.uint8), truth),
+    }
+
+
+def failures() -> np.ndarray:
+    """Where networks fail on the pictures of `difficult`. Prints their person IoU; uint8 RGB."""
+    rows, nets = [], {name: networks.load(name) for name in _FAILING}
+    for name, (photo, truth) in difficult().items():
+        photo = np.ascontiguousarray(photo)
+        cells, scores = [photo], []
+        for each, network in nets.items():
+            alpha = matte(photo, network)
+            scores.append(f"{each} {person_iou(alpha, truth):.2f}")
+            cells.append(error_overlay(Case(photo, truth, alpha, "", "")))
+        print(f"{name}: {', '.join(scores)}")
+        rows.append([_fitted(cell, _FAILURE) for cell in cells])
+    return grid(rows, ["photograph", "selfie_net", "selfie_net, deep", "lite_unet"], repeat=2)
+
+
+def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture as large as it fits into a cell of (height, width), on the sheet's grey."""
+    scale = min(np.divide(size, picture.shape[:2]))
+    picture = resize(picture, tuple(int(side * scale) for side in picture.shape[:2]))
+    top, left = ((whole - side) // 2 for whole, side in zip(size, picture.shape[:2], strict=True))
+    cell = np.full((*size, 3), PAPER, np.uint8)
+    cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return cell
 
 
 def on_squares(cutout: np.ndarray) -> np.ndarray:
@@ -207,6 +250,9 @@ def main() -> None:
     print(target)
     target = folder / "refinements.jpg"
     Image.fromarray(refinements()).save(target, quality=90, optimize=True)
+    print(target)
+    target = folder / "failures.jpg"
+    Image.fromarray(failures()).save(target, quality=90, optimize=True)
     print(target)
     network = networks.load("selfie_net_big_256x256")
     first, *others = smoothing(network)

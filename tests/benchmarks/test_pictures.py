@@ -51,3 +51,12 @@ def test_refinements_show_the_person_on_each_colour():
         for cell in row[1:]:
             assert np.abs(cell[5, -5].astype(int) - ground).max() <= 2
             assert np.abs(cell[100, 40].astype(int) - row[0][100, 40]).max() <= 2
+
+
+def test_difficult_pictures_keep_their_matte_beside_them():
+    sizes = {name: photo.shape[:2] for name, (photo, truth) in pictures.difficult().items()}
+    assert sizes["lying"] == sizes["as it is"][::-1]
+    assert all(truth.shape == photo.shape[:2] for photo, truth in pictures.difficult().values())
+    # The lower half has more of the person.
+    mattes = {name: truth for name, (_, truth) in pictures.difficult().items()}
+    assert mattes["below her head"].mean() > mattes["as it is"].mean()
