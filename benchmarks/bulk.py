@@ -8,7 +8,6 @@ together, where shared pages count once (Linux only). Rounds alternate between t
 are left out where it is not installed.
 """
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from absl import flags
 
+from benchmarks import processes
 from portrait import cli
 from portrait.errors import UserError
 from portrait.io.images import list_images, without_made
@@ -39,7 +39,6 @@ flags.DEFINE_integer("rounds", 1, "Rounds of each row.", 1)
 _APPLY = Path(__file__).resolve().parent.parent / "apply.py"
 _MARK = "PORTRAIT_BENCHMARK"  # in the environment of all processes of a command
 _PAUSE = 0.25  # seconds between looks at the memory
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def measured(source: Path, flags_of_row: list[str]) -> tuple[float, float, float, float]:
@@ -54,12 +53,10 @@ def measured(source: Path, flags_of_row: list[str]) -> tuple[float, float, float
         with tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
             while process.poll() is None:
-                memory = 0.0
-                for each in _processes(mark):
-                    with contextlib.suppress(OSError, ValueError, IndexError):
-                        memory += _memory(each)
-                        busy[each] = _processor_time(each)
-                most = max(most, memory)
+                found = processes.with_mark(mark)
+                most = max(most, processes.memory(found)[0])
+                for each in found:
+                    busy[each] = max(busy.get(each, 0), processes.seconds(each))
                 time.sleep(_PAUSE)
             if process.returncode:
                 said.seek(0)
@@ -68,28 +65,6 @@ def measured(source: Path, flags_of_row: list[str]) -> tuple[float, float, float
         times = sorted(path.stat().st_mtime for path in Path(output).rglob("*.png"))
     rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
     return seconds, rate, sum(busy.values()), most
-
-
-def _processes(mark: str) -> list[Path]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append(folder)
-    return found
-
-
-def _memory(process: Path) -> float:
-    """MiB of a process; a page that n processes share counts 1 / n."""
-    for line in (process / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _processor_time(process: Path) -> float:
-    after_name = (process / "stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / _TICKS
 
 
 def main() -> None:

@@ -2,17 +2,21 @@
 
 python benchmarks/input_pipeline.py [--data=DIR] [--input_shape=256]
 
-The first table has the time of each stage for one picture on one core, the second the rate of
-complete batches by the number of worker processes, the third the time of epochs by where pictures
-are kept (`main.py --cache`; the last row is --cache=none with shards), with the largest number of
-workers. Compare it with the training step: `benchmarks/training_step.py`.
+The first table has the time of epochs by where pictures are kept (`main.py --cache`; the last row
+is --cache=none with shards), with the largest number of workers: seconds, seconds of all
+processors, and the largest memory of all processes together (Linux only). "without files" leaves
+out pages of files, such as those of the cache on disk, which the system can take away. The second
+table has the time of each stage for one picture on one core, the third the rate of complete batches
+by the number of worker processes. Compare it with the training step: `benchmarks/training_step.py`.
 """
 
 import itertools
+import multiprocessing
 import resource
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -22,6 +26,7 @@ import numpy as np
 from absl import flags
 
 from augmentation import DEFAULT, Augmentation
+from benchmarks import processes
 from portrait import cli
 from portrait.backend import start_keras
 from portrait.data.backgrounds import load_backgrounds
@@ -32,7 +37,7 @@ from portrait.data.targets import boundary_target
 from portrait.io.images import resize
 from portrait.models.registry import parse_input_shape
 from portrait.prepare.shards import pack
-from portrait.util import evenly
+from portrait.util import aligned, evenly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("data", [], "Folders of pictures and mattes. Default: the built-in sample.")
@@ -45,6 +50,7 @@ flags.register_validator(
     "workers", lambda counts: all(map(str.isdecimal, counts)), "write numbers, such as 0,2"
 )
 
+_PAUSE = 0.25  # seconds between looks at the memory
 GEOMETRY = ("flip_horizontal", "rotate_scale", "affine", "perspective")
 
 
@@ -116,6 +122,28 @@ def rate(pictures, backgrounds, workers: int) -> tuple[float, float]:
     return result
 
 
+def time_of_epochs(pairs, size, backgrounds, workers: int) -> None:
+    """Prints the seconds and the memory of opening the pictures and of three epochs, by cache."""
+    rows = [["--cache", "opening", "epoch 1", "epoch 2", "epoch 3", "MiB", "without files"]]
+    with tempfile.TemporaryDirectory() as folder:
+        pack(pairs, Path(folder), min(8, len(pairs)))
+        sources = {cache: (pairs, cache) for cache in ("memory", "disk", "none")}
+        sources["none, shards"] = find_pairs([folder], "training"), "none"
+        for name, (source, cache) in sources.items():
+            # In a process of its own, whose memory is given back.
+            context = multiprocessing.get_context("fork")
+            with ProcessPoolExecutor(1, context) as pool:
+                found = pool.submit(epochs, source, size, backgrounds, cache, workers)
+                most = (0.0, 0.0)
+                while not found.done():
+                    most = np.maximum(most, processes.memory(processes.family()))
+                    time.sleep(_PAUSE)
+                parts = [f"{wall:.1f} ({busy:.1f})" for wall, busy in found.result()]
+            rows.append([name, *parts, *(f"{each:.0f}" for each in most)])
+    print(f"seconds (of processors), {workers} workers")
+    print("\n".join(aligned(rows)), flush=True)
+
+
 def epochs(pairs, size, backgrounds, cache: str, workers: int) -> list[tuple[float, float]]:
     """Seconds, and seconds of all processors, of opening the pictures and of three epochs."""
     from portrait.data.reading import open_pictures
@@ -149,11 +177,12 @@ def main() -> None:
     size = parse_input_shape(FLAGS.input_shape)
     pairs = examine(find_pairs(FLAGS.data or [ensure_sample()], "training"))
     pairs = evenly(pairs, FLAGS.pictures)
-    pictures = load(pairs, size)
     backgrounds = (
         load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()
     )
-    print(f"{len(pictures.images)} pictures, {size[0]}x{size[1]}, batches of {FLAGS.batch_size}")
+    print(f"{len(pairs)} pictures, {size[0]}x{size[1]}, batches of {FLAGS.batch_size}")
+    time_of_epochs(pairs, size, backgrounds, max(map(int, FLAGS.workers)))
+    pictures = load(pairs, size)
     costs = stages(pairs, pictures, backgrounds)
     epoch = sum(value for name, value in costs.items() if "once" not in name)
     print(f"\n{'stage':22}{'ms/picture':>14}{'share of an epoch':>20}")
@@ -165,22 +194,6 @@ def main() -> None:
     for workers in map(int, FLAGS.workers):
         speed, caller = rate(pictures, backgrounds, workers)
         print(f"{workers:8}{speed:13.0f}{speed / max(workers, 1):11.0f}{caller:18.2f}")
-    workers = max(map(int, FLAGS.workers))
-    print(f"\nseconds (of processors), {workers} workers")
-    print(f"{'--cache':8}{'opening':>16}{'epoch 1':>16}{'epoch 2':>16}{'epoch 3':>16}")
-    with tempfile.TemporaryDirectory() as folder:
-        pack(pairs, Path(folder), min(8, len(pairs)))
-        packed = find_pairs([folder], "training")
-        for name, source in {
-            "memory": pairs,
-            "disk": pairs,
-            "none": pairs,
-            "shards": packed,
-        }.items():
-            cache = "none" if name == "shards" else name
-            parts = epochs(source, size, backgrounds, cache, workers)
-            cells = (f"{wall:.1f} ({busy:.1f})" for wall, busy in parts)
-            print(f"{name:8}" + "".join(f"{cell:>16}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from project import ROOT
         ("video_alpha", ["--cutouts=gone", "--photos=gone.jpg"], "gone"),
         ("training_step", ["--networks=foo"], "'foo'"),
         ("input_pipeline", ["--data=gone"], "gone"),
+        ("loaders", ["--data=gone"], "gone"),
         ("style_video", ["--clips=gone.mp4"], "gone.mp4"),
         ("style", ["--photo=gone.jpg", "--painting=gone.jpg"], "gone.jpg"),
     ],
