@@ -1,4 +1,4 @@
-"""benchmarks/video_alpha.py on a drawn person, with a network that takes red for people."""
+"""benchmarks/video_alpha.py on a drawn person, with networks that take red for people."""
 
 import subprocess
 import sys
@@ -19,12 +19,15 @@ def test_the_table(tmp_path):
     (tmp_path / "people").mkdir()
     person.save(tmp_path / "people" / "1.png")
     write_png(tmp_path / "wall.png", np.full((120, 200, 3), (0, 60, 90), np.uint8))
-    (tmp_path / "red.tflite").write_bytes(tiny_tflite.convolution((64, 48)))
+    models = tmp_path / "red.tflite", tmp_path / "red_video.tflite"
+    models[0].write_bytes(tiny_tflite.convolution((64, 48)))
+    kernel = (*tiny_tflite.RED, 0)
+    models[1].write_bytes(tiny_tflite.convolution((64, 48), kernel, name="selfie_net_video_big"))
     flags = {
         "cutouts": tmp_path / "people",
         "photos": tmp_path / "wall.png",
         "people": "0",
-        "model": tmp_path / "red.tflite",
+        "model": ",".join(map(str, models)),
         "clips": "slow,still",
         "frames": 4,
         "sheet": tmp_path / "sheet.png",
@@ -34,8 +37,11 @@ def test_the_table(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     rows = [line.split() for line in ended.stdout.splitlines()[1:]]
-    assert [row[0] for row in rows] == ["slow"] * 2 + ["still"] * 3
+    assert [row[0] for row in rows] == ["slow"] * 6 + ["still"] * 8
+    assert [row[1] for row in rows[:6]] == [f"{models[0]}:"] * 2 + [f"{models[1]}:"] * 4
+    # This one does not look at the alpha before, so its scores are the same with it and without.
+    assert rows[2][-3:-1] == rows[4][-3:-1] and rows[3][-3:-1] == rows[5][-3:-1]
     # A network that is right gives alphas that are nearly right: MAD x1e3, dtSSD.
     for row in rows:
         assert float(row[-3]) < 12 and float(row[-2]) < 12
-    assert Image.open(tmp_path / "sheet.png").size == (8 * 240, 5 * 180)
+    assert Image.open(tmp_path / "sheet.png").size == (8 * 240, 14 * 180)

@@ -35,7 +35,7 @@ def settle(tmp_path, monkeypatch):
 @pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.parent.name)
 def test_shipped_networks_are_used_at_the_size_of_their_run_json(settle, weights):
     network = network_of(weights)
-    verb = "--convert" if takes_alpha(network["model"]) else "--evaluate"
+    verb = "--convert" if takes_alpha(network["model"]) == "coarse" else "--evaluate"
     settle(verb, f"--model={network['model']}", f"--model_size={network['model_size']}")
     assert FLAGS.input_shape == network["input_shape"]
 
@@ -54,6 +54,27 @@ def test_only_shipped_weights_bring_their_size(settle, flags, shape):
     """The shipped U-Net was trained at 288x256; the default is 256."""
     settle("--model=lite_unet", *flags)
     assert FLAGS.input_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("model", "flag", "message"),
+    [
+        ("refiner", "--evaluate", "refines the alphas"),
+        ("refiner", "--predict=.", "refines the alphas"),
+        ("refiner", "--compress=qat", "refines the alphas"),
+        ("selfie_net_video", "--compress=qat", "cannot be compressed"),
+        ("refiner", "--android=True", "leave out --android"),
+        ("selfie_net_video", "--android=True", "leave out --android"),
+    ],
+)
+def test_what_networks_with_an_alpha_beside_the_picture_cannot_do(settle, model, flag, message):
+    with pytest.raises(UserError, match=message):
+        settle(f"--model={model}", "--convert", flag)
+
+
+def test_a_network_for_videos_takes_photographs(settle):
+    settle("--model=selfie_net_video", "--evaluate", "--predict=.", "--convert")
+    assert FLAGS.input_shape == "256x256"
 
 
 @pytest.mark.parametrize("name", ["selfie_net_deep", "selfie_net_deep/selfie_net_deep.h5"])
