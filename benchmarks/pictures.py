@@ -254,7 +254,7 @@ def main() -> None:
     target = folder / "failures.jpg"
     Image.fromarray(failures()).save(target, quality=90, optimize=True)
     print(target)
-    network = networks.load("selfie_net_big_256x256")
+    network = networks.load(networks.DEFAULT)
     first, *others = smoothing(network)
     target = folder / "smoothing.gif"
     first.save(target, save_all=True, append_images=others, duration=_FRAME, loop=0, optimize=True)
