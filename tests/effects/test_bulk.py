@@ -145,7 +145,8 @@ def killed_and_continued(tmp_path: Path, cluster: str) -> None:
     assert results(output) == expected(folder, 80)
     assert left_out(output) == ["bad.jpg"]
     there = len(results(output)) - int(told.split("made=")[1].split(",")[0])
-    assert len(before) <= there <= len(before) + 2  # two workers may finish their current files
+    # Two workers may finish their current files; Ray's continue until Ray notices.
+    assert len(before) <= there <= (80 if cluster else len(before) + 2)
     assert not [path for path in output.rglob("*") if path.name.startswith(".")]
     # At most the files in progress of the killed processes are done twice.
     twice = [number for number in range(80) if attempts(folder, f"{number:04}") > 1]
