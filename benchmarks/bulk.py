@@ -3,9 +3,9 @@
 python benchmarks/bulk.py --photos=DIR [--pictures=100] [--workers=1,2] [--rounds=1]
 
 The table has the seconds of the whole command, the pictures a second between the first and the last
-result (without the start), the CPU seconds, and the largest memory of all its processes
-together, where shared pages count once (Linux only). Rounds alternate between the rows. Rows of Ray
-are left out where it is not installed.
+result (without the start), the CPU seconds, and the largest memory of all its processes together,
+where shared pages count once (Linux only). Rounds alternate between the rows. Rows of Ray are left
+out where it is not installed.
 """
 
 import os
@@ -85,7 +85,7 @@ def main() -> None:
         for _ in range(FLAGS.rounds):
             for name, of_row in rows.items():
                 found[name].append(measured(Path(folder), of_row))
-    table = [["command", "seconds", "pictures/s", "s of processors", "MiB"]]
+    table = [["command", "seconds", "pictures/s", "CPU s", "MiB"]]
     for name, rounds in found.items():
         seconds, rate, busy, memory = np.median(rounds, axis=0)
         table.append([name, f"{seconds:.1f}", f"{rate:.1f}", f"{busy:.1f}", f"{memory:.0f}"])

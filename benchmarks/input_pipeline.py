@@ -3,9 +3,9 @@
 python benchmarks/input_pipeline.py [--data=DIR] [--input_shape=256]
 
 The first table has the time of epochs by where pictures are kept (`main.py --cache`; the last row
-is --cache=none with shards), with the largest number of workers: seconds, seconds of all
-processors, and the largest memory of all processes together (Linux only). "without files" leaves
-out pages of files, such as those of the cache on disk, which the system can take away. The second
+is --cache=none with shards), with the largest number of workers: seconds, CPU seconds, and the
+largest memory of all processes together (Linux only). "without files" leaves out pages of files,
+such as the pages of the cache on disk, which the system can take away. The second
 table has the time of each stage for one picture on one core, the third the rate of complete batches
 by the number of worker processes. Compare it with the training step: `benchmarks/training_step.py`.
 """
@@ -140,12 +140,12 @@ def time_of_epochs(pairs, size, backgrounds, workers: int) -> None:
                     time.sleep(_PAUSE)
                 parts = [f"{wall:.1f} ({busy:.1f})" for wall, busy in found.result()]
             rows.append([name, *parts, *(f"{each:.0f}" for each in most)])
-    print(f"seconds (of processors), {workers} workers")
+    print(f"seconds (CPU seconds), {workers} workers")
     print("\n".join(aligned(rows)), flush=True)
 
 
 def epochs(pairs, size, backgrounds, cache: str, workers: int) -> list[tuple[float, float]]:
-    """Seconds, and seconds of all processors, of opening the pictures and of three epochs."""
+    """Seconds, and CPU seconds, of opening the pictures and of three epochs."""
     from portrait.data.reading import open_pictures
 
     marks = [(time.perf_counter(), _processors())]

@@ -4,10 +4,10 @@ python benchmarks/loaders.py [--data=DIR] [--workers=1,2] [--rounds=5] [--rest=0
 
 All loaders make the same batches with the same function: augmented pictures, mattes and bands, as
 in training. This is checked. Rounds alternate between the loaders, so that a busy machine treats
-them alike; the table has medians. "first" is the time to the first batch, "pictures/s" the rate
-after some batches more, "of ours" its ratio to that of the project's loader in the same round, and
-"ms" the time of all processors for each picture at that rate (Linux only). grain is optional: pip
-install grain.
+them alike; the table has medians. "first" is the time to the first batch in seconds, "pictures/s"
+the rate after the warm-up, "of ours" its ratio to the rate of the project's loader in the same
+round, and "CPU ms" the CPU time for each picture (Linux only). grain is optional: pip install
+grain.
 """
 
 import hashlib
@@ -99,7 +99,8 @@ def ours(compute: Compute, workers: int) -> Iterator[tuple]:
         workers=workers,
     )
     try:
-        for sequence.epoch in count():
+        for epoch in count():
+            sequence.epoch = epoch
             for index in range(len(sequence)):
                 images, targets = sequence[index]
                 yield images, *targets.values()
@@ -163,7 +164,7 @@ def grain_threads(compute: Compute, workers: int) -> Iterator[tuple]:
 
 
 def measured(loader: Callable, compute: Compute, workers: int) -> tuple[tuple[float, ...], bytes]:
-    """Seconds to the first batch, pictures/s and processors' ms; and the hash of the last batch."""
+    """Seconds to the first batch, pictures/s and CPU ms; and the hash of the last batch."""
     start = time.perf_counter()
     batches = loader(compute, workers)
     next(batches)
@@ -213,7 +214,7 @@ def main() -> None:
     pairs = evenly(find_pairs(FLAGS.data or [ensure_sample()], "training"), FLAGS.pictures)
     pictures = load(pairs, parse_input_shape(FLAGS.input_shape))
     compute = Compute(pictures.images, pictures.mattes, FLAGS.batch_size)
-    rows = [["loader", "workers", "first", "pictures/s", "of ours", "ms"]]
+    rows = [["loader", "workers", "first", "pictures/s", "of ours", "CPU ms"]]
     for workers in map(int, FLAGS.workers):
         rows += table(compute, workers)
     print(f"{len(pictures.images)} pictures, batches of {FLAGS.batch_size}, {FLAGS.rounds} rounds")

@@ -138,7 +138,7 @@ def failures() -> np.ndarray:
 
 
 def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The picture as large as it fits into a cell of (height, width), on the sheet's grey."""
+    """Scales a picture to fit into a cell of (height, width), on the sheet's grey."""
     scale = min(np.divide(size, picture.shape[:2]))
     picture = resize(picture, tuple(int(side * scale) for side in picture.shape[:2]))
     top, left = ((whole - side) // 2 for whole, side in zip(size, picture.shape[:2], strict=True))

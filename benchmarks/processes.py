@@ -1,4 +1,4 @@
-"""Memory and processor time of several processes together, from /proc (Linux only)."""
+"""Memory and CPU time of several processes together, from /proc (Linux only)."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ def with_mark(mark: str) -> list[int]:
 
 
 def family() -> list[int]:
-    """This process, and all that it and they have started."""
+    """This process and its descendants."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -46,7 +46,7 @@ def memory(processes: Iterable[int]) -> tuple[float, float]:
 
 
 def seconds(process: int) -> float:
-    """Seconds of processors that a process has used; 0 if it has ended."""
+    """CPU seconds that a process has used; 0 if it has ended."""
     with contextlib.suppress(OSError):
         fields = _after_name(Path(f"/proc/{process}"))
         return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -2,10 +2,9 @@
 
 python benchmarks/style.py --photo=PHOTO --painting=PAINTING --style=NAME --vgg_weights=FILE
 
-Three tables: seconds for each picture of several sizes, and the most memory that the process has
-had so far; the steps and seconds that Gatys' L-BFGS
-needs to reach the style loss (formula 4) of the network's picture; and the noise in a clip of a
-still scene, before and after painting.
+Three tables: seconds for each picture of several sizes, and the largest memory of the process so
+far (Linux only); the steps and seconds that Gatys' L-BFGS needs to reach the style loss (formula 4)
+of the network's picture; and the noise in a clip of a still scene, before and after painting.
 """
 
 import resource
@@ -29,8 +28,11 @@ flags.DEFINE_string("painting", None, "The painting that --style was trained on.
 flags.DEFINE_string("style", "", "The style of the network.")
 flags.DEFINE_string("weight_dir", "", "The weights of the network. Default: the shipped ones.")
 flags.DEFINE_string("vgg_weights", "", "VGG16's weights (.npz). Default: from keras.applications.")
-SIZES = ["256", "512", "1024", "2048"]
-flags.DEFINE_list("sizes", SIZES, "Longer sides for the first table, in rising order.")
+flags.DEFINE_list(
+    "sizes",
+    ["256", "512", "1024", "2048"],
+    "Longer sides for the first table, in rising order.",
+)
 flags.register_validator(
     "sizes",
     lambda sizes: all(each.isdecimal() and int(each) > 0 for each in sizes),

@@ -83,6 +83,7 @@ def still_or(frames: list[np.ndarray], places: list) -> Iterator[tuple[np.ndarra
 
 
 def missed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The mean difference around each pixel in levels, float32 (H, W)."""
     return cv2.blur(cv2.absdiff(one, other).mean(axis=2).astype(np.float32), (_AROUND, _AROUND))
 
 

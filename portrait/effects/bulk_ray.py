@@ -70,7 +70,7 @@ def _connect(address: str, workers: int):
     """Ray, connected to a cluster; it does not report its usage to its makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # it has its own logging
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")  # not a logger of `logging`
     try:
         import ray
         import ray.data

@@ -36,7 +36,8 @@ class Network:
         run: from RGB 0..255 (height, width, 3), uint8 or float32, to float32 (height, width), 0..1.
             If `takes_previous`, a fourth channel may be given: the alpha of the frame before,
             0..255. Without it, there is none, as for a photograph and the first frame of a video.
-        channels: the number of input channels: 3, or 4 for RGBA, which `run` makes opaque.
+        channels: the number of input channels: 3, or 4 for RGBA, which `run` makes opaque, or for
+            the alpha of the frame before.
         takes_previous: whether the fourth input channel is the alpha of the frame before.
         input_range: (mean, std) of the normalisation (pixel - mean) / std that `run` applies.
         tflite: the model of a `.tflite` file; None for Keras.
@@ -115,9 +116,9 @@ def from_tflite(
 ) -> Network:
     """Loads a `.tflite` file with one picture as its input and an alpha as its last output.
 
-    The input is RGB, or RGBA, which is made opaque, or RGB and the alpha of the frame before, if
-    the metadata name such a network. It is quantised, or float with the range of
-    NormalizationOptions in the metadata or of `input_range`.
+    The input is RGB; RGBA, which is made opaque; or RGB and the alpha of the frame before, if the
+    metadata name such a network. It is quantised, or float with the range of NormalizationOptions
+    in the metadata or of `input_range`; with an alpha of the frame before, always 0..255.
 
     Args:
         file: a path, or the bytes of a file.
@@ -132,7 +133,7 @@ def from_tflite(
     if model.output_shape != (*model.input_shape, 1):
         raise UserError(f"{name}: the output is not an alpha of the input's size")
     input_numbers = INPUT_RANGES["0..255"]
-    takes = takes_alpha(stated_name(model.file))
+    takes = model.channels == 4 and takes_alpha(stated_name(model.file)) == "previous"
     if model.takes_floats and not takes:
         stated = stated_normalization(model.file)
         if not stated and input_range not in INPUT_RANGES:
@@ -151,7 +152,7 @@ def from_tflite(
         model.input_shape,
         _with_previous(run) if takes else run,
         model.channels,
-        bool(takes),
+        takes,
         input_numbers,
         tflite=model,
     )

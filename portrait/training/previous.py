@@ -28,7 +28,7 @@ NETWORK = "selfie_net_big_256x256"
 _MISSING = 0.15  # share of pictures without a previous alpha
 _WRONG = 0.08  # share of pictures with the alpha of another picture, as after a cut nobody noticed
 _SEEN = 0.45  # share of the others whose alpha is the network's
-_BROKEN = 0.35  # share of all whose alpha is wrong in a large part
+_BROKEN = 0.35  # share of all that are not missing whose alpha gets an error in a large part
 _STILL = 0.25  # share of frames before in which nothing moved
 _DEGRADED = 0.85  # share of mattes that get small errors
 _GRID = (1.0, 2.5)  # how much coarser the alpha is kept between the frames; mattes: 2 at least
@@ -118,8 +118,8 @@ def _small(alpha: np.ndarray, coarser: float) -> np.ndarray:
 
 
 def _moved(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shifts, turns, scales and bends a picture with its matte (H, W, 4) by what happens between
-    two frames.
+    """Moves a picture with its matte, (H, W, 4), as between two frames: shifts, turns, scales and
+    bends it.
     """
     height, width = frame.shape[:2]
     far = 3.0 if random.random() < 1 / 3 else 1.0
@@ -149,7 +149,7 @@ def _recorded(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _broken(alpha: np.ndarray, other: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """An alpha with an error in a large part, as a network makes in one frame and not in the next.
 
-    A part of the person is lost or faint, something else or somebody else is added, or the person
+    A part of the person is lost or faint, an object or another person is added, or the person
     reached out of the window on which the network ran.
     """
     kind = random.integers(5)

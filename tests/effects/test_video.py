@@ -11,7 +11,6 @@ import tiny_clips
 from portrait.effects import video
 from portrait.effects.catalogue import Effects, Settings
 from portrait.effects.styles import Style
-from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError
 from portrait.inference.network import Network
 from portrait.io.images import read_image, write_png
@@ -232,101 +231,6 @@ def test_no_file_is_left_where_nothing_can_be_decoded(pictures, tmp_path):
     with pytest.raises(UserError, match=r"in\.mkv"):
         convert(source, tmp_path / "out.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv"]
-
-
-def test_who_left_is_not_remembered():
-    image = np.full((256, 192, 3), 110, np.uint8)
-    image[100:130, 90:115] = 140
-    matter = VideoMatter(WHITE_IS_PERSON, smooth=False)
-    assert matter.coarse(image)[115, 100] > 0.9
-    image[:] = 110
-    assert not any(matter.coarse(image).any() for _ in range(3))
-
-
-def test_who_comes_in_is_seen_within_15_frames():
-    image = np.full((96, 256, 3), 110, np.uint8)
-    image[20:90, 10:60] = 140
-    matter = VideoMatter(WHITE_IS_PERSON, smooth=False)
-    assert matter.coarse(image).any()
-    image[20:90, 190:240] = 140
-    alphas = [matter.coarse(image) for _ in range(15)]
-    assert not alphas[0][:, 180:].any()
-    assert alphas[-1][60, 30] > 0.9 and alphas[-1][60, 215] > 0.9
-
-
-def test_who_is_too_small_for_a_look_at_the_whole_is_not_lost():
-    def run(image):
-        red = (image[..., 0] > 225).astype(np.float32)
-        return red if red.mean() > 0.05 else np.zeros_like(red)
-
-    matter = VideoMatter(Network("needs size", (64, 48), run), smooth=False)
-    near, far = np.full((2, 360, 640, 3), 190, np.uint8)
-    near[20:, 200:400, 0] = far[200:, 270:330, 0] = 255
-    assert matter.coarse(near).any()
-    # Every 15th frame is looked at as a whole, too.
-    assert all(matter.coarse(far)[300, 300] > 0.9 for _ in range(20))
-
-
-@pytest.mark.parametrize("smooth", [True, False])
-def test_after_a_cut_everything_is_as_in_a_new_video(smooth):
-    """Without a fresh start, the person would be searched in the old window, and smeared."""
-    first, second = np.zeros((2, 144, 256, 3), np.uint8)
-    first[40:, 10:90] = 255
-    second[...] = (90, 40, 110)
-    second[60:, 180:220] = 255
-    matter, fresh = VideoMatter(WHITE_IS_PERSON, smooth), VideoMatter(WHITE_IS_PERSON, smooth)
-    for image in [first] * 4:
-        matter(image)
-    for _ in range(3):
-        alpha = matter(second)
-        assert np.array_equal(alpha, fresh(second))
-    assert alpha[100, 200] > 0.9 and not alpha[:, :150].any()
-
-
-class Watched:
-    """A network for videos that takes white for people, and keeps the alphas before it gets."""
-
-    def __init__(self):
-        self.before = []
-        self.network = Network("watched", (64, 48), self._run, takes_previous=True)
-
-    def _run(self, image):
-        self.before.append(image[..., 3].mean() / 255 if image.shape[2] == 4 else None)
-        return WHITE_IS_PERSON.run(image)
-
-
-def test_the_alpha_before_is_given_back_and_forgotten_at_a_cut():
-    """The person fills a share of the window that does not change while the person moves."""
-    watched, pictures = Watched(), np.full((24, 144, 256, 3), 30, np.uint8)
-    for index, picture in enumerate(pictures[:20]):
-        picture[40:, 60 + 4 * index : 130 + 4 * index] = 255
-    pictures[20:, 70:, 20:60], pictures[20:, :20] = 255, 120
-    matter = VideoMatter(watched.network, smooth=False)
-    alphas = [matter.coarse(picture) for picture in pictures]
-    # The first frame and the first after the cut have a look at the whole and one without a past;
-    # the 16th has another look at the whole.
-    none = [index for index, share in enumerate(watched.before) if share is None]
-    assert none == [0, 1, 16, 22, 23]
-    shares = [share for share in watched.before if share is not None]
-    assert len(shares) == 19 + 3 and min(shares) > 0.2
-    # A moved window shows the alpha before moved likewise: at most 4 pixels of about 70 differ.
-    assert np.ptp(shares[:14]) < 0.12
-    assert alphas[-1][100, 40] > 0.9 and not alphas[-1][:, 130:].any()
-
-
-def test_who_was_lost_leaves_no_alpha_before():
-    watched = Watched()
-    image = np.full((144, 256, 3), 110, np.uint8)
-    image[40:, 60:130] = 140
-    matter = VideoMatter(watched.network, smooth=False)
-    assert matter.coarse(image).any() and matter.coarse(image).any()
-    image[:] = 110
-    assert not matter.coarse(image).any()
-    del watched.before[:]
-    image[40:, 60:130] = 140
-    assert matter.coarse(image).any()
-    # The person is found in the whole picture. In the window, there was nobody before.
-    assert watched.before == [None, 0]
 
 
 @pytest.mark.parametrize("smooth", [True, False])

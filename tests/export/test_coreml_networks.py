@@ -66,7 +66,6 @@ def test_the_alpha_before_is_a_second_image(kind, tmp_path):
     assert [each.name for each in described.input] == ["image", "previous"]
     assert [each.name for each in described.output] == ["alpha", "matte"]
     assert described.input[1].type == described.output[1].type
-    assert "before" in described.input[1].shortDescription
 
 
 def _vgg_like(x):
