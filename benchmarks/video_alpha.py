@@ -273,6 +273,8 @@ def main() -> None:
                 row, alphas = measure(name, path, mattes, matter)
                 print(f"{name:9}{method:{width}}{row}", flush=True)
                 rows.append(_strip(path, alphas))
+    if not rows:
+        raise UserError(f"--only={FLAGS.only}: there is no such method")
     if FLAGS.sheet:
         cv2.imwrite(FLAGS.sheet, np.vstack(rows)[..., ::-1])
 
