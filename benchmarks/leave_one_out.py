@@ -72,16 +72,19 @@ def main() -> None:
         name: split(find_pairs([folder], "training"), FLAGS.val_ratio)[1]
         for name, folder in folders.items()
     }
+    if unknown := set(FLAGS.leave_out) - set(folders):
+        raise UserError(f"--leave_out: no set of --data is named {min(unknown)}")
     output = Path(FLAGS.output)
     # All trainings come before TensorFlow starts here, which must not be forked.
     weights = {ALL: trained(ALL, list(folders.values()), output)}
-    for name in folders:
+    for name in FLAGS.leave_out or folders:
         others = [folder for other, folder in folders.items() if other != name]
         weights[name] = trained(name, others, output)
     networks: dict[str, Network] = {"all sets": load(weights.pop(ALL))}
     if FLAGS.reference:
         reference = load(FLAGS.reference, input_range=FLAGS.input_range)
         networks = {"reference": reference} | networks
+    held_back = {name: held_back[name] for name in weights}
     known = {
         label: score(network.matte, held_back)[0]["sets"] for label, network in networks.items()
     }
@@ -96,4 +99,5 @@ def main() -> None:
 if __name__ == "__main__":
     flags.adopt_module_key_flags(training_flags)
     flags.DEFINE_string("reference", "", "A network to compare with: a .tflite file or a name.")
+    flags.DEFINE_list("leave_out", [], "The names of the sets to leave out. Default: all.")
     cli.run(main, ["data"])

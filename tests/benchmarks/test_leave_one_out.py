@@ -57,8 +57,10 @@ def calls(monkeypatch, tmp_path):
     return lambda: [path.read_text() for path in sorted(runs.iterdir())]
 
 
-def run(sets, output):
-    with flagsaver.flagsaver(data=sets, val_ratio=0.5, output=str(output), reference=""):
+def run(sets, output, leave_out=()):
+    with flagsaver.flagsaver(
+        data=sets, val_ratio=0.5, output=str(output), reference="", leave_out=list(leave_out)
+    ):
         leave_one_out.main()
 
 
@@ -66,6 +68,7 @@ def run(sets, output):
 def flag():
     if "reference" not in flags.FLAGS:
         flags.DEFINE_string("reference", "", "")
+        flags.DEFINE_list("leave_out", [], "")
     flags.FLAGS.mark_as_parsed()
 
 
@@ -79,6 +82,15 @@ def test_each_set_is_left_out_once_and_trainings_are_not_repeated(sets, calls, t
         assert without[1:4] == ["without", "this", "set"] and without[5] == "0.5000"
     run(sets, tmp_path / "out")
     assert len(calls()) == 4
+
+
+def test_some_sets_are_left_out(sets, calls, tmp_path, capsys):
+    run(sets, tmp_path / "out", leave_out="b")
+    assert calls() == ["abc", "ac"]
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["b", "b"]
+    with pytest.raises(UserError, match="named d"):
+        run(sets, tmp_path / "out", leave_out="d")
 
 
 def test_one_set_is_not_enough(sets, calls, tmp_path):

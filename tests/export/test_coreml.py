@@ -203,7 +203,7 @@ def test_zip(files, pictures, tmp_path):
 def test_what_callers_get_wrong(trained, model):
     with pytest.raises(ValueError, match="mlpackage_float32"):
         coreml.convert(model, "float32")
-    with pytest.raises(ValueError, match="3"):
+    with pytest.raises(ValueError, match="RGBA"):
         coreml.convert(for_inference(trained, 4), "mlmodel")
 
 
