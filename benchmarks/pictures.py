@@ -242,18 +242,15 @@ def main() -> None:
     target = folder / "speed_quality.png"
     speed_quality(NETWORKS.read_text()).savefig(target, dpi=100)
     print(target)
-    target = folder / "example.jpg"
-    Image.fromarray(example()).save(target, quality=90, optimize=True)
-    print(target)
-    target = folder / "style_transfer.jpg"
-    Image.fromarray(styles()).save(target, quality=80, optimize=True)
-    print(target)
-    target = folder / "refinements.jpg"
-    Image.fromarray(refinements()).save(target, quality=90, optimize=True)
-    print(target)
-    target = folder / "failures.jpg"
-    Image.fromarray(failures()).save(target, quality=90, optimize=True)
-    print(target)
+    drawings = {
+        "example.jpg": (example, 90),
+        "style_transfer.jpg": (styles, 80),
+        "refinements.jpg": (refinements, 90),
+        "failures.jpg": (failures, 90),
+    }
+    for name, (draw, quality) in drawings.items():
+        Image.fromarray(draw()).save(folder / name, quality=quality, optimize=True)
+        print(folder / name)
     network = networks.load(networks.DEFAULT)
     first, *others = smoothing(network)
     target = folder / "smoothing.gif"
