@@ -85,13 +85,14 @@ class Tolerance(NamedTuple):
 
     Attributes:
         largest: the largest difference at any pixel of any picture.
-        iou: the largest change of the mean person IoU; for alphas only.
+        iou: the largest change of the mean person IoU, with the margin of `verify.Score.exceeds`;
+            for alphas only.
         gains: whether a higher IoU counts as a change. It does not for a file with further
             training.
         exact: whether the file differs from Keras only in the order of sums. If Keras's own float32
             error is larger than `largest`, the limit is raised (`verify.rounding_error`).
         mean: the largest mean difference.
-        boundary: the largest change of the mean boundary IoU, up or down; for alphas only.
+        boundary: the largest change of the mean boundary IoU, as `iou`.
     """
 
     largest: float | None

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from portrait.export.formats import Activation, Violation
 from portrait.export.gpu_engine import Verdict
-from portrait.export.verify import Parity
+from portrait.export.verify import Parity, Score
 from portrait.io.images import resize
 from portrait.io.sheets import INK, PAPER, as_rgb
 from portrait.util import aligned
@@ -114,17 +114,23 @@ def _figures(parity: Parity) -> dict[str, float | None]:
     return {
         "max_alpha_error": largest,
         "mean_alpha_error": mean,
-        "mask_agreement_iou": parity.agreement,
-        "person_iou": parity.iou,
-        "keras_person_iou": parity.keras_iou,
-        "iou_change": parity.iou_change,
-        "boundary_iou": parity.boundary_iou,
-        "keras_boundary_iou": parity.keras_boundary_iou,
+        "mask_agreement_iou": parity.agreement.file,
+        **_scores("person_iou", "iou_change", parity.iou),
+        **_scores("boundary_iou", "boundary_iou_change", parity.boundary_iou),
+    }
+
+
+def _scores(name: str, change: str, score: Score | None) -> dict[str, float | None]:
+    return {
+        name: score and score.file,
+        f"keras_{name}": score and score.keras,
+        change: score and score.change,
+        f"{change}_standard_error": score and _number(score.standard_error),
     }
 
 
 def _number(value: float | None) -> float | None:
-    """Replaces NaN, which JSON does not have, by None."""
+    """Replaces NaN and infinity, which JSON does not have, by None."""
     return value if value is not None and np.isfinite(value) else None
 
 
@@ -157,7 +163,7 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
             digits = ".3f" if pictures else ".1e"
             errors = (f"{parity.max_error:{digits}}", f"{parity.mean_error:{digits}}")
         if parity and parity.iou is not None:
-            ious = (f"{parity.iou:.4f}", f"{parity.iou_change:+.5f}")
+            ious = (f"{parity.iou.file:.4f}", f"{parity.iou.change:+.5f}")
         activation = result.largest_activation
         times = [result.latency.get(threads) for threads in (1, 2)]
         rows.append(

@@ -9,15 +9,48 @@ from metrics import THRESHOLD, boundary_iou, person_iou
 from portrait.export.formats import Runtime, Tolerance
 
 _BATCH = 8
+_ERRORS, _CEILING = 2, 3  # see `Score.exceeds`
 
 
 class Difference(NamedTuple):
-    """The errors |output - Keras's output| of one picture, and the IoUs with its matte."""
+    """The errors |output - Keras's output| of one picture."""
 
     max_error: float
     mean_error: float
-    iou: float | None
-    keras_iou: float | None
+
+
+class Score(NamedTuple):
+    """A mean IoU of a file and of its Keras model over the same pictures.
+
+    Attributes:
+        file: the file's mean.
+        keras: the Keras model's mean.
+        standard_error: of `change`, from the differences picture by picture; infinite for one
+            picture.
+    """
+
+    file: float
+    keras: float
+    standard_error: float
+
+    @property
+    def change(self) -> float:
+        """The file's mean minus the Keras model's."""
+        return self.file - self.keras
+
+    def exceeds(self, limit: float, gains: bool = True) -> bool:
+        """Whether the mean changed by more than `limit`, and not by chance.
+
+        A change counts if it is beyond the limit by more than two standard errors, because the mean
+        over few pictures varies. A change of more than three times the limit always counts, so that
+        few pictures cannot let a bad file through.
+
+        Args:
+            limit: see `formats.Tolerance`.
+            gains: whether a rise counts, too.
+        """
+        change = abs(self.change) if gains else -self.change
+        return change > min(limit + _ERRORS * self.standard_error, _CEILING * limit)
 
 
 class Parity(NamedTuple):
@@ -27,35 +60,21 @@ class Parity(NamedTuple):
         max_error: the largest |output - Keras's output| at any pixel: 0..1 for alphas, levels of
             0..255 for pictures; NaN if an output is NaN.
         mean_error: the mean |output - Keras's output|.
-        agreement: the mean IoU of the file's and Keras's person masks; None if the outputs are
-            pictures.
-        iou: the mean person IoU of the file with the mattes; None if no matte has a person.
-        keras_iou: the mean person IoU of the Keras model with the mattes.
-        boundary_iou: the mean boundary IoU of the file with the mattes; None if `iou` is None.
-        keras_boundary_iou: the mean boundary IoU of the Keras model with the mattes.
+        agreement: the IoU of the person masks with Keras's masks, which is 1 for Keras; None if the
+            outputs are pictures.
+        iou: the person IoU with the mattes; None if no matte has a person.
+        boundary_iou: the boundary IoU with the mattes; None if `iou` is None.
         worst: the index of the picture with the largest mean error.
-        pictures: the figures of each picture.
+        pictures: the errors of each picture.
     """
 
     max_error: float
     mean_error: float
-    agreement: float | None
-    iou: float | None
-    keras_iou: float | None
-    boundary_iou: float | None
-    keras_boundary_iou: float | None
+    agreement: Score | None
+    iou: Score | None
+    boundary_iou: Score | None
     worst: int
     pictures: list[Difference]
-
-    @property
-    def iou_change(self) -> float | None:
-        """The file's mean person IoU minus the Keras model's."""
-        return None if self.iou is None else self.iou - self.keras_iou
-
-    @property
-    def boundary_change(self) -> float | None:
-        """The file's mean boundary IoU minus the Keras model's."""
-        return None if self.boundary_iou is None else self.boundary_iou - self.keras_boundary_iou
 
 
 def as_input(picture: np.ndarray, channels: int, opacity: int = 255) -> np.ndarray:
@@ -136,23 +155,22 @@ def compare(
     """
     outputs = np.stack([runtime(picture) for picture in pictures])
     errors = np.abs(outputs - expected)
-    ious, keras_ious = person_ious(outputs, mattes), person_ious(expected, mattes)
-    differences = [
-        Difference(float(error.max()), float(error.mean()), iou, keras_iou)
-        for error, iou, keras_iou in zip(errors, ious, keras_ious, strict=True)
-    ]
+    differences = [Difference(float(error.max()), float(error.mean())) for error in errors]
     agreement = None
     if expected.ndim == 3:
-        agreement = np.mean([person_iou(*pair) for pair in zip(outputs, expected, strict=True)])
+        masks = [person_iou(*pair) for pair in zip(outputs, expected, strict=True)]
+        agreement = _score(masks, [1.0] * len(masks))
+
+    def against_mattes(score):
+        return _score(*(person_ious(alphas, mattes, score) for alphas in (outputs, expected)))
+
     mean_errors = [each.mean_error for each in differences]
     parity = Parity(
         max_error=float(np.max([each.max_error for each in differences])),
         mean_error=float(np.mean(mean_errors)),
-        agreement=None if agreement is None else float(agreement),
-        iou=mean_iou(ious),
-        keras_iou=mean_iou(keras_ious),
-        boundary_iou=mean_iou(person_ious(outputs, mattes, boundary_iou)),
-        keras_boundary_iou=mean_iou(person_ious(expected, mattes, boundary_iou)),
+        agreement=agreement,
+        iou=against_mattes(person_iou),
+        boundary_iou=against_mattes(boundary_iou),
         worst=int(np.argmax(mean_errors)),
         pictures=differences,
     )
@@ -183,11 +201,21 @@ def mean_iou(ious: list[float | None]) -> float | None:
     return float(np.mean(present)) if present else None
 
 
+def _score(file: list[float | None], keras: list[float | None]) -> Score | None:
+    """Compares the IoUs of each picture; None if no picture has any."""
+    pairs = [pair for pair in zip(file, keras, strict=True) if None not in pair]
+    if not pairs:
+        return None
+    changes = np.subtract(*np.transpose(pairs))
+    error = changes.std(ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else np.inf
+    return Score(*(float(mean) for mean in np.mean(pairs, axis=0)), float(error))
+
+
 def problem(parity: Parity, tolerance: Tolerance) -> str | None:
     """The first violation of the tolerance as text, or None.
 
-    If no matte has a person, the tolerance of the IoU is applied to the IoU of the file's masks
-    with Keras's masks.
+    `Score.exceeds` decides on the IoUs. If no matte has a person, the tolerance of the person IoU
+    is applied to the IoU of the file's masks with Keras's masks.
     """
     if not np.isfinite(parity.max_error):
         return "the output contains NaN"
@@ -197,16 +225,12 @@ def problem(parity: Parity, tolerance: Tolerance) -> str | None:
     if tolerance.mean is not None and parity.mean_error > tolerance.mean:
         mean = f"{parity.mean_error:.2g}"
         return f"the output differs from Keras's by {mean} on average, over {tolerance.mean}"
-    if parity.agreement is None:
-        return None
-    change = parity.boundary_change
-    if tolerance.boundary is not None and change is not None and abs(change) > tolerance.boundary:
-        return f"the mean boundary IoU changed by {abs(change):.4f}, over {tolerance.boundary}"
-    if tolerance.iou is None:
-        return None
-    if parity.iou_change is None:
-        lost, what = 1 - parity.agreement, "masks differ from Keras's: an IoU less than 1 by"
-    else:
-        lost, what = -parity.iou_change, "the mean person IoU changed by"
-        lost = abs(lost) if tolerance.gains else lost
-    return f"{what} {lost:.4f}, over {tolerance.iou}" if lost > tolerance.iou else None
+    person = ("person IoU", parity.iou)
+    if parity.iou is None:
+        person = ("IoU with Keras's masks", parity.agreement)
+    limits = (("boundary IoU", parity.boundary_iou), tolerance.boundary), (person, tolerance.iou)
+    for (what, score), limit in limits:
+        if score and limit is not None and score.exceeds(limit, tolerance.gains):
+            change = f"{score.change:+.4f}, with a standard error of {score.standard_error:.4f}"
+            return f"the mean {what} changed by {change}: the limit is {limit}"
+    return None

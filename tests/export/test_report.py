@@ -8,7 +8,8 @@ from portrait.export.formats import Activation
 
 
 def parity(max_error):
-    return verify.Parity(max_error, max_error / 10, 1.0, 0.875, 0.9, 0.7, 0.8, 0, [])
+    scores = (verify.Score(1, 1, 0), verify.Score(0.875, 0.9, np.inf), verify.Score(0.7, 0.8, 0.01))
+    return verify.Parity(max_error, max_error / 10, *scores, 0, [])
 
 
 @pytest.fixture
@@ -35,6 +36,24 @@ def test_a_line_has_the_figures_of_the_furthest_runtime(result):
     assert np.isnan(result.furthest.max_error)
 
 
+def test_changes_are_kept_with_their_standard_errors(result):
+    assert result.as_json()["against_keras"]["far"] == pytest.approx(
+        {
+            "max_alpha_error": 2e-3,
+            "mean_alpha_error": 2e-4,
+            "mask_agreement_iou": 1,
+            "person_iou": 0.875,
+            "keras_person_iou": 0.9,
+            "iou_change": -0.025,
+            "iou_change_standard_error": None,  # of one picture
+            "boundary_iou": 0.7,
+            "keras_boundary_iou": 0.8,
+            "boundary_iou_change": -0.1,
+            "boundary_iou_change_standard_error": 0.01,
+        }
+    )
+
+
 def test_gpu_columns_appear_with_a_verdict_and_mark_a_bad_one(result):
     result.gpu_float16 = gpu_engine.Verdict(0.013, 5e-4, 0.9985, True)
     assert report.table([result]).splitlines()[2].split()[9:] == [
@@ -54,7 +73,7 @@ def test_gpu_columns_appear_with_a_verdict_and_mark_a_bad_one(result):
 
 
 def test_a_line_of_a_painting_has_levels_and_no_iou(result):
-    result.parity = {"near": verify.Parity(1.25, 0.5, None, None, None, None, None, 0, [])}
+    result.parity = {"near": verify.Parity(1.25, 0.5, None, None, None, 0, [])}
     row = report.table([result], pictures=True).splitlines()[2].split()
     assert row == ["float16", "1234", "987", "1.250", "0.500", "12.3", "7.1", "812", "yes"]
     assert result.as_json()["against_keras"] == {"near": {"max_error": 1.25, "mean_error": 0.5}}
