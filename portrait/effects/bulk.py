@@ -6,6 +6,7 @@ are listed in `left_out.jsonl`. If a worker or the program itself is killed, onl
 files in progress is lost.
 """
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -122,22 +123,49 @@ def _names_in(folder: str) -> set[str]:
 def attempt(work: Work, task: Task) -> Done:
     """Makes one result, unless another worker that then died has made it.
 
+    Errors and warnings name the source and the target of the task, not local copies of URLs.
+
     Raises:
         WriteError: the result cannot be written. All others would fail, too.
     """
     if not is_url(task.target) and Path(task.target).exists():
         return Done(task, "")
-    copy = task.source
+    given: dict[str, str] = {}
+
+    def named(text: str) -> str:
+        for local, name in given.items():
+            text = text.replace(local, name)
+        return text
+
     try:
         with fetched(task.source) as source, delivered(task.target) as target:
-            copy = str(source)
-            work(source, target)
-    except WriteError:
-        raise
+            given |= {str(source): task.source, str(target): task.target}
+            with _warnings_through(named):
+                work(source, target)
+    except WriteError as error:
+        raise WriteError(named(str(error))) from error
     except UserError as error:
-        said = str(error).replace(copy, task.source)
+        said = named(str(error))
         return Done(task, said if task.source in said else f"{task.source}: {said}")
     return Done(task, "")
+
+
+@contextlib.contextmanager
+def _warnings_through(named: Callable[[str], str]) -> Iterator[None]:
+    """Changes the texts that the project logs in this process meanwhile."""
+    plain = logging.getLogRecordFactory()
+
+    def record(name: str, *arguments, **options) -> logging.LogRecord:
+        made = plain(name, *arguments, **options)
+        if name.startswith("portrait."):
+            made.msg, made.args = named(made.getMessage()), ()
+        return made
+
+    logging.setLogRecordFactory(record)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(plain)
 
 
 def _on_ray(*arguments) -> Iterator[Done]:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -98,6 +99,28 @@ def test_urls_are_read_and_written(tmp_path):
     assert bulk.without_existing(tasks) == [tasks[3]]
     missing = bulk.attempt(work, bulk.Task(f"{folder.as_uri()}/none.jpg", f"{output}/none.png"))
     assert "none.jpg" in missing.error
+
+
+def test_messages_name_urls_and_not_local_copies(tmp_path, caplog):
+    (tmp_path / "0.jpg").touch()
+    task = bulk.Task((tmp_path / "0.jpg").as_uri(), (tmp_path / "out" / "0.png").as_uri())
+
+    def warns(source, target):
+        logging.getLogger("portrait.effects.photos").warning("%s: 100 %% empty", source)
+        logging.getLogger("others").warning("%s", source)
+        target.touch()
+
+    def fails(source, target):
+        raise WriteError(f"cannot write {target} from {source}: the disk is full")
+
+    assert bulk.attempt(warns, task) == bulk.Done(task, "")
+    ours, others = caplog.messages
+    assert ours == f"{task.source}: 100 % empty" and others != task.source
+    expected = f"^cannot write {task.target} from {task.source}: the disk is full$"
+    with pytest.raises(WriteError, match=expected):
+        bulk.attempt(fails, task)
+    logging.getLogger("portrait").warning("%s", others)
+    assert caplog.messages[-1] == others  # only during an attempt
 
 
 def start(folder: Path, output: Path, cluster: str = "") -> subprocess.Popen:
