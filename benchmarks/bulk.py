@@ -60,9 +60,13 @@ def measured(source: Path, flags_of_row: list[str]) -> tuple[float, float, float
                 time.sleep(_PAUSE)
             if process.returncode:
                 said.seek(0)
-                raise UserError(f"{' '.join(map(str, command))}: {said.read()[-300:]}")
+                *_, last = ["it was killed", *said.read().splitlines()]
+                last = last.replace(str(source), FLAGS.photos)
+                raise UserError(f"apply.py: {last.removeprefix('error: ')}")
         seconds = time.time() - start
         times = sorted(path.stat().st_mtime for path in Path(output).rglob("*.png"))
+    if len(times) < 2:
+        raise UserError(f"{FLAGS.photos}: {len(times)} results, but a rate needs at least two")
     rate = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
     return seconds, rate, sum(busy.values()), most
 
