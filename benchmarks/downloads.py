@@ -17,11 +17,10 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from benchmarks.side_by_side import compare, find_datasets, open_model
+from benchmarks.side_by_side import Model, compare, find_datasets, open_model
 from portrait import cli
 from portrait.data.pairs import Pair
 from portrait.export import gpu_engine
-from portrait.inference.network import Network
 from portrait.io.images import resize
 from portrait.models.registry import takes_alpha
 from portrait.tflite.runtime import TfliteModel
@@ -40,7 +39,7 @@ _PICTURES = 3  # each takes seconds in a software GPU
 
 
 def rows(
-    folder: Path, datasets: dict[str, list[Pair]], peer: Network, rounds: int, gpu_check: bool
+    folder: Path, datasets: dict[str, list[Pair]], peer: Model, rounds: int, gpu_check: bool
 ) -> list[tuple[str, ...]]:
     """One row for each file, the head first.
 

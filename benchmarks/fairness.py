@@ -21,12 +21,11 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from benchmarks.side_by_side import find_datasets, open_model
+from benchmarks.side_by_side import Model, find_datasets, open_model
 from metrics import METRICS, THRESHOLD
 from portrait import cli
 from portrait.data.pairs import Pair, read_pairs
 from portrait.errors import UserError
-from portrait.inference.network import Network
 from portrait.io.files import replacing
 from portrait.util import aligned
 
@@ -162,7 +161,7 @@ def _mean(values: Sequence[float], sign: str = "") -> str:
     return f"{np.mean(values):{sign}.4f} ± {error:.4f}"
 
 
-def measure(models: Sequence[Network], pairs: Sequence[Pair]) -> tuple[dict, dict]:
+def measure(models: Sequence[Model], pairs: Sequence[Pair]) -> tuple[dict, dict]:
     """The arguments of `table`, for the pictures of `pairs` that show a person."""
     from portrait.models.baselines.faces import find_face
 

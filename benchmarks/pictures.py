@@ -21,13 +21,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import matplotlib.pyplot as plt
 import numpy as np
 from absl import flags
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from tqdm import tqdm
 
+from benchmarks import speed_quality
 from metrics import person_iou
 from portrait import cli
 from portrait.data.sample.sample import sample_portrait
@@ -36,9 +37,9 @@ from portrait.effects.catalogue import GREEN
 from portrait.effects.matting import REFINEMENTS
 from portrait.effects.styles import load_shipped, shipped_names
 from portrait.effects.video_matting import VideoMatter
-from portrait.evaluation.cases import Case, error_overlay
+from portrait.evaluation.cases import error_overlay
 from portrait.inference import network as networks
-from portrait.io.images import resize
+from portrait.io.images import resize, write_png
 from portrait.io.sheets import INK, PAPER, as_rgb, grid
 from portrait.matting.compositing import blend
 from portrait.matting.foreground import multilevel
@@ -64,7 +65,6 @@ _LIGHT, _NOISE = 0.35, 10  # brightness of the clip, standard deviation of its n
 _CELL = (240, 240)  # of the animation, (height, width)
 _FRAME = 100  # milliseconds, 0.3 of the speed of a video, so that flicker can be seen
 _TITLES = ("each frame alone", "smoothed")
-_TICKS = (1, 2, 5, 10, 20, 50)
 _SCORES = r"(0\.\d+) / (0\.\d+)"
 _GREYS = 16  # levels of the animation
 
@@ -131,7 +131,7 @@ def failures() -> np.ndarray:
         for each, network in nets.items():
             alpha = matte(photo, network)
             scores.append(f"{each} {person_iou(alpha, truth):.2f}")
-            cells.append(error_overlay(Case(photo, truth, alpha, "", "")))
+            cells.append(error_overlay(photo, truth, alpha))
         print(f"{name}: {', '.join(scores)}")
         rows.append([_fitted(cell, _FAILURE) for cell in cells])
     return grid(rows, ["photograph", "selfie_net", "selfie_net, deep", "lite_unet"], repeat=2)
@@ -184,7 +184,7 @@ def _cells(alphas: list[np.ndarray]) -> Image.Image:
     return sheet.quantize(2 * _GREYS)
 
 
-def speed_quality(page: str) -> plt.Figure:
+def networks_plot(page: str) -> Figure:
     """Plots person and boundary IoU on each set against time.
 
     Args:
@@ -194,36 +194,17 @@ def speed_quality(page: str) -> plt.Figure:
     lines = [line for line in page.splitlines() if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     rows = [row for row in rows if re.fullmatch(_SCORES, row[-1])]
-    figure, axes = plt.subplots(
-        2, len(head) - 3, figsize=(15, 7), layout="constrained", sharex=True
-    )
-    parameters = 0
-    for number, (name, count, time, *sets) in enumerate(rows):
+    models, parameters = [], 0
+    for name, count, time, *sets in rows:
         name = re.sub(r"\]\(.*?\)|[\[`]", "", name)  # without Markdown
         parameters = int(count.replace(",", "") or parameters)  # empty: as in the row above
-        for column, scores in enumerate(sets):
-            for row, score in enumerate(re.fullmatch(_SCORES, scores).groups()):
-                axes[row, column].scatter(
-                    float(time.split()[0]),
-                    float(score),
-                    20 + parameters / 1e4,  # area
-                    label=name,
-                    alpha=0.6,
-                    color=f"C{number}",
-                )
-    for column, title in enumerate(head[3:]):
-        axes[0, column].set(title=title, xscale="log")
-        axes[1, column].set(xlabel="time relative to MediaPipe, one CPU thread")
-    for row, label in enumerate(("person IoU", "boundary IoU")):
-        axes[row, 0].set(ylabel=label)
-    for each in axes.flat:
-        each.margins(0.15)
-        each.grid(alpha=0.3)
-        each.set_xticks(_TICKS, list(map(str, _TICKS)))
-        each.minorticks_off()
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    return figure
+        scores = [map(float, re.fullmatch(_SCORES, each).groups()) for each in sets]
+        ious = dict(zip(speed_quality.SHOWN, map(list, zip(*scores, strict=True)), strict=True))
+        seen = [False] * len(sets)
+        models.append(
+            speed_quality.Model(name, float(time.split()[0]), parameters / 1e4, ious, seen)
+        )
+    return speed_quality.draw(models, head[3:], "time relative to MediaPipe, one CPU thread")
 
 
 def styles() -> np.ndarray:
@@ -240,7 +221,7 @@ def styles() -> np.ndarray:
 def main() -> None:
     folder = Path(FLAGS.output)
     target = folder / "speed_quality.png"
-    speed_quality(NETWORKS.read_text()).savefig(target, dpi=100)
+    write_png(target, speed_quality.rendered(networks_plot(NETWORKS.read_text())))
     print(target)
     drawings = {
         "example.jpg": (example, 90),

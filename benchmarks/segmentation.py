@@ -3,13 +3,19 @@
 python benchmarks/segmentation.py --data=DIR,DIR --models=ours.tflite,theirs.tflite \\
     --input_range=0..1
 python benchmarks/segmentation.py --data=DIR --models=mine=RUN,selfie_net_big_256x256
+python benchmarks/segmentation.py --data=DIR --models=theirs.tflite,lite_unet_288x256,rvm=FILE.onnx
 
 It takes the pictures of `testing` sub-folders and scores them like `main.py --evaluate`. Every
-model runs as a `.tflite` file on one thread of this machine's CPU. Latencies are measured in turn
-(A B C, A B C, ...), so that other load on the machine affects all models. A model is marked with *
-on a set whose training pictures it was trained on, as stated in its run.json. Writes into
---output: segmentation.json, segmentation.png (speed against quality) and differences.png (the
-pictures with the largest differences between the models).
+model runs as a `.tflite` file on one thread of this machine's CPU, except RobustVideoMatting
+(rvm_mobilenetv3_fp32.onnx, GPL-3), which needs onnxruntime, takes each photograph as the first
+frame of a video and is timed on one of 512x384. Latencies are measured in turn (A B C, A B C, ...),
+so that other load on the machine affects all models. A model is marked with * (in the plot: hollow)
+on a set whose training pictures it was trained on, as stated in its run.json, if the set's folder
+has the same name there.
+
+Writes into --output: segmentation.json, segmentation.png (speed against quality) and, for each
+other model, NAME_against_FIRST.png: the photographs on which it gains and loses most person IoU
+against the first model, with the errors of both.
 """
 
 import json
@@ -20,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from benchmarks import segmentation_report
+from benchmarks import segmentation_report, speed_quality
 from benchmarks.side_by_side import compare, find_datasets, open_model, trained_sets
 from portrait import cli
 from portrait.errors import UserError
@@ -32,8 +38,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "models",
     [],
-    "Names of shipped networks, .tflite or .weights.h5 files, or folders of runs, each optionally "
-    "as NAME=MODEL. Speeds are relative to the first one.",
+    "Names of shipped networks, .tflite or .weights.h5 files, folders of runs, or "
+    "RobustVideoMatting's .onnx file, each optionally as NAME=MODEL. Speeds, differences and "
+    "sheets are relative to the first one.",
 )
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
 flags.DEFINE_string(
@@ -47,6 +54,9 @@ flags.DEFINE_string(
     "HEIGHT or HEIGHTxWIDTH, for weights. Default: the input size of their training.",
 )
 flags.DEFINE_integer("rounds", 50, "Timed runs of each model.", lower_bound=1)
+flags.DEFINE_integer(
+    "cases", 8, "Photographs that each sheet shows of the largest gains, and of losses.", 0
+)
 flags.DEFINE_string("output", "output", "The folder to write into.")
 
 
@@ -62,11 +72,12 @@ def _main() -> None:
     output = Path(FLAGS.output)
     with replacing(output / "segmentation.json") as path:
         path.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="ascii")
-    write_png(output / "segmentation.png", segmentation_report.plot(report))
-    if len(models) > 1:
-        pairs = {pair.image: pair for pairs in datasets.values() for pair in pairs}
-        sheet = segmentation_report.differences(report, models, pairs)
-        write_png(output / "differences.png", sheet)
+    write_png(output / "segmentation.png", speed_quality.rendered(segmentation_report.plot(report)))
+    pairs = {pair.image: pair for pairs in datasets.values() for pair in pairs}
+    for place, model in enumerate(models[1:] if FLAGS.cases else [], 1):
+        sheet = segmentation_report.sheet(report, models, pairs, place, FLAGS.cases)
+        if sheet is not None:
+            write_png(output / f"{model.name}_against_{models[0].name}.png", sheet)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,20 @@
-"""The results of `segmentation.py`: a table, a plot of speed against quality, a sheet."""
+"""The results of `segmentation.py`: a table, a plot of speed against quality, contact sheets."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.figure import Figure
+from tqdm import tqdm
 
+from benchmarks import speed_quality
+from benchmarks.side_by_side import Model
 from metrics import METRICS
 from portrait.data.pairs import Pair, read_pair
-from portrait.evaluation.cases import Case, error_overlay
-from portrait.inference.network import Network
-from portrait.io.sheets import INK, PAPER, drawable, fitted, grid
+from portrait.evaluation.cases import Row, draw_rows, error_overlay
 from portrait.util import aligned, figure
 
 SHOWN = ("person_iou", "mean_iou", "boundary_iou", "mad", "gradient_error")
-_PLOTTED = ("person_iou", "boundary_iou")
-_CASES = 16
-_CELL = (200, 150)  # height and width of a picture of the sheet
-_CAPTION = 18
 _SEEN = "*"
 
 
@@ -37,8 +34,8 @@ def table(report: dict) -> str:
                 model["name"],
                 "x".join(map(str, model["input_shape"])),
                 f"{model['bytes'] / 1e3:.0f}",
-                f"{model['parameters']:,}",
-                f"{model['macs'] / 1e6:.1f}",
+                "-" if model["parameters"] is None else f"{model['parameters']:,}",
+                "-" if model["macs"] is None else f"{model['macs'] / 1e6:.1f}",
                 f"{time['median']:.2f}",
                 f"{time['low']:.2f}..{time['high']:.2f}",
                 f"{time['relative']:.2f}",
@@ -85,9 +82,13 @@ def leads(report: dict) -> list[tuple[str, ...]]:
 
 
 def _marked(model: dict, set_name: str) -> str:
-    """The model's name, with `_SEEN` where it was trained on the set of this name or path."""
-    seen = Path(set_name).name in model["trained_on"]
-    return f"{model['name']} {_SEEN}" if seen else model["name"]
+    """The model's name, with `_SEEN` where it was trained on the set."""
+    return f"{model['name']} {_SEEN}" if _seen(model, set_name) else model["name"]
+
+
+def _seen(model: dict, set_name: str) -> bool:
+    """Whether the model was trained on the training pictures of the set of this name or path."""
+    return Path(set_name).name in model["trained_on"]
 
 
 def _lead(differences: Sequence[float], scale: float) -> str:
@@ -100,96 +101,81 @@ def _lead(differences: Sequence[float], scale: float) -> str:
     return f"{mean:+.{digits}f} ± {error:.{digits}f}"
 
 
-def plot(report: dict) -> np.ndarray:
-    """Plots person and boundary IoU against latency, one column for each data set; uint8 RGB.
-
-    Horizontal bars are the quartiles of the latency; the area of a disc shows the file's size.
-    """
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    models = report["models"]
-    # Ten distinct colours, or more shades of a rainbow.
-    colours = colormaps["tab10" if len(models) <= 10 else "turbo"].resampled(len(models))
-    sets = [name for name, summary in models[0]["sets"].items() if summary["mean"]]
-    columns = max(len(sets), 1)
-    legend_rows = -(-len(models) // columns)  # a name is about as wide as a column
-    figure = Figure(figsize=(3.6 * columns + 0.6, 7 + 0.25 * legend_rows), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    panels = figure.subplots(len(_PLOTTED), columns, squeeze=False, sharex=True)
-    for column, name in enumerate(sets):
-        for row, key in enumerate(_PLOTTED):
-            axes = panels[row, column]
-            for number, model in enumerate(models):
-                _plot_model(axes, model, model["sets"][name]["mean"][key], colours(number))
-            axes.set(title=f"{name}: {METRICS[key].label}", ylabel="")
-            axes.margins(0.15)
-            axes.grid(alpha=0.3)
-        axes.set(xlabel="ms, one thread")  # only the lowest row has tick labels
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), columns))
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+def plot(report: dict) -> Figure:
+    """Person and boundary IoU against the time relative to the first model, as `speed_quality`."""
+    first = report["models"][0]
+    sets = [name for name, summary in first["sets"].items() if summary["mean"]]
+    models = []
+    for model in report["models"]:
+        means = {name: model["sets"][name]["mean"] for name in sets}
+        scores = {key: [means[name][key] for name in sets] for key in speed_quality.SHOWN}
+        seen = [_seen(model, name) for name in sets]
+        label = f"{model['name']} ({model['bytes'] / 1e6:.1f} MB)"
+        time = model["latency_ms"]["relative"]
+        models.append(speed_quality.Model(label, time, model["bytes"] / 2e4, scores, seen))
+    return speed_quality.draw(models, sets, f"time relative to {first['name']}")
 
 
-def _plot_model(axes, model: dict, quality: float, colour) -> None:
-    time = model["latency_ms"]
-    low, high = time["median"] - time["low"], time["high"] - time["median"]
-    axes.errorbar(time["median"], quality, xerr=[[low], [high]], color=colour, capsize=3)
-    area = 20 + model["bytes"] / 2e4
-    label = f"{model['name']} ({model['bytes'] / 1e6:.2f} MB)"
-    axes.scatter(time["median"], quality, area, color=colour, alpha=0.6, label=label)
+def sheet(
+    report: dict, models: Sequence[Model], pairs: dict[Path, Pair], place: int, count: int
+) -> np.ndarray | None:
+    """The pictures on which a model gains and loses most person IoU against the first one.
 
-
-def differences(
-    report: dict, models: Sequence[Network], pairs: dict[Path, Pair], count: int = _CASES
-) -> np.ndarray:
-    """The pictures with the largest range of person IoU over the models.
-
-    Each row has the photograph, the true matte, and the result of each model: missed person is red,
-    false person blue.
+    Each picture has a row: the photograph, the true matte, and the errors of the first model and of
+    the other. The figures are the person IoU of both and their difference.
 
     Args:
         report: from `side_by_side.compare`.
         models: the same models in the same order.
         pairs: by photograph.
-        count: the largest number of pictures.
+        place: of the model in `models`.
+        count: the largest number of gains, and of losses.
 
     Returns:
-        uint8 RGB (h, w, 3).
+        uint8 RGB (h, w, 3); None if no picture differs.
     """
-    rows = []
-    for index in most_different(report, count):
-        scored = [model["pictures"][index] for model in report["models"]]
-        image, matte = read_pair(pairs[Path(scored[0]["image"])])
-        truth = matte.astype(np.float32) / 255
-        panels = [_panel(image, scored[0]["name"]), _panel(matte, "matte")]
-        for model, row in zip(models, scored, strict=True):
-            overlay = error_overlay(Case(image, truth, model.matte(image), "", ""))
-            caption = f"IoU {row['person_iou']:.3f}  b. {row['boundary_iou']:.3f}"
-            panels.append(_panel(overlay, caption))
-        rows.append(panels)
-    if not rows:
-        return np.full((*_CELL, 3), PAPER, np.uint8)
-    names = [model.name if len(model.name) < 22 else f"..{model.name[-18:]}" for model in models]
-    return grid(rows, ("photograph", "", *names), repeat=1 if len(models) > 4 else 2)
+    theirs, ours = (report["models"][each]["pictures"] for each in (0, place))
+    peer, model = models[0], models[place]
+    gains, losses = largest_differences(theirs, ours, count)
+    if not gains and not losses:
+        return None
+    bar = tqdm(
+        total=len(gains) + len(losses), desc=f"{model.name}: sheet", unit=" pictures", disable=None
+    )
+    columns = {}
+    with bar:
+        for title, chosen in ("wins", gains), ("loses", losses):
+            rows = columns[f"{model.name} {title} against {peer.name}"] = []
+            for index in chosen:
+                rows.append(_row(theirs[index], ours[index], (peer, model), pairs))
+                bar.update()
+    return draw_rows(columns, ("photo", "matte", peer.name, model.name))
 
 
-def most_different(report: dict, count: int) -> list[int]:
-    """The places in `pictures` with the widest range of person IoU, the widest first."""
-    lists = [model["pictures"] for model in report["models"]]
-    ranges = {
-        place: np.ptp([row["person_iou"] for row in rows])
-        for place, rows in enumerate(zip(*lists, strict=True))
-        if not rows[0]["blank"]
+def largest_differences(
+    theirs: Sequence[dict], ours: Sequence[dict], count: int
+) -> tuple[list[int], list[int]]:
+    """The places of the largest gains and the largest losses of person IoU, the largest first.
+
+    Args:
+        theirs, ours: `pictures` of two models of a report.
+        count: the largest number of each.
+    """
+    gains = {
+        place: mine["person_iou"] - other["person_iou"]
+        for place, (other, mine) in enumerate(zip(theirs, ours, strict=True))
+        if not mine["blank"]
     }
-    return sorted(ranges, key=ranges.get, reverse=True)[:count]
+    ranked = sorted(gains, key=gains.get)
+    won = [place for place in ranked[::-1] if gains[place] > 0]
+    return won[:count], [place for place in ranked if gains[place] < 0][:count]
 
 
-def _panel(picture: np.ndarray, caption: str) -> np.ndarray:
-    """A picture fitted into a cell, unstretched, with a caption above."""
-    cell = Image.new("RGB", (_CELL[1], _CELL[0] + _CAPTION), PAPER)
-    cell.paste(Image.fromarray(fitted(picture, _CELL)), (0, _CAPTION))
-    ImageDraw.Draw(cell).text((2, 2), drawable(caption), INK, ImageFont.load_default(12))
-    return np.asarray(cell)
+def _row(theirs: dict, ours: dict, models: Sequence[Model], pairs: dict[Path, Pair]) -> Row:
+    # Mattes are computed again, because keeping all of them could fill the memory.
+    image, levels = read_pair(pairs[Path(ours["image"])])
+    matte = levels.astype(np.float32) / 255
+    errors = [error_overlay(image, matte, model.matte(image)) for model in models]
+    ious = theirs["person_iou"], ours["person_iou"]
+    figures = f"IoU {ious[0]:.3f}, {ious[1]:.3f} ({ious[1] - ious[0]:+.3f})"
+    return Row((image, matte, *errors), ours["name"], figures)

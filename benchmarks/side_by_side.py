@@ -3,48 +3,99 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import trange
 
+from benchmarks.robust_video_matting import SIDE, RobustVideoMatting
 from portrait.data.pairs import Pair, find_pairs
 from portrait.errors import UserError
 from portrait.evaluation.evaluate import score
 from portrait.export.report import machine
-from portrait.inference.network import Network, from_tflite, load, shipped_files
+from portrait.inference.network import MatteFunction, Network, from_tflite, load, shipped_files
 from portrait.models.weights import read_settings
 from portrait.tflite import graph
 
 
+@dataclass(frozen=True)
+class Model:
+    """A model in a comparison.
+
+    Attributes:
+        name: the name for tables and messages.
+        input_shape: (height, width) of the input.
+        matte: from a photograph to its alpha.
+        invoke: runs the bare model once, for timing.
+        bytes: the size of the file.
+        parameters: the number of weights; None: unknown.
+        macs: multiply-accumulates of one run; None: unknown.
+    """
+
+    name: str
+    input_shape: tuple[int, int]
+    matte: MatteFunction
+    invoke: Callable[[], object]
+    bytes: int
+    parameters: int | None = None
+    macs: int | None = None
+
+
 def open_model(
     text: str, input_range: str = "", input_shape: tuple[int, int] | None = None
-) -> Network:
-    """Opens a model for a comparison, as a `.tflite` file.
+) -> Model:
+    """Opens a model for a comparison: as a `.tflite` file, or RobustVideoMatting's `.onnx` file.
 
     Args:
-        text: the source for `inference.network.load`, or NAME=SOURCE with a name for the table.
+        text: an `.onnx` file or the source for `inference.network.load`, or NAME=SOURCE with a name
+            for the table.
         input_range: as in `load`.
         input_shape: as in `load`.
 
     Raises:
-        UserError: as in `load`.
+        UserError: as in `load` and `RobustVideoMatting`.
     """
     # A path may hold "=", too, such as runs/lr=0.001/model.tflite; a name does not.
     label, equals, path = text.partition("=")
     if Path(text).exists() or not equals or "/" in label:
         label, path = "", text
+    if Path(path).suffix == ".onnx":
+        return _robust_video_matting(Path(path), label)
     network = load(path, input_range=input_range, input_shape=input_shape)
     if network.keras is None:
-        return replace(network, name=label or network.name.removesuffix(".tflite"))
+        return from_network(network, label or network.name.removesuffix(".tflite"))
     from portrait.export import tflite
     from portrait.models.build import for_inference
 
-    return from_tflite(
-        tflite.convert(for_inference(network.keras), "float32"), label or network.name
+    file = tflite.convert(for_inference(network.keras), "float32")
+    return from_network(from_tflite(file, label or network.name))
+
+
+def from_network(network: Network, name: str = "") -> Model:
+    """A network that runs as a `.tflite` file, under its own or another name."""
+    interpreter, file = network.tflite.interpreter, network.tflite.file
+    taken = interpreter.get_input_details()[0]
+    picture = np.random.default_rng(0).uniform(0, 1, taken["shape"])
+    interpreter.set_tensor(taken["index"], picture.astype(taken["dtype"]))
+    return Model(
+        name or network.name,
+        network.input_shape,
+        network.matte,
+        interpreter.invoke,
+        len(file),
+        count_parameters(file),
+        count_macs(file),
     )
+
+
+def _robust_video_matting(file: Path, name: str) -> Model:
+    model = RobustVideoMatting(file)
+    shape = SIDE, SIDE * 3 // 4  # an upright photograph
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    size = file.stat().st_size
+    return Model(name or file.stem, shape, model.matte, lambda: model.matte(photo), size)
 
 
 def trained_sets(source: str) -> list[str]:
@@ -64,23 +115,19 @@ def trained_sets(source: str) -> list[str]:
     return [Path(each).name for each in read_settings(folder).get("flags", {}).get("data", ())]
 
 
-def latencies(models: Sequence[Network], rounds: int) -> list[dict[str, float]]:
+def latencies(models: Sequence[Model], rounds: int) -> list[dict[str, float]]:
     """Times the models in turn, once per round, each after an untimed run to warm its caches.
 
     Returns:
         For each model, in milliseconds, `median`, and the quartiles `low` and `high`; and
         `relative`, the median over rounds of its time divided by the first model's of that round.
     """
-    for model in models:
-        taken = model.tflite.interpreter.get_input_details()[0]
-        picture = np.random.default_rng(0).uniform(0, 1, taken["shape"])
-        model.tflite.interpreter.set_tensor(taken["index"], picture.astype(taken["dtype"]))
     times = np.empty((rounds, len(models)))
     for number in trange(rounds, desc="latency", unit=" rounds", disable=None):
         for place, model in enumerate(models):
-            model.tflite.interpreter.invoke()
+            model.invoke()
             start = time.perf_counter()
-            model.tflite.interpreter.invoke()
+            model.invoke()
             times[number, place] = (time.perf_counter() - start) * 1e3
     ratios = np.median(times / times[:, :1], axis=0)
     quartiles = np.percentile(times, (50, 25, 75), axis=0)
@@ -91,7 +138,7 @@ def latencies(models: Sequence[Network], rounds: int) -> list[dict[str, float]]:
 
 
 def compare(
-    models: Sequence[Network],
+    models: Sequence[Model],
     datasets: dict[str, list[Pair]],
     rounds: int,
     trained: Sequence[Sequence[str]] = (),
@@ -99,7 +146,7 @@ def compare(
     """Scores and times models.
 
     Args:
-        models: networks with different names.
+        models: with different names.
         datasets: the testing pairs, by the name of the set.
         rounds: timed runs of each model.
         trained: `trained_sets` of each model; empty: of none.
@@ -123,9 +170,9 @@ def compare(
         entries.append(
             {
                 "name": model.name,
-                "bytes": len(model.tflite.file),
-                "parameters": count_parameters(model.tflite.file),
-                "macs": count_macs(model.tflite.file),
+                "bytes": model.bytes,
+                "parameters": model.parameters,
+                "macs": model.macs,
                 "input_shape": model.input_shape,
                 "latency_ms": latency,
                 "trained_on": list(known),

@@ -31,6 +31,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from benchmarks.robust_video_matting import RobustVideoMatting
 from metrics import dt_ssd
 from portrait import cli
 from portrait.data.cutouts import read_cutout
@@ -183,31 +184,6 @@ def write_clip(path: Path, frames: Iterator[tuple[np.ndarray, np.ndarray]]) -> n
     return np.stack(mattes)
 
 
-def rvm(file: str) -> Callable[[np.ndarray], np.ndarray]:
-    """RobustVideoMatting for successive frames, at the scale that its authors recommend."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError("--rvm needs onnxruntime: pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
-    except Exception as error:
-        raise UserError(f"--rvm={file}: not a file that onnxruntime reads") from error
-    memory = [np.zeros([1, 1, 1, 1], np.float32)] * 4
-
-    def run(image: np.ndarray) -> np.ndarray:
-        nonlocal memory
-        ratio = np.float32([min(1.0, 512 / max(image.shape))])
-        inputs = {f"r{number}i": each for number, each in enumerate(memory, 1)}
-        inputs |= {"src": np.float32(image.transpose(2, 0, 1)[None] / 255)}
-        _, alpha, *memory = session.run([], inputs | {"downsample_ratio": ratio})
-        return alpha[0, 0]
-
-    return run
-
-
 def methods_of(network: Network, plate: Plate | None) -> dict[str, VideoMatter]:
     """The ways to use a network, by name; `plate` is the clean plate of the clip, if it has one."""
     alone = dataclasses.replace(network, takes_previous=False)
@@ -263,7 +239,7 @@ def main() -> None:
                 for method, matter in methods_of(network, plate).items()
             }
             if FLAGS.rvm:
-                methods["RobustVideoMatting"] = rvm(FLAGS.rvm)
+                methods["RobustVideoMatting"] = RobustVideoMatting(FLAGS.rvm)
             width = max(map(len, methods))
             if not rows:
                 print(f"{'':{width + 9}}{'MAD':>9}{'dtSSD':>9}{'CPU ms':>9}{'after':>9}")

@@ -5,6 +5,7 @@ import tiny_tflite
 from PIL import Image
 
 from benchmarks import downloads
+from benchmarks.side_by_side import from_network
 from portrait.data.pairs import find_pairs
 from portrait.inference.network import from_tflite
 
@@ -30,7 +31,8 @@ def test_forms_of_a_network_share_its_scores(tmp_path):
     (folder.parent / "refiner").mkdir()
     (folder.parent / "refiner" / "refiner_float16.tflite").write_bytes(b"needs a coarse alpha")
     datasets = {"desk": find_pairs([str(data)], "testing")}
-    _, *rows = downloads.rows(folder.parent, datasets, from_tflite(red, "peer"), 1, False)
+    peer = from_network(from_tflite(red, "peer"))
+    _, *rows = downloads.rows(folder.parent, datasets, peer, 1, False)
     assert [(row[0].split("`")[1], *row[2:5]) for row in rows] == [
         ("red_rgba_float16.tflite", "32 x 24", "0.0", "1.000 / 1.000"),
         ("red_float16.tflite", "32 x 24", "0.0", "1.000 / 1.000"),

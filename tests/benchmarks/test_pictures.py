@@ -30,7 +30,7 @@ def test_cutout_on_squares():
 
 
 def test_plot_shows_the_first_table():
-    person, boundary = np.array(pictures.speed_quality(TABLE).axes).reshape(2, 2)
+    person, boundary = np.array(pictures.networks_plot(TABLE).axes).reshape(2, 2)
     assert [axes.get_title() for axes in person] == ["selfies", "heads"]
     points = [[dots.get_offsets()[0].tolist() for dots in axes.collections] for axes in person]
     assert points == [[[5, 0.9], [2.5, 0.85]], [[5, 0.8], [2.5, 0.75]]]

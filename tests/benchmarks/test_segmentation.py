@@ -15,7 +15,7 @@ from PIL import Image
 from project import ROOT
 
 from benchmarks import segmentation_report, side_by_side
-from benchmarks.side_by_side import count_macs, count_parameters, open_model
+from benchmarks.side_by_side import count_macs, count_parameters, from_network, open_model
 from portrait.data.pairs import find_pairs
 from portrait.errors import UserError
 from portrait.evaluation.cases import FALSE, MISSED
@@ -132,12 +132,7 @@ def test_models_are_timed_in_turn(monkeypatch):
             order.append(name)
             clock[0] += next(runs)
 
-        interpreter = SimpleNamespace(
-            invoke=invoke,
-            get_input_details=lambda: [{"index": 0, "shape": (1, 2, 2, 3), "dtype": np.float32}],
-            set_tensor=lambda index, values: None,
-        )
-        return SimpleNamespace(name=name, tflite=SimpleNamespace(interpreter=interpreter))
+        return SimpleNamespace(name=name, invoke=invoke)
 
     first, second = side_by_side.latencies([fake("a", 1, 2, 4), fake("b", 3, 8, 4)], rounds=3)
     assert order == list("aabb") * 3
@@ -146,17 +141,53 @@ def test_models_are_timed_in_turn(monkeypatch):
     assert second == pytest.approx({"median": 4e3, "low": 3.5e3, "high": 6e3, "relative": 3})
 
 
-def test_the_most_different_pictures_come_first(red, green, desk):
-    opened = [from_tflite(file, name, "0..1") for file, name in ((red, "red"), (green, "green"))]
+def test_a_sheet_shows_the_largest_gains_and_losses(red, green, desk):
+    """Against green, red gains more with each picture, because green misses a wider part."""
+    files = (red, "red"), (green, "green")
+    opened = [from_network(from_tflite(file, name, "0..1")) for file, name in files]
+    pairs = {pair.image: pair for pair in find_pairs([desk], "testing")}
+    report = side_by_side.compare(opened, {"desk": list(pairs.values())}, rounds=1)
+    first, second = (model["pictures"] for model in report["models"])
+    assert segmentation_report.largest_differences(second, first, 3) == ([11, 10, 9], [])
+    assert segmentation_report.largest_differences(first, second, 2) == ([], [11, 10])
+    sheet = segmentation_report.sheet(report, opened, pairs, 1, 4)
+    # Panels photograph, matte, red, green: 157 pixels wide with 6 between them, from 28 on. The
+    # legend above has the colours, too.
+    missed, false = ((sheet[74:] == colour).all(axis=2) for colour in (MISSED, FALSE))
+    assert set((np.flatnonzero(missed.any(axis=0)) - 28) // 163) == {3} and not false.any()
+    # With four rows of 210 pixels, each with a caption of 30, and a margin.
+    assert sheet.shape == (74 + 4 * 240 + 28, 28 + 4 * 163 - 6 + 28, 3)
+
+
+def test_no_sheet_without_differences(red, desk):
+    opened = [from_network(from_tflite(red, "red", "0..1"), name) for name in ("one", "same")]
     pairs = find_pairs([desk], "testing")
     report = side_by_side.compare(opened, {"desk": pairs}, rounds=1)
-    assert segmentation_report.most_different(report, 3) == [11, 10, 9]
-    sheet = segmentation_report.differences(report, opened, {p.image: p for p in pairs}, 4)
-    # Four columns twice, 154 pixels wide: photograph, matte, red, and green, which misses some.
-    missed, false = ((sheet == colour).all(axis=2) for colour in (MISSED, FALSE))
-    assert set((np.flatnonzero(missed.any(axis=0)) - 4) // 154) == {3, 7} and not false.any()
-    with pytest.raises(UserError, match="red"):
+    assert segmentation_report.sheet(report, opened, {p.image: p for p in pairs}, 1, 4) is None
+    with pytest.raises(UserError, match="one"):
         side_by_side.compare([opened[0], opened[0]], {"desk": pairs}, rounds=1)
+
+
+def test_a_blank_picture_is_neither_gain_nor_loss():
+    theirs = [{"blank": True}, {"blank": False, "person_iou": 0.5}, {"blank": True}]
+    ours = [{"blank": True}, {"blank": False, "person_iou": 0.25}, {"blank": True}]
+    assert segmentation_report.largest_differences(theirs, ours, 9) == ([], [1])
+
+
+def test_the_plot_is_hollow_where_a_model_was_trained():
+    model = {"bytes": 2_000_000, "latency_ms": {"relative": 2.0}, "trained_on": ["garden"]}
+    means = {"desk": (0.9, 0.8), "garden": (0.7, 0.6)}
+    sets = {
+        name: {"mean": dict(zip(("person_iou", "boundary_iou"), ious, strict=True))}
+        for name, ious in means.items()
+    }
+    figure = segmentation_report.plot(
+        {"models": [model | {"name": "net", "sets": sets | {"blank": {"mean": None}}}]}
+    )
+    dots = [axes.collections[0] for axes in figure.axes]
+    points = [each.get_offsets()[0].tolist() for each in dots]
+    assert points == [[2, 0.9], [2, 0.7], [2, 0.8], [2, 0.6]]
+    assert [len(each.get_facecolors()) for each in dots] == [1, 0, 1, 0]
 
 
 def test_a_table_by_hand():
@@ -216,8 +247,9 @@ def test_shipped_networks_say_what_they_were_trained_on():
         assert "selfies" in side_by_side.trained_sets(name), name
 
 
-def test_command_line_without_tensorflow(green, desk, tmp_path):
+def test_command_line_without_tensorflow(red, green, desk, tmp_path):
     (tmp_path / "green.tflite").write_bytes(green)
+    (tmp_path / "red.tflite").write_bytes(red)
     script = (
         "import runpy, sys\n"
         "try: runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
@@ -226,19 +258,19 @@ def test_command_line_without_tensorflow(green, desk, tmp_path):
     )
     benchmark = ROOT / "benchmarks" / "segmentation.py"
     arguments = [
-        f"--models={tmp_path}/green.tflite,same={tmp_path}/green.tflite",
+        f"--models={tmp_path}/green.tflite,same={tmp_path}/green.tflite,{tmp_path}/red.tflite",
         *(f"--data={desk}", f"--output={tmp_path}/out", "--input_range=0..1", "--rounds=2"),
     ]
     command = [sys.executable, "-c", script, benchmark, *arguments]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    names = {"segmentation.json", "segmentation.png", "differences.png"}
+    names = {"segmentation.json", "segmentation.png", "red_against_green.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     report = json.loads((tmp_path / "out" / "segmentation.json").read_text())
     model = from_tflite(green, "green", "0..1")
     expected = evaluate(model.matte, {"desk": find_pairs([desk], "testing")}, tmp_path / "e")
-    assert [entry["name"] for entry in report["models"]] == ["green", "same"]
-    means = [entry["sets"]["desk"]["mean"] for entry in report["models"]]
+    assert [entry["name"] for entry in report["models"]] == ["green", "same", "red"]
+    means = [entry["sets"]["desk"]["mean"] for entry in report["models"][:2]]
     assert means == 2 * [pytest.approx(expected["sets"]["desk"]["mean"], abs=1e-6)]
     assert report["rounds"] == 2
     assert "desk      green" in result.stdout
@@ -247,7 +279,7 @@ def test_command_line_without_tensorflow(green, desk, tmp_path):
 
 def test_weights_run_as_a_file_of_the_size_that_is_given():
     network = open_model(f"mine={SHIPPED / 'fast_scnn'}", input_shape=(64, 96))
-    assert network.name == "mine" and network.keras is None
+    assert network.name == "mine"
     assert network.input_shape == (64, 96)
 
 

@@ -16,7 +16,7 @@ def make_case(height, width, name="name"):
 def test_missed_is_red_false_is_blue_right_is_grey():
     image = np.full((1, 4, 3), 100, np.uint8)
     matte, alpha = np.array([[1.0, 0.0, 1.0, 0.0]]), np.array([[0.0, 1.0, 1.0, 0.0]])
-    missed, false, hit, background = error_overlay(Case(image, matte, alpha, "", ""))[0]
+    missed, false, hit, background = error_overlay(image, matte, alpha)[0]
     assert tuple(missed) == MISSED and tuple(false) == FALSE
     assert tuple(hit) == tuple(background) == (150, 150, 150)
 
