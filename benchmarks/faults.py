@@ -32,14 +32,13 @@ from absl import flags
 
 from benchmarks import faults_stage
 from benchmarks.faults_jobs import Job, half_files, jobs
+from benchmarks.faults_wants import PATIENCE, ROOT, WANTS, want
 from portrait import cli
 from portrait.errors import UserError
 from portrait.util import aligned
 
 FLAGS = flags.FLAGS
-ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-_PATIENCE = 3600  # seconds for any step, on a busy computer
 # Ctrl-C ends a process silently if it has done its work and Python is shutting down.
 _INTERRUPTED = (130, 0, 1, -signal.SIGINT)
 _LAST_WILL = 120  # seconds that processes may outlive their parent
@@ -57,8 +56,8 @@ class Stage:
         )
         self._text = b""
         self._ended: dict[int, int] = {}
-        if not self._next(_PATIENCE):
-            raise UserError(f"{script}.py is not imported within {_PATIENCE} s")
+        if not self._next(PATIENCE):
+            raise UserError(f"{script}.py is not imported within {PATIENCE} s")
 
     def start(self, arguments: list[str], folder: Path) -> int:
         """Starts `SCRIPT ARGUMENTS` in a folder, with the output files `out` and `err`.
@@ -69,7 +68,7 @@ class Stage:
         command = {"arguments": arguments, "folder": str(folder), "out": "out", "err": "err"}
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
-        while "status" in (answer := self._next(_PATIENCE)):
+        while "status" in (answer := self._next(PATIENCE)):
             self._ended[answer["pid"]] = answer["status"]
         return answer["pid"]
 
@@ -146,7 +145,7 @@ class Trial:
         before = _snapshot(output)
         pid = self.stage.start(self.job.next(output), folder)
         if signal_number is None:
-            status = self.stage.status(pid, _PATIENCE)
+            status = self.stage.status(pid, PATIENCE)
             if status is None:
                 os.killpg(pid, signal.SIGKILL)
             text = (folder / "err").read_text(errors="replace")
@@ -155,7 +154,7 @@ class Trial:
                 self._note("failed", f"{place}: status {status}: {text[-300:]!r}")
             self._check(pid, output, folder)
             return False
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         while (status := self.stage.status(pid, 0.01)) is None and _snapshot(output) == before:
             if time.monotonic() > until:
                 break
@@ -226,56 +225,6 @@ def _members(session: int) -> list[str]:
             if int(its) == session and state != "Z":
                 found.append(name.partition(" (")[2])
     return found
-
-
-_IN_MOUNT = 'mount -t tmpfs -o {options} none "$1" && shift && "$@"; code=$?; {after}; exit $code'
-WANTS = {
-    "full disk": (1,),
-    "full stdout": (1,),
-    "read-only folder": (1,),
-    "no shared memory": (0,),
-    "no home": (0,),
-    "address space": (0, 1),
-}
-
-
-def want(name: str, job: Job, folder: Path, kilobytes: int = 12) -> str:
-    """Runs a job without a resource; returns a description of the fault, or an empty text."""
-    (folder / "output").mkdir(parents=True)
-    command = [sys.executable, str(ROOT / f"{job.script}.py"), *job.next(folder / "output")]
-    env, stdout = dict(os.environ), subprocess.PIPE
-    if name == "full disk":
-        keep = f'cp -a "{folder}/output/." "{folder}/kept"'
-        command = _mounted(folder / "output", command, f"size={kilobytes}k", keep)
-    elif name == "read-only folder":
-        command = _mounted(folder / "output", command, "ro,size=4k")
-    elif name == "no shared memory":
-        command = _mounted(Path("/dev/shm"), command, "ro,size=4k")
-    elif name == "no home":
-        env = {k: v for k, v in env.items() if k != "HOME"} | {"HOME": "/nonexistent"}
-    elif name == "address space":
-        command = ["prlimit", "--as=3000000000", *command]
-    else:
-        stdout = open("/dev/full", "w")  # noqa: SIM115
-    try:
-        ended = subprocess.run(
-            command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=_PATIENCE,
-            env=env, cwd=folder, start_new_session=True,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return "it hangs"
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    if "Traceback" in ended.stderr or ended.returncode not in WANTS[name]:
-        return f"status {ended.returncode}: {ended.stderr[-400:]!r}"
-    if ended.returncode and len(lines) != 1:
-        return f"not one line: {ended.stderr[-400:]!r}"
-    half = half_files(folder / ("kept" if name == "full disk" else "output"))
-    return "; ".join(half)
-
-
-def _mounted(place: Path, command: list[str], options: str, after: str = ":") -> list[str]:
-    script = _IN_MOUNT.format(options=options, after=after)
-    return ["unshare", "-m", "sh", "-c", script, "sh", str(place), *command]
 
 
 def run() -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.faults import Stage, Trial, want
+from benchmarks.faults import Stage, Trial
 from benchmarks.faults_jobs import half_files, jobs
+from benchmarks.faults_wants import want
 
 
 def test_half_files_are_found(tmp_path):
