@@ -83,12 +83,13 @@ MATTE_TERMS = {
 # the outline too tight: on validation portraits Fast-SCNN's person IoU was higher at a threshold of
 # 0.4 than at 0.5 (.902 against .897). "bce_dice" puts the best threshold at 0.5. Trained on soft
 # targets, "bce_dice" leaves alphas softer than the targets are; "bce_dice_mad" corrects this.
-# "detail" is for the refiner, whose tiles may have hardly any person, which Dice overrates.
+# "detail" is for the refiner, whose tiles may have hardly any person, which Dice overrates. Most of
+# its weight is on MAD, because cross-entropy leaves alphas grey where the right one is uncertain.
 MATTE_WEIGHTS = {
     "focal": {"focal": 0.7, "bce": 0.2, "dice": 0.2, "mse": 0.1},
     "bce_dice": {"bce": 0.5, "dice": 0.5},
     "bce_dice_mad": {"bce": 0.5, "dice": 0.5, "mad": 1.0},
-    "detail": {"bce": 0.5, "mad": 1.0, "gradient": 1.0},
+    "detail": {"bce": 0.1, "mad": 1.0, "gradient": 1.0},
 }
 
 

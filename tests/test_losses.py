@@ -134,7 +134,7 @@ def test_named_weightings(random_pair):
         (losses.training_losses(), half_each),
         (losses.training_losses("bce_dice"), half_each),
         (losses.training_losses("bce_dice_mad"), half_each + absolute),
-        (losses.training_losses("detail"), entropy / 2 + absolute + gradient),
+        (losses.training_losses("detail"), entropy / 10 + absolute + gradient),
         (losses.training_losses("focal"), 0.7 * focal + 0.2 * (entropy + dice) + 0.1 * squares),
     ):
         assert both.keys() == losses.OUTPUT_WEIGHTS.keys()

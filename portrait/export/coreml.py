@@ -1,9 +1,9 @@
 """Converts a Keras model to Core ML: `.mlpackage` for iOS 15 and later, `.mlmodel` for older iOS.
 
 The input is an RGB image `image`, H x W, a CVPixelBuffer of raw bytes. Normalisation is inside the
-model; Vision scales photographs to H x W. A network that takes an alpha beside the picture has a
-second input, a grayscale image `previous` (or `coarse`, see `registry.Spec.takes_alpha`), for which
-the `matte` of the frame before can be used. The outputs of a segmenter are
+model; Vision scales photographs to H x W. Each alpha that a network takes beside the picture
+is a further input, a grayscale image: `previous`, for which the `matte` of the frame before can be
+used, or `guided` and `coarse` (see `registry.BESIDE`). The outputs of a segmenter are
     `alpha`: a multi-array (1, 1, H, W) of float32, 0..1, and
     `matte`: the same as a grayscale image, 0..255, which Vision returns as a CVPixelBuffer.
 The output of a style network is
@@ -43,7 +43,7 @@ from portrait.export.formats import (
     Tolerance,
 )
 from portrait.io.files import replacing
-from portrait.models.registry import takes_alpha
+from portrait.models.registry import BESIDE, takes_alpha
 
 # In the 8-bit and palettised files, weights with fewer elements stay in float16. The default of
 # coremltools, 2048, would exclude most layers of these small networks.
@@ -64,7 +64,7 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
     """Converts a network.
 
     Args:
-        model: a model with 3 input channels, or with 4 if the fourth is an alpha beside the
+        model: a model with 3 input channels, or with more if they are alphas beside the
             picture, see `formats.Source`.
         kind: "mlpackage_float32" or "mlpackage_float16", a program for iOS 15 that computes in that
             type; "mlpackage_int8", the float16 program with linear 8-bit weights and a scale for
@@ -94,7 +94,7 @@ def convert(model: keras.Model, kind: str) -> ct.models.MLModel:
 def _converted(model: keras.Model, kind: str) -> ct.models.MLModel:
     height, width = model.input_shape[1:3]
     layouts = {INPUT: (3, ct.colorlayout.RGB)}
-    if alpha := takes_alpha(model.name):
+    for alpha in BESIDE[takes_alpha(model.name)]:
         layouts[alpha] = 1, ct.colorlayout.GRAYSCALE
     specifications = [
         tf.TensorSpec((1, height, width, channels), tf.float32, name=name)
@@ -189,7 +189,8 @@ def run(path: Path, picture: np.ndarray) -> np.ndarray:
 
     Args:
         path: an `.mlpackage` or `.mlmodel`.
-        picture: uint8 RGB (H, W, 3), of the file's size, or (H, W, 4) with the alpha beside it.
+        picture: uint8 RGB (H, W, 3), of the file's size, or more channels, with the alphas beside
+            it.
 
     Returns:
         See `formats.Runtime`.
@@ -212,7 +213,7 @@ def runtimes(path: Path) -> Mapping[str, Runtime]:
 
     def run_once(picture: np.ndarray) -> np.ndarray:
         planes = picture.transpose(2, 0, 1)[None].astype(np.float32)
-        images = (planes[:, :3], planes[:, 3:])
+        images = [planes[:, :3], *(planes[:, i : i + 1] for i in range(3, planes.shape[1]))]
         outputs = execute(loaded, dict(zip(names, images, strict=False)))
         return (
             outputs[PICTURE][0].transpose(1, 2, 0) if PICTURE in outputs else outputs[ALPHA][0, 0]

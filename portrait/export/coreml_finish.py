@@ -6,7 +6,7 @@ import coremltools as ct
 import keras
 
 from portrait.export.formats import ALPHA, PICTURE, ExportError
-from portrait.models.registry import takes_alpha
+from portrait.models.registry import BESIDE, takes_alpha
 
 MATTE = "matte"
 
@@ -14,7 +14,8 @@ _CONTRACT = "1"  # the version of the names, shapes and ranges of inputs and out
 _AUTHOR = "Trained and exported with Portrait segmentation, small Keras networks for phones."
 _BESIDE = {
     "previous": "The matte of the frame before, grayscale: 255 = person. Black if there is none.",
-    "coarse": "The alpha to refine, grayscale: 255 = person.",
+    "guided": "The alpha of the guided filter, grayscale: 255 = person.",
+    "coarse": "The coarse alpha, enlarged, grayscale: 255 = person.",
 }
 _LICENSE = "The license of its author; the terms of the training pictures may also apply."
 
@@ -23,9 +24,9 @@ def finish(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLMode
     """Sets names and descriptions of a converted network, and checks its inputs and outputs.
 
     Args:
-        converted: the converter's result. Its inputs are the picture and, if the network takes it,
-            the alpha beside it; its outputs are the alpha and the matte, or the painted picture, in
-            this order.
+        converted: the converter's result. Its inputs are the picture and the alphas beside it, if
+            there are any; its outputs are the alpha and the matte, or the painted picture, in this
+            order.
         model: the same network in Keras, see `formats.Source`.
 
     Raises:
@@ -35,9 +36,8 @@ def finish(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLMode
     described = specification.description
     paints = model.output_shape[3] == 3
     names = (PICTURE,) if paints else (ALPHA, MATTE)
-    beside = takes_alpha(model.name)
-    inputs = 2 if beside else 1
-    if (len(described.input), len(described.output)) != (inputs, len(names)):
+    beside = BESIDE[takes_alpha(model.name)]
+    if (len(described.input), len(described.output)) != (1 + len(beside), len(names)):
         raise ExportError(f"{len(described.input)} inputs and {len(described.output)} outputs")
     # TensorFlow calls all outputs Identity.
     for output, name in zip(list(described.output), names, strict=True):
@@ -45,8 +45,8 @@ def finish(converted: ct.models.MLModel, model: keras.Model) -> ct.models.MLMode
     size = model.input_shape[1:3]
     height, width = size
     _describe_image(described.input[0], size, "RGB", f"Photograph, {width} x {height}, RGB.")
-    if beside:
-        _describe_image(described.input[1], size, "GRAYSCALE", _BESIDE[beside])
+    for image, name in zip(described.input[1:], beside, strict=True):
+        _describe_image(image, size, "GRAYSCALE", _BESIDE[name])
     if paints:
         text = f"Painted photograph, {width} x {height}, RGB."
         _describe_image(described.output[0], size, "RGB", text)

@@ -245,7 +245,7 @@ def sheet(cases: Sequence[Case]) -> np.ndarray:
     for row, case in enumerate(cases):
         difference = np.abs(case.found - case.expected)
         largest = float(difference.max())
-        panels = (case.picture, _shown(case.expected), _shown(case.found))
+        panels = (case.picture[..., :3], _shown(case.expected), _shown(case.found))
         panels += (as_rgb(difference / max(largest, 1e-12)),)
         top = _HEAD + row * row_height
         caption = f"{case.format}: white is a difference of {largest:.1e}"

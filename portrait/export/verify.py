@@ -80,7 +80,7 @@ class Parity(NamedTuple):
 def as_input(picture: np.ndarray, channels: int, opacity: int = 255) -> np.ndarray:
     """Converts a uint8 picture to float32 (1, H, W, channels).
 
-    An RGB picture (H, W, 3) gets `opacity` as its fourth channel. A picture with four channels, as
+    An RGB picture (H, W, 3) gets `opacity` as its fourth channel. A picture with more channels, as
     the refiner takes it, stays as it is.
     """
     batch = np.full((1, *picture.shape[:2], channels), opacity, np.float32)

@@ -19,6 +19,7 @@ _ONE = 1.6  # width of a sharp edge of an enlarged alpha, in pixels of the netwo
 _LARGEST = 4.0  # pixels of the network beyond this size are refined in several passes
 _FEWEST = 160  # pixels of a network on the longer side: an alpha without any edge is not coarser
 _REACH = 2.0  # of the band around soft alphas, in pixels of the network
+_LIMITS = 6.0  # pixels of the network, within which the coarse alphas limit the result
 _MARGIN = 16  # of a tile, in pixels: there, convolutions see the zeros outside of the tile
 
 
@@ -40,17 +41,17 @@ def refine_learned(
 ) -> np.ndarray:
     """Refines a coarse alpha by a small network that sees the photograph along the outline.
 
-    The network corrects the result of `guided`. It has learned pixels of the coarse alpha of up to
-    four pixels of the photograph. If they are larger, it first works on smaller photographs, and
-    then refines its own results. Outside of the band around soft alphas, the result is that of
-    `guided`.
+    The network sees the result of `guided` and the coarse alpha. It has learned pixels of the
+    coarse alpha of up to four pixels of the photograph. If they are larger, it first works on
+    smaller photographs, and then refines its own results. Outside of the band around soft alphas,
+    the result is that of `guided`.
 
     Args:
         image: uint8 RGB (H, W, 3).
         alpha: float32 (h, w), 0..1, of the same proportions and not larger.
         guided: the refinement before it, with the same first two arguments and result.
-        refiner: from the photograph and its rough alpha, (h, w, 4) in 0..255, to the alpha
-            (h, w, 1); None: the shipped one.
+        refiner: from the photograph, the result of `guided` and the enlarged coarse alpha,
+            (h, w, 5) in 0..255, to the alpha (h, w, 1); None: the shipped one.
 
     Returns:
         float32 (H, W), 0..1.
@@ -92,7 +93,7 @@ def _one_pass(
     total, weight = np.zeros_like(rough), np.zeros_like(rough)
     size = refiner.input_shape
     ramp = np.outer(*(_ramp(side) for side in size))
-    levels = np.dstack([image, rough * 255])  # float32
+    levels = np.dstack([image, rough * 255, coarse * 255])  # float32
     below, right = (max(0, a - b) for a, b in zip(size, rough.shape, strict=True))
     levels = cv2.copyMakeBorder(levels, 0, below, 0, right, cv2.BORDER_REFLECT)
     for top, left in tiles(band, size):
@@ -103,7 +104,8 @@ def _one_pass(
         weight[place] += ramp[part]
     # Between the smallest and the largest coarse alpha nearby, no person can appear or vanish.
     fine = total / np.maximum(weight, 1e-6)
-    fine = fine.clip(cv2.erode(coarse, square), cv2.dilate(coarse, square))
+    limits = np.ones((2 * math.ceil(_LIMITS * pixel) + 1,) * 2, np.uint8)
+    fine = fine.clip(cv2.erode(coarse, limits), cv2.dilate(coarse, limits))
     near = cv2.blur(band.astype(np.float32), (2 * reach + 1, 2 * reach + 1))
     near *= (weight > 0) & (band > 0)
     return rough + near * (fine - rough)

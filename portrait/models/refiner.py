@@ -1,4 +1,4 @@
-"""The refiner: from a photograph and a coarse alpha to the alpha at the photograph's own size.
+"""The refiner: from a photograph and its rough alphas to the alpha at the photograph's own size.
 
 The second stage of the slides "Portrait Segmentation" (Y. Zhang, 2019): it sees the output of a
 network and the original picture, with hybrid dilated convolutions (Wang et al., Understanding
@@ -41,12 +41,12 @@ def build(input_shape: tuple[int, int] = (160, 160)) -> keras.Model:
         input_shape: (height, width), multiples of 8.
 
     Returns:
-        A model from raw RGB and the coarse alpha (N, H, W, 4), all in 0..255, to a dict of maps
-        (N, H, W, 1) in 0..1: `output`, the alpha, and `boundary_attention`, the band along the
-        outline.
+        A model from raw RGB, the alpha of the guided filter and the enlarged coarse alpha
+        (N, H, W, 5), all in 0..255, to a dict of maps (N, H, W, 1) in 0..1: `output`, the alpha,
+        and `boundary_attention`, the band along the outline.
     """
-    image = keras.Input((*input_shape, 4), name="image")
-    pixels = normalize(image, (*MEAN, 127.5), (*STD, 63.75), (0, 1, 2, 3))
+    image = keras.Input((*input_shape, 5), name="image")
+    pixels = normalize(image, (*MEAN, 127.5, 127.5), (*STD, 63.75, 63.75), range(5))
     full = _conv(pixels, _FULL)
     half = _conv(_conv(pixels, _WIDTHS[0], 5, stride=2), _WIDTHS[0])
     quarter = _conv(_conv(half, _WIDTHS[1], stride=2), _WIDTHS[1])
@@ -57,11 +57,16 @@ def build(input_shape: tuple[int, int] = (160, 160)) -> keras.Model:
     x = _conv(keras.layers.Add()([_up(x, _WIDTHS[0]), half]), _WIDTHS[0])
     x = keras.layers.Concatenate()([_up(x, _FULL), full])
     x = keras.layers.Concatenate()([_conv(x, _FULL), pixels])
-    fine, trust, boundary = (
+    fine, boundary = (
         keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32", name=name)(x)
-        for name in ("fine", "trust", "boundary_attention")
+        for name in ("fine", "boundary_attention")
     )
-    # The coarse alpha is one of the two maps that are mixed, so correct pixels stay unchanged.
-    coarse = image[..., 3:] * (1 / 255)
-    outputs = {"output": coarse + trust * (fine - coarse), "boundary_attention": boundary}
+    # Both given alphas are among the maps that are mixed: the filter's is better at sharp edges,
+    # the coarse one where the filter copies texture. Correct pixels of either stay unchanged.
+    trust = keras.layers.Conv2D(3, 1, activation="softmax", dtype="float32", name="trust")(x)
+    maps = keras.layers.Concatenate()([image[..., 3:] * (1 / 255), fine])
+    outputs = {
+        "output": keras.ops.sum(maps * trust, axis=-1, keepdims=True),
+        "boundary_attention": boundary,
+    }
     return keras.Model(image, outputs, name="refiner")

@@ -34,9 +34,9 @@ class Spec:
         complete: whether a file for --start contains all weights, so that the network can be used
             without training. `start` then has an argument `exactly`, see `mediapipe.start`.
         matte: "module:function" from a photograph to its alpha, for a method without weights.
-        takes_alpha: the alpha that the fourth channel of the input is: "coarse" for a network that
-            refines the alpha of another one and is trained on tiles (`training.refining`),
-            "previous" for the alpha of the frame before (`training.previous`), or empty.
+        takes_alpha: "coarse" for a network that refines the alpha of another one and is trained on
+            tiles (`training.refining`), "previous" for one that sees the alpha of the frame before
+            (`training.previous`), or empty. `BESIDE` has the further channels of the input.
         unexportable: the reason why the network cannot be exported; empty if it can.
     """
 
@@ -136,6 +136,9 @@ SPECS: dict[str, Spec] = {
         ),
     )
 }
+BESIDE = {"": (), "previous": ("previous",), "coarse": ("guided", "coarse")}
+"""The alphas that follow the picture in the input of a network, by its `Spec.takes_alpha`."""
+
 SIZES = tuple(dict.fromkeys(size for spec in SPECS.values() for size in spec.sizes))
 """All values of --model_size."""
 

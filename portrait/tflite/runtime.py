@@ -17,7 +17,7 @@ _WARM_UP, _RUNS = 3, 20  # of `TfliteModel.latency`
 class TfliteModel:
     """A model from a picture to an alpha or another picture.
 
-    The input is (1, H, W, 3), or (1, H, W, 4), whose fourth channel is opaque by default. The
+    The input is (1, H, W, 3), or has up to two more channels, which are opaque by default. The
     result is the last output, (1, h, w, C). Both are float32 or quantised to 8 bits.
 
     Args:
@@ -30,7 +30,7 @@ class TfliteModel:
     Attributes:
         file: the bytes of the file.
         input_shape: (height, width).
-        channels: the number of input channels, 3 or 4.
+        channels: the number of input channels, 3 to 5.
         output_shape: (height, width, channels).
         takes_floats: whether the input is float32, not quantised.
         interpreter: the LiteRT interpreter.
@@ -66,8 +66,8 @@ class TfliteModel:
         self._taken = self.interpreter.get_input_details()[0]
         self._given = self.interpreter.get_output_details()[-1]
         shape, answer = (tuple(each["shape"].tolist()) for each in (self._taken, self._given))
-        if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4):
-            raise UserError(f"{name}: the input is {_by(shape)}, not a picture (1xHxWx3 or 4)")
+        if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4, 5):
+            raise UserError(f"{name}: the input is {_by(shape)}, not a picture (1xHxWx3 to 5)")
         if len(answer) != 4 or answer[0] != 1:
             raise UserError(f"{name}: the output is {_by(answer)}, not a picture (1xHxWxC)")
         self.input_shape, self.channels, self.output_shape = shape[1:3], shape[3], answer[1:]

@@ -1,8 +1,8 @@
 """Tiles for training the refiner: parts of pictures along the outline, with coarse alphas.
 
 A coarse alpha is the true matte with the errors that coarse alphas have, or the alpha of a shipped
-network, so that the refiner learns both the network's grid and its mistakes. The refiner gets it
-from the guided filter, which has aligned it with the strong edges of the picture.
+network, so that the refiner learns both the network's grid and its mistakes. The refiner also gets
+the result of the guided filter, which has aligned it with the strong edges of the picture.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,16 @@ NETWORKS = (DEFAULT, "selfie_net_big_256x256")
 
 _TILES = 12_000
 _EACH = 5
-_TRUE = 0.5  # share of coarse alphas that are made from the matte, not by a network
-_PERFECT = 0.5  # share of these that have no errors but their size
+_TRUE = 0.6  # share of coarse alphas that are made from the matte, not by a network
+_PERFECT = 0.7  # share of these that have no errors but their size
 _PIXEL = (1.0, 4.5)  # size of a pixel of the network in pixels of the picture
+_SQUEEZE = 0.15  # logarithm of the largest ratio of a pixel's sides to the mean of both
 _ON_ERRORS = 0.3  # share of tiles whose middle is where the coarse alpha is wrong
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """uint8 pictures with their coarse alphas (N, H, W, 4), and mattes (N, H, W)."""
+    """uint8 pictures with their guided and coarse alphas (N, H, W, 5), and mattes (N, H, W)."""
 
     images: np.ndarray
     mattes: np.ndarray
@@ -110,7 +111,7 @@ def cut_tiles(
     Raises:
         UserError: no tile can be cut.
     """
-    images = np.zeros((count, *size, 4), np.uint8)
+    images = np.zeros((count, *size, 5), np.uint8)
     mattes = np.zeros((count, *size), np.uint8)
     rounds = max(1, round(count / (_EACH * len(pairs))))
     found, unreadable = 0, []
@@ -126,7 +127,7 @@ def cut_tiles(
             coarse, pixel = random_coarse(image, matte, networks, random)
             for tile in _tiles(image, matte, coarse, pixel, size, random):
                 if found < count:
-                    images[found], mattes[found] = tile[..., :4], tile[..., 4]
+                    images[found], mattes[found] = tile[..., :5], tile[..., 5]
                     found += 1
         if found == count:
             break
@@ -154,19 +155,23 @@ def random_coarse(
         The alpha, float32 (h, w), 0..1, and the size of its pixels in pixels of the image.
     """
     own = np.sqrt(matte.size)
+    # As many between 1 and 2 as between 2 and 4.
+    drawn = float(np.exp(random.uniform(*np.log(_PIXEL))))
     if networks and random.random() >= _TRUE:
         network = networks[random.integers(len(networks))]
         alpha = network.run(resize(image, network.input_shape).astype(np.float32))
         grid = own / np.sqrt(alpha.size)
         # Alphas of small pictures are shrunk, because their pixels would be hardly coarser.
-        pixel = max(grid, random.uniform(*_PIXEL) if random.random() < 0.5 else grid)
+        pixel = max(grid, drawn if random.random() < 0.5 else grid)
         return _shrunk(alpha, matte.shape, pixel), max(1.0, pixel)
-    pixel = random.uniform(*_PIXEL)
-    alpha = _shrunk(matte / np.float32(255), matte.shape, pixel)
-    return alpha if random.random() < _PERFECT else degraded(alpha, random), pixel
+    # Photographs are squeezed to the proportions of the network.
+    squeezed = float(np.exp(random.uniform(-_SQUEEZE, _SQUEEZE)))
+    shape = (matte.shape[0] / squeezed, matte.shape[1] * squeezed)
+    alpha = _shrunk(matte / np.float32(255), shape, drawn)
+    return alpha if random.random() < _PERFECT else degraded(alpha, random), drawn
 
 
-def _shrunk(alpha: np.ndarray, shape: tuple[int, int], pixel: float) -> np.ndarray:
+def _shrunk(alpha: np.ndarray, shape: tuple[float, float], pixel: float) -> np.ndarray:
     return resize(alpha, tuple(max(8, round(side / pixel)) for side in shape))
 
 
@@ -220,18 +225,18 @@ def _tiles(
     size: tuple[int, int],
     random: np.random.Generator,
 ) -> list[np.ndarray]:
-    """Up to `_EACH` tiles along the outline: picture, alpha of the guided filter and matte.
+    """Up to `_EACH` tiles along the outline: picture, guided alpha, coarse alpha and matte.
 
     Returns:
-        uint8 (h, w, 5) each.
+        uint8 (h, w, 6) each.
     """
     rough = resize(coarse, matte.shape).clip(0, 1)
     guided = refine_guided(image, coarse)
     reach = 2 * round(2 * pixel) + 1
     band = cv2.dilate(((rough > 0.02) & (rough < 0.98)).astype(np.uint8), np.ones((reach, reach)))
     wrong = np.abs(rough - matte / np.float32(255)) > 0.15
-    alphas = np.dstack([np.rint(guided * 255).astype(np.uint8), matte])
-    planes = np.dstack([image, alphas])
+    alphas = np.rint(np.dstack([guided, rough]) * 255).astype(np.uint8)
+    planes = np.dstack([image, alphas, matte])
     half = size[0] // 2, size[1] // 2
     planes = np.pad(planes, [(half[0], half[0]), (half[1], half[1]), (0, 0)], mode="symmetric")
     places = {True: np.flatnonzero(band & wrong), False: np.flatnonzero(band)}
@@ -254,7 +259,7 @@ def augmented(images: np.ndarray, mattes: np.ndarray, seed: int) -> tuple[np.nda
     """Turns and mirrors tiles, and varies light, colour, noise and compression of their pictures.
 
     Args:
-        images: uint8 (N, H, W, 4), H = W, with the coarse alpha as the fourth channel.
+        images: uint8 (N, H, W, 5), H = W, with two alphas as the last channels.
         mattes: uint8 (N, H, W).
         seed: the seed of all random choices.
 
@@ -271,18 +276,19 @@ def augmented(images: np.ndarray, mattes: np.ndarray, seed: int) -> tuple[np.nda
         tile = np.ascontiguousarray(tile)
         tile[..., :3] = _varied(tile[..., :3], random)
         tiles[i] = tile
-    return np.ascontiguousarray(tiles[..., :4]), np.ascontiguousarray(tiles[..., 4])
+    return np.ascontiguousarray(tiles[..., :-1]), np.ascontiguousarray(tiles[..., -1])
 
 
 def _varied(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    levels = picture.astype(np.float32) / 255
-    levels = levels ** random.uniform(0.7, 1.4) * random.uniform(0.8, 1.15, 3)
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
+    ramp = ramp ** random.uniform(0.7, 1.4) * random.uniform(0.8, 1.15, 3)
+    levels = cv2.LUT(picture, ramp.astype(np.float32)[None])
     if random.random() < 0.15:
         levels[:] = levels.mean(axis=2, keepdims=True)
     if random.random() < 0.2:
         levels = cv2.GaussianBlur(levels, (0, 0), random.uniform(0.3, 1.0))
     if random.random() < 0.5:
-        levels = levels + random.normal(0, random.uniform(0, 0.03), levels.shape)
+        levels = levels + random.uniform(0, 0.03) * random.standard_normal(levels.shape, np.float32)
     picture = np.rint(levels.clip(0, 1) * 255).astype(np.uint8)
     if random.random() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(40, 95))]

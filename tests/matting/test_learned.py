@@ -11,13 +11,13 @@ MARGIN = 16
 
 
 class Refiner:
-    """A refiner for tests: `answer` gives the alpha (h, w) from a tile (h, w, 4) in 0..255."""
+    """A refiner for tests: `answer` gives the alpha (h, w) from a tile (h, w, 5) in 0..255."""
 
     def __init__(self, answer, side=64):
         self.input_shape, self.answer, self.calls = (side, side), answer, 0
 
     def __call__(self, tile):
-        assert tile.shape == (*self.input_shape, 4)
+        assert tile.shape == (*self.input_shape, 5)
         self.calls += 1
         return self.answer(tile)[..., np.newaxis]
 
