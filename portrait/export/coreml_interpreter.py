@@ -30,13 +30,16 @@ OPS: dict[str, Callable[..., np.ndarray]] = {
     "mul": lambda x, y: x * y,
     "prelu": lambda x, alpha: coreml_ops.prelu(x, alpha),
     "reduce_mean": lambda x, axes, keep_dims=False: x.mean(tuple(axes), keepdims=bool(keep_dims)),
+    "reduce_sum": lambda x, axes, keep_dims=False: x.sum(tuple(axes), keepdims=bool(keep_dims)),
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
     "rsqrt": lambda x, epsilon: 1 / np.sqrt(x + epsilon),
     "sigmoid": lambda x: coreml_ops.sigmoid(x),
+    "softmax": lambda x, axis=-1: coreml_ops.softmax(x, axis),
     "square": lambda x: np.square(x),
     "sub": lambda x, y: x - y,
     "tanh": lambda x: np.tanh(x),
+    "transpose": lambda x, perm: x.transpose(perm),
 }
 """The implemented ops by MIL's names; their parameters have MIL's names, too."""
 
@@ -225,6 +228,20 @@ def pad(x, pad, mode="constant", constant_val=0.0):
     sides = np.reshape(pad, (-1, 2)).tolist()  # for the last dimensions
     sides = [(0, 0)] * (x.ndim - len(sides)) + [tuple(each) for each in sides]
     return np.pad(x, sides, mode, **({"constant_values": constant_val} if mode[0] == "c" else {}))
+
+
+@_op
+def slice_by_index(x, begin, end, stride=None, begin_mask=None, end_mask=None, squeeze_mask=None):
+    _require(not np.any(squeeze_mask), "a slice_by_index that squeezes dimensions")
+    steps = [1] * x.ndim if stride is None else stride
+    begin, end = _unmasked(begin, begin_mask), _unmasked(end, end_mask)
+    return x[tuple(map(slice, begin, end, steps))]
+
+
+def _unmasked(bounds: Sequence[int], mask: Sequence[bool] | None) -> list[int | None]:
+    """The bounds of a slice, without those that the mask ignores."""
+    ignored = [False] * len(bounds) if mask is None else mask
+    return [None if i else bound for bound, i in zip(bounds, ignored, strict=True)]
 
 
 @_op

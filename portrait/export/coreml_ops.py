@@ -176,6 +176,11 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
+def softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    x = np.exp(x - x.max(axis, keepdims=True))  # without the maximum, exp overflows above 88
+    return x / x.sum(axis, keepdims=True)
+
+
 def prelu(x: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """PReLU: x if x > 0, otherwise x times the slope of its channel; `slopes` is (C,)."""
     return np.where(x > 0, x, slopes.reshape(-1, 1, 1) * x)

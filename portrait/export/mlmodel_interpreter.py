@@ -22,7 +22,14 @@ from portrait.export.formats import ExportError
 Message = Any
 """A protobuf message of NeuralNetwork.proto, which has no Python types."""
 
-LAYERS: dict[str, Callable[..., np.ndarray]] = {}
+LAYERS: dict[str, Callable[..., np.ndarray]] = {
+    "reduceSum": lambda layer, x: x.sum(
+        None if layer.reduceAll else tuple(layer.axes), keepdims=layer.keepDims
+    ),
+    "slice": lambda layer, x: _sliced(layer, x),
+    "softmaxND": lambda layer, x: coreml_ops.softmax(x, layer.axis),
+    "transpose": lambda layer, x: x.transpose(layer.axes),
+}
 """The implemented layers by name: functions of a layer's parameters and inputs."""
 
 ACTIVATIONS: dict[str, Callable[[Message, np.ndarray], np.ndarray]] = {
@@ -103,6 +110,13 @@ def _require(condition: bool, what: str) -> None:
 def _weights(weights: Message) -> np.ndarray:
     _require(bool(weights.floatValue), "weights that are not float32")
     return np.asarray(weights.floatValue, np.float32)
+
+
+def _sliced(layer: Message, x: np.ndarray) -> np.ndarray:
+    """A slice of one of the last three dimensions, which the layer calls channel, height, width."""
+    axis = layer.axis - 3
+    x = x.swapaxes(axis, -1)[..., layer.startIndex : layer.endIndex : layer.stride]
+    return x.swapaxes(axis, -1)
 
 
 def _layer(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -188,6 +202,12 @@ def multiply(layer: Message, *values: np.ndarray) -> np.ndarray:
 def concat(layer: Message, *values: np.ndarray) -> np.ndarray:
     _require(not layer.sequenceConcat, "concatenation of sequences")
     return np.concatenate(values, axis=1)
+
+
+@_layer
+def concatND(layer: Message, *values: np.ndarray) -> np.ndarray:
+    _require(not layer.interleave, "interleave")
+    return np.concatenate(values, layer.axis)
 
 
 @_layer

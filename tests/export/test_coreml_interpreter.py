@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
+from scipy import special
 from scipy.special import expit
 
 from portrait.export import coreml_interpreter
@@ -147,10 +148,40 @@ X = np.float32([[[[-2, 3]], [[-1, -4]]]])
         (lambda x: mb.add(x=x, y=np.float32([[[1]], [[2]]])), [[[-1, 4]], [[1, -2]]]),
         (lambda x: mb.mul(x=x, y=np.float32(3)), [[[-6, 9]], [[-3, -12]]]),
         (lambda x: mb.concat(values=[x, x], axis=3), [[[-2, 3, -2, 3]], [[-1, -4, -1, -4]]]),
+        (lambda x: mb.reduce_sum(x=x, axes=[1], keep_dims=True), [[[-3, -1]]]),
+        (lambda x: mb.reduce_sum(x=x, axes=[-2, -1]), [1, -5]),
+        (lambda x: mb.softmax(x=x, axis=1), special.softmax(X[0], 0)),
+        (lambda x: mb.softmax(x=mb.mul(x=x, y=np.float32(100))), [[[0, 1]], [[1, 0]]]),
     ],
 )
 def test_simple_ops(build, wanted):
     np.testing.assert_allclose(_run(build, X), [wanted], atol=1e-6)
+
+
+@pytest.mark.parametrize("perm", [(0, 2, 3, 1), (0, 3, 1, 2), (3, 1, 0, 2)])
+def test_transpose(perm):
+    x = _floats(2, 3, 4, 5)
+    np.testing.assert_array_equal(
+        _run(lambda x: mb.transpose(x=x, perm=perm), x), x.transpose(perm)
+    )
+
+
+def test_slice_by_index():
+    x = _floats(2, 3, 4, 5)
+    found = _run(lambda x: mb.slice_by_index(x=x, begin=[0, 1, 0, -2], end=[1, 3, 4, 5]), x)
+    np.testing.assert_array_equal(found, x[:1, 1:3, :, -2:])
+    masks = dict(begin_mask=[True, True, False, False], end_mask=[True, False, False, True])
+    found = _run(
+        lambda x: mb.slice_by_index(
+            x=x, begin=[1, 2, 3, 1], end=[0, 2, 0, 0], stride=[1, 1, -2, 2], **masks
+        ),
+        x,
+    )
+    np.testing.assert_array_equal(found, x[:, :2, 3:0:-2, 1::2])
+    with pytest.raises(ExportError, match="squeezes"):
+        squeeze = [False, True, False, False]
+        bounds = dict(begin=[0, 1, 0, 0], end=[2, 2, 4, 5])
+        _run(lambda x: mb.slice_by_index(x=x, squeeze_mask=squeeze, **bounds), x)
 
 
 def test_linear_8_bit_weights():

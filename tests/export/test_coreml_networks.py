@@ -5,9 +5,11 @@ import keras
 import numpy as np
 import pytest
 import tiny_network
+from tiny_portraits import draw
 
 from portrait.export import coreml, verify
 from portrait.models.build import build, for_inference
+from portrait.models.weights import shipped_weights
 
 KINDS = ("mlpackage_float32", "mlmodel")
 
@@ -66,6 +68,25 @@ def test_the_alpha_before_is_a_second_image(kind, tmp_path):
     assert [each.name for each in described.input] == ["image", "previous"]
     assert [each.name for each in described.output] == ["alpha", "matte"]
     assert described.input[1].type == described.output[1].type
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mlpackage_float16"])
+def test_the_refiner(kind, tmp_path):
+    """Its mix of three maps is a softmax and a sum over the last dimension of transposed maps."""
+    trained = build("refiner", (32, 48))
+    trained.load_weights(shipped_weights("refiner"))
+    images, mattes = draw(2, (32, 48))
+    guided, coarse = np.stack([mattes, np.roll(mattes, 1, axis=2)])[..., None]
+    pictures = np.concatenate([images, guided, coarse], axis=3)
+    model = for_inference(trained)
+    path = tmp_path / f"net{coreml.FORMATS[kind].suffix}"
+    coreml.save(coreml.convert(model, kind), path)
+    (run,) = coreml.runtimes(path).values()
+    parity, alphas = verify.compare(run, pictures, verify.keras_outputs(model, pictures))
+    assert not verify.problem(parity, coreml.TOLERANCES[kind])
+    assert alphas.std() > 0.05
+    described = ct.utils.load_spec(str(path)).description
+    assert [each.name for each in described.input] == ["image", "guided", "coarse"]
 
 
 def _vgg_like(x):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from coremltools.models.neural_network import NeuralNetworkBuilder
+from scipy import special
 from scipy.special import expit
 
 from portrait.export import mlmodel_interpreter
@@ -176,6 +177,49 @@ def test_upsample(mode, options):
 def test_threshold():
     found = _run("add_unary", "x", "y", "threshold", alpha=0.5, shift=0.25, scale=-2.0)
     _close(found, np.maximum(0.5, 0.25 - 2 * LAST))
+
+
+def test_other_orders_of_the_dimensions():
+    np.testing.assert_array_equal(_run("add_transpose", (0, 2, 3, 1), "x", "y"), LAST)
+    np.testing.assert_array_equal(
+        _run("add_transpose", (3, 1, 0, 2), "x", "y"), IMAGE.transpose(3, 1, 0, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("axis", "wanted"),
+    [
+        ("channel", IMAGE[:, 1:3]),
+        ("height", IMAGE[:, :, 1:3]),
+        ("width", IMAGE[..., 1:3]),
+    ],
+)
+def test_slice(axis, wanted):
+    np.testing.assert_array_equal(_run("add_slice", "x", "y", axis, 1, 3), wanted)
+
+
+def test_slice_with_a_stride_up_to_the_last():
+    found = _run("add_slice", "x", "y", "width", 1, -1, 2)
+    np.testing.assert_array_equal(found, IMAGE[..., 1:-1:2])
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_sums_and_shares_along_a_dimension(axis):
+    found = _run("add_reduce_sum", "x", "y", axes=[axis], keepdims=True)
+    np.testing.assert_allclose(found, IMAGE.sum(axis, keepdims=True), rtol=1e-6)
+    found = _run("add_reduce_sum", "x", "y", axes=[axis, 2], keepdims=False)
+    np.testing.assert_allclose(found, IMAGE.sum((axis, 2)), rtol=1e-6)
+    found = _run("add_softmax_nd", "x", "y", axis)
+    np.testing.assert_allclose(found, special.softmax(IMAGE, axis), rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_concatenation_along_a_dimension(axis):
+    builder = _builder()
+    builder.add_activation("double", "LINEAR", "x", "twice", [2.0, 0.0])
+    builder.add_concat_nd("layer", ["x", "twice"], "y", axis)
+    found = mlmodel_interpreter.run(builder.spec, {"x": IMAGE})["y"]
+    np.testing.assert_array_equal(found, np.concatenate([IMAGE, 2 * IMAGE], axis))
 
 
 def test_preprocessing():
