@@ -132,6 +132,11 @@ def from_tflite(
     model = TfliteModel(file, name, threads)
     if model.output_shape != (*model.input_shape, 1):
         raise UserError(f"{name}: the output is not an alpha of the input's size")
+    if model.channels > 4:
+        raise UserError(
+            f"{name} refines the alphas of other networks; the shipped one works with "
+            "--refine=learned"
+        )
     input_numbers = INPUT_RANGES["0..255"]
     takes = model.channels == 4 and takes_alpha(stated_name(model.file)) == "previous"
     if model.takes_floats and not takes:

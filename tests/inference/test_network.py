@@ -155,3 +155,9 @@ def test_values_beyond_the_range_are_clipped():
     network = Network("far", (4, 4), lambda image: image[..., 0] - 100)
     assert (network.matte(np.full((4, 4, 3), 99, np.uint8)) == 0).all()
     assert (network.matte(np.full((4, 4, 3), 250, np.uint8)) == 1).all()
+
+
+def test_a_refiner_is_no_network_for_photographs():
+    file = SHIPPED / "refiner" / "refiner_float16.tflite"
+    with pytest.raises(UserError, match="--refine=learned"):
+        networks.load(str(file), input_range="0..255")
