@@ -51,7 +51,7 @@ def test_all_that_can_be_used_has_a_name_for_a_screen_reader(window, photo_file)
     window.run("document.querySelector('details').open = false")
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
 def test_the_page_fits_the_screen(window, width):
     size = {"width": width, "height": 740, "deviceScaleFactor": 2, "mobile": width < 700}
     window.do("Emulation.setDeviceMetricsOverride", **size)
