@@ -20,7 +20,7 @@ outputs stay equal bit by bit.
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -97,24 +97,39 @@ def rescale(model: keras.Model, pictures: np.ndarray) -> None:
     _apply(model, groups, _scales(model, groups, largest_activations(model, pictures)))
 
 
-def balance(model: keras.Model) -> None:
+def balance(model: keras.Model, sizes: Mapping[str, float] | None = None) -> None:
     """Changes the weights of `model` so that it can be fine-tuned, and its outputs stay.
 
     The steps of Adam are as large as the learning rate, regardless of the size of a weight. They
     would destroy kernels that `rescale` has made small. If the kernel of a group's first
     convolution has a standard deviation below a quarter of He's (He et al., 1502.01852), or above
     four times He's, a power of two brings it close to He's.
+
+    Args:
+        model: a network from `build.build`.
+        sizes: the `kernel_sizes` of other weights of the same network, to which powers of two bring
+            these kernels, so that the scales of both are equal; None: He's.
     """
     groups = _Groups(model)
     scalable, scales = groups.scalable(), {}
+    own = kernel_sizes(model)
     for layer in filter(_is_scalable, model.operations):
         group, before = groups.of(layer.output), scales.get(groups.of(layer.input), 1.0)
         if group in scalable and group not in scales:
             kernel = layer.get_weights()[_kernel_place(layer)]
-            wanted = math.sqrt(2 * layer.output.shape[-1] / kernel.size)
-            power = math.log2(wanted / max(math.sqrt(np.square(kernel).mean()), 1e-30))
-            scales[group] = before * (2.0 ** round(power) if abs(power) >= 2 else 1.0)
+            he = math.sqrt(2 * layer.output.shape[-1] / kernel.size)
+            size, wanted = own[layer.name], sizes[layer.name] if sizes else he
+            power = math.log2(wanted / size) if wanted and size else 0.0  # 0: as it is
+            changes = sizes or abs(power) >= 2
+            scales[group] = before * (2.0 ** round(power) if changes else 1.0)
     _apply(model, groups, scales)
+
+
+def kernel_sizes(model: keras.Model) -> dict[str, float]:
+    """The root mean square of the kernel of each convolution that `balance` may change, by name."""
+    layers = filter(_is_scalable, model.operations)
+    kernels = {each.name: each.get_weights()[_kernel_place(each)] for each in layers}
+    return {name: math.sqrt(np.square(kernel).mean()) for name, kernel in kernels.items()}
 
 
 @contextlib.contextmanager

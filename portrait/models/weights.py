@@ -175,9 +175,13 @@ def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1
     Raises:
         UserError: see `load_weights`.
     """
-    mean = [0.0] * len(model.weights)
+    from portrait.models.rescale import balance, kernel_sizes
+
+    mean, sizes = [0.0] * len(model.weights), None
     for path, share in shares.items():
         load_weights(model, path)
+        # A training from trained weights may have changed the scale of some layers.
+        balance(model, sizes := sizes or kernel_sizes(model))
         part = share / sum(shares.values())
         mean = [sum_ + part * each for sum_, each in zip(mean, model.get_weights(), strict=True)]
     model.set_weights(mean)

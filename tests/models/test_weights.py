@@ -12,6 +12,7 @@ import tiny_network
 from project import ROOT
 
 from portrait.errors import UserError
+from portrait.models.build import build
 from portrait.models.registry import SPECS, full_name, parse_input_shape
 from portrait.models.weights import (
     average,
@@ -107,6 +108,21 @@ def test_a_mean_of_weights(tmp_path):
     after = np.asarray(model(pictures)["output"])
     odds = (before / (1 - before)) ** 2
     np.testing.assert_allclose(after, odds / (1 + odds), atol=1e-5)
+
+
+def test_a_mean_of_weights_of_other_scales(tmp_path):
+    """A network without normalisation, once more with a small kernel and a large one after it."""
+    model = build("mattingnet", (32, 32), "small")
+    model.save_weights(tmp_path / "a.weights.h5")
+    expected = model.get_weights()
+    for name, factor in [("conv2d", 2.0**-6), ("conv2d_5", 2.0**6), ("conv2d_transpose_4", 2.0**6)]:
+        layer = model.get_layer(name)
+        kernel, *bias = layer.get_weights()
+        layer.set_weights([factor * kernel, *bias])
+    model.save_weights(tmp_path / "b.weights.h5")
+    average(model, {tmp_path / "a.weights.h5": 0.5, tmp_path / "b.weights.h5": 0.5})
+    for found, wanted in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 class Spy:
