@@ -19,6 +19,7 @@ from absl import app, flags
 from portrait.errors import UserError, printable
 
 FLAGS = flags.FLAGS
+_UNREADABLE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)  # no right to it; drives
 # "Status: 1" is oneDNN's, RESOURCE_EXHAUSTED JAX's.
 _OUT_OF_MEMORY = re.compile(
     "bad_alloc|nsufficient memory|start new thread|out of memory|Status: 1, message: could not|"
@@ -93,6 +94,8 @@ def told(error: Exception) -> str:
         return "there is not enough memory: use smaller pictures or batches"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"the name is too long: {str(error.filename)[:80]}..."
+    if isinstance(error, OSError) and error.filename and error.errno in _UNREADABLE:
+        return f"{error.filename}: {error.strerror}"
     return ""
 
 

@@ -1,7 +1,7 @@
 """Writes files atomically: a file appears complete or not at all."""
 
 import contextlib
-import glob
+import functools
 import hashlib
 import os
 import platform
@@ -14,6 +14,7 @@ from portrait.errors import UserError
 
 # Temporary names contain the host, because several hosts may share a drive.
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_LONGEST_SUFFIX = 16  # bytes: that of .mlpackage has 10
 
 
 class WriteError(UserError):
@@ -32,7 +33,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary name is hidden and has the suffixes of `path`, by which libraries choose the
     format. On any error the temporary file is removed, and an earlier file at `path` stays
-    unchanged. A temporary file of a killed run is removed when the same file is written next.
+    unchanged. A temporary file of a killed run is removed when another process writes the same
+    file.
 
     A folder, such as an `.mlpackage`, can be written in the same way. An earlier folder is missing
     for the moment between two renames.
@@ -41,11 +43,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         WriteError: the file cannot be written (read-only folder, full disk, no such drive).
     """
     path = Path(path)
-    suffixes = "".join(path.suffixes[-2:])
-    # File names have at most 255 bytes, and the temporary name is longer.
+    # File names have at most 255 bytes, and the temporary name is longer. In "Dr. Jekyll, ....png",
+    # a sentence follows the first dot.
+    short = (each for each in path.suffixes[-2:] if len(os.fsencode(each)) <= _LONGEST_SUFFIX)
     stem = path.name.split(".")[0][:40]
     owner = f"{_HOST}-{os.getpid()}"
-    temporary = path.with_name(f".{stem}-{owner}-{secrets.token_hex(4)}.part{suffixes}")
+    temporary = path.with_name(f".{stem}-{owner}-{secrets.token_hex(4)}.part{''.join(short)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path.parent, stem)
@@ -57,21 +60,31 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
                 os.fsync(written.fileno())
             temporary.replace(path)
     except OSError as error:
-        in_the_way = path.parent.is_file()
+        in_the_way = isinstance(error, FileExistsError)
         reason = f"{path.parent} is a file" if in_the_way else error.strerror or str(error)
         raise WriteError(f"cannot write {path}: {reason}") from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # also if the folder cannot be searched
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
             temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def _temporary_files(folder: Path) -> list[Path]:
+    """The temporary files of this host in a folder when this process first writes into it.
+
+    Listing a folder for each of its files would take quadratic time.
+    """
+    return list(folder.glob(f".*-{_HOST}-*.part*"))
 
 
 def _remove_abandoned(folder: Path, stem: str) -> None:
     """Removes temporary files of this name if their process on this host no longer runs."""
-    for path in folder.glob(f".{glob.escape(stem)}-{_HOST}-*.part*"):
-        process = path.name.removeprefix(f".{stem}-{_HOST}-").partition("-")[0]
-        if process.isdecimal() and not _lives(int(process)):
+    start = f".{stem}-{_HOST}-"
+    for path in _temporary_files(folder.absolute()):
+        process = path.name.removeprefix(start).partition("-")[0]
+        if path.name.startswith(start) and process.isdecimal() and not _lives(int(process)):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -1,7 +1,9 @@
 """Tests errors of all commands: unwritable output, lack of memory, damaged settings."""
 
+import errno
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +70,13 @@ def test_a_name_that_is_too_long_is_one_line(go, capsys):
     assert go(lambda: Path("x" * 5000).is_file()) == 1
     err = capsys.readouterr().err
     assert "xxx" in err and err.count("\n") == 1 and len(err) < 200
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE])
+def test_a_folder_that_cannot_be_searched_is_one_line(go, capsys, number):
+    """`Path.exists` and `Path.is_file` raise such errors."""
+    assert go(raises(OSError(number, os.strerror(number), "secret/a.jpg"))) == 1
+    assert capsys.readouterr().err == f"error: secret/a.jpg: {os.strerror(number)}\n"
 
 
 def test_lack_of_memory_is_found_behind_what_it_caused(go):

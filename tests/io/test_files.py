@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from project import ROOT
@@ -147,8 +148,9 @@ def test_killed_in_between(tmp_path):
     assert all(path.name.startswith(".") for path in tmp_path.iterdir() if path != target)
 
 
-def test_the_longest_name(tmp_path):
-    target = tmp_path / ("a" * 251 + ".txt")
+@pytest.mark.parametrize("name", ["a" * 251, "Dr. " + "a" * 247, "写真.2024 " + "写" * 78])
+def test_the_longest_name(tmp_path, name):
+    target = tmp_path / f"{name}.txt"
     with replacing(target) as path:
         path.write_text("whole")
     assert target.read_text() == "whole"
@@ -173,3 +175,30 @@ def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path
     assert target.read_text() == "whole"
     (left,) = set(names(tmp_path)) - {"a.csv"}
     assert left.startswith(".ab-")
+
+
+def test_a_folder_that_cannot_be_searched(tmp_path, monkeypatch):
+    """As without the right to search it; the superuser has all rights."""
+
+    def refuses(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", lambda path, **options: refuses(path))
+    for name in "is_dir", "is_file":
+        monkeypatch.setattr(Path, name, refuses)
+    with (
+        pytest.raises(UserError, match=r"^cannot write .*a\.csv: Permission denied$"),
+        replacing(tmp_path / "a.csv"),
+    ):
+        raise AssertionError("never reached")
+
+
+def test_a_folder_is_not_listed_for_each_of_its_files(tmp_path, monkeypatch):
+    listed = []
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda path, *name: listed.append(path) or glob(path, *name))
+    for number in range(3):
+        with replacing(tmp_path / f"{number}.csv") as path:
+            path.write_text("new")
+    assert len(names(tmp_path)) == 3
+    assert len(listed) == 1
