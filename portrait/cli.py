@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from portrait.errors import UserError, printable
 
@@ -34,7 +35,17 @@ def run(command: Callable[[], None], verbs: Sequence[str]) -> None:
         command: executes the command according to the flags.
         verbs: names of flags; if none of them is set, the help is shown.
     """
+    _open_streams()
     app.run(lambda argv: _leave(execute(command, verbs)), flags_parser=parse_flags)
+
+
+def _open_streams() -> None:
+    """Discards what is printed on closed streams (`>&-`), and escapes what stdout cannot encode."""
+    for name in "stdout", "stderr":
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (until the process ends)
+    absl_logging.get_absl_handler().python_handler.stream = sys.stderr
+    sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def parse_flags(argv: list[str]) -> list[str]:

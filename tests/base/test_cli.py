@@ -117,6 +117,29 @@ def test_a_full_device_is_one_line():
     assert ended.stderr.count("\n") == 1 and ended.stderr.startswith("error: ")
 
 
+def printing(text, **options):
+    script = (
+        "from portrait import cli; from absl import flags\n"
+        "flags.DEFINE_boolean('go', True, '')\n"
+        f"cli.run(lambda: print({text!a}), ['go'])"
+    )
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, stderr=subprocess.PIPE, cwd=ROOT, **options)
+
+
+def test_names_that_stdout_cannot_encode_are_escaped():
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    ended = printing("é 写 \udcff", stdout=subprocess.PIPE, env=environment)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout == b"\xe9 \\u5199 \\udcff\n"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_closed_stream_is_no_error(number):
+    ended = printing("x", preexec_fn=lambda: os.close(number))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_a_closed_pipe_is_no_error():
     script = (
         "from portrait import cli; from absl import flags\n"
