@@ -217,6 +217,22 @@ def test_a_folder_with_photos_and_videos(red, tmp_path, caplog):
         assert np.abs(corner - np.array([80.0, 200.0])).max() < 12
 
 
+def test_unusable_photos_do_not_keep_videos_from_being_made(red, tmp_path, caplog):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    pixels = [Image.new("RGB", (1, 1), colour) for colour in ("red", "green")]
+    pixels[0].save(folder / "a.gif", save_all=True, append_images=pixels[1:])
+    common = {"output": output, "effect": ["green_screen"], "model": str(red)}
+    common["input_range"] = "0..1"
+    with pytest.raises(UserError, match=r"bad\.jpg.*a\.gif: a picture of 1 x 1 is too small"):
+        apply(folder, **common)
+    assert not output.exists() or not list(output.iterdir())
+    tiny_clips.write(folder / "b.mp4", np.zeros((2, 64, 48, 3), np.uint8))
+    assert apply(folder, **common) == [output / "b_green_screen.mp4"]
+    assert "bad.jpg" in caplog.text and "a.gif" in caplog.text
+
+
 def test_a_plate_removes_who_is_on_it(red, tmp_path):
     wall = np.full((96, 72, 3), 60, np.uint8)
     wall[20:60, 50:66] = (255, 40, 0)  # a poster of somebody

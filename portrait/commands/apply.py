@@ -155,7 +155,7 @@ class Job:
     def folder(self, source: Path, output: Path, output_alpha: str | Path) -> list[Path]:
         """Processes the photos and the videos of a folder."""
         from portrait.effects import photos, video
-        from portrait.io.photos import files_in
+        from portrait.io.photos import files_in, tell_unusable, without_unusable
 
         for flag, folder in (("output", output), ("output_alpha", output_alpha)):
             if folder and source.resolve() == Path(folder).resolve():
@@ -164,15 +164,19 @@ class Job:
         kinds = ("-".join(self.stills.names), "alpha")
         pictures, clips = files_in(source, kinds)
         written: list[Path] = []
+        unusable: list[str] = []
         if pictures:
             work = self.stills, self.network, self.refine
-            written += photos.apply_to_photos(pictures, output, *work, **options)
-            print("\n".join(map(printable, written)), flush=True)
+            with without_unusable(unusable):
+                written += photos.apply_to_photos(pictures, output, *work, **options)
+                print("\n".join(map(printable, written)), flush=True)
         if clips:
             work = self.clips, self.network, self.smooth
-            for each in video.apply_to_videos(clips, output, *work, **options):
-                written.append(each)
-                print(printable(each), flush=True)
+            with without_unusable(unusable):
+                for each in video.apply_to_videos(clips, output, *work, **options):
+                    written.append(each)
+                    print(printable(each), flush=True)
+        tell_unusable(unusable, written)
         return written
 
 

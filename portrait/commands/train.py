@@ -11,7 +11,7 @@ from pathlib import Path
 
 from portrait.backend import start_keras
 from portrait.commands.batches import ARGUMENTS, batches, data_folders, size_of_batches
-from portrait.errors import UserError
+from portrait.errors import UserError, printable
 from portrait.models import registry
 from portrait.util import evenly
 
@@ -250,4 +250,4 @@ def _show_unseen(network, data: list[str], val_ratio: float, folder: Path) -> No
 
     photo = unseen(data, val_ratio).image
     for path in predict(from_keras(network).matte, [photo], folder / "unseen"):
-        print(f"a photo that was not used for training: {path}")
+        print(f"a photo that was not used for training: {printable(path)}")

@@ -22,7 +22,8 @@ from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network
 from portrait.io.animations import AnimationReader
 from portrait.io.files import refuse_overwriting
-from portrait.io.photos import result_paths
+from portrait.io.images import TooSmallError
+from portrait.io.photos import UnusableError, named, result_paths
 from portrait.io.sequences import SequenceReader, is_sequence
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import Target, check_target, open_output, write_video
@@ -112,7 +113,7 @@ def apply_to_videos(
 ) -> Iterator[Path]:
     """Applies effects to video files one by one, lazily; see `apply_to_video`.
 
-    Unreadable videos are skipped, and one warning at the end names and counts them.
+    Unusable videos are skipped, and one warning at the end names and counts them.
 
     Args:
         sources: the video files.
@@ -128,7 +129,8 @@ def apply_to_videos(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; an incomplete file has been yielded, if it has a frame.
-        UserError: no video can be read, or a file cannot be written.
+        UnusableError: no video can be used.
+        UserError: a file cannot be written.
     """
     suffix, label = video_suffix(effects.names), "-".join(effects.names)
     targets = result_paths(sources, output, [label], lambda source: suffix)
@@ -141,14 +143,14 @@ def apply_to_videos(
             outcome = apply_to_video(
                 source, target, effects, network, smooth, plate=plate, alpha_target=alpha
             )
-        except VideoError as error:
-            left_out.append(str(error))
+        except (VideoError, TooSmallError) as error:
+            left_out.append(named(error, source))
             continue
         yield from filter(None, (target, alpha))
         if not outcome.complete:
             raise KeyboardInterrupt
     if len(left_out) == len(sources):
-        raise UserError("no video could be used: " + "; ".join(left_out[:5]))
+        raise UnusableError("no video could be used: " + "; ".join(left_out[:5]))
     warn_skipped(left_out, "videos left out ({count}): {names}")
 
 
@@ -244,7 +246,9 @@ def _convert(
     between = 1 if isinstance(target, Device) else 4
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(Pipeline(stream, find, paint, between=between))
-        alphas = alpha_target and stack.enter_context(open_output(alpha_target, stream))
+        alphas = None
+        if alpha_target:
+            alphas = stack.enter_context(open_output(alpha_target, stream, silent=True))
         frames, complete = write_video(target, stream, rendered(results, alphas), progress)
     return Outcome(frames, stream.broken, empty, complete)
 

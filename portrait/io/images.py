@@ -28,12 +28,12 @@ class TooSmallError(UserError):
     """A picture with fewer pixels than an operation needs.
 
     Args:
-        picture: (H, W) or (H, W, C).
+        shape: the shape of the picture, (H, W) or (H, W, C).
         least: the smallest allowed height and width in pixels.
     """
 
-    def __init__(self, picture: np.ndarray, least: int):
-        height, width = picture.shape[:2]
+    def __init__(self, shape: Sequence[int], least: int):
+        height, width = shape[:2]
         super().__init__(
             f"a picture of {width} x {height} is too small: it needs at least {least} x {least}"
         )

@@ -1,7 +1,9 @@
 """Processes photographs one by one: finds them, and chooses the names of the results."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,10 +12,17 @@ from portrait.errors import UserError, warn_skipped
 from portrait.io.animations import is_animation
 from portrait.io.images import SUFFIXES, PictureError, TooSmallError, list_images, without_made
 
+log = logging.getLogger(__name__)
+
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".mpg", ".mpeg", ".ts", ".wmv"),
     *(".mts", ".m2ts", ".flv", ".ogv", ".vob", ".mxf", ".3g2", ".m2v", ".asf", ".f4v", ".dv"),
 }
+_NO_PHOTOS = "contains no photographs (.jpg, .png, .webp, ...)"
+
+
+class UnusableError(UserError):
+    """None of several photographs or videos can be used; the message names some, with reasons."""
 
 
 def is_video(path: str | Path) -> bool:
@@ -43,7 +52,8 @@ def work_through(
         The files written, photograph by photograph.
 
     Raises:
-        UserError: no photograph could be found or used; other exceptions of `work`.
+        UnusableError: no photograph could be used.
+        UserError: no photograph could be found; other exceptions of `work`.
     """
     photos = find_photographs(inputs, kinds)
     written: list[Path] = []
@@ -52,23 +62,47 @@ def work_through(
     for photo, paths in zip(bar, result_paths(photos, output, kinds), strict=True):
         try:
             work(photo, *paths)
-        except PictureError as error:
-            left_out.append(str(error))
-        except TooSmallError as error:
-            left_out.append(f"{photo}: {error}")
+        except (PictureError, TooSmallError) as error:
+            left_out.append(named(error, photo))
         else:
             written += paths
     if not written:
-        raise UserError("no picture could be used: " + "; ".join(left_out[:5]))
+        raise UnusableError("no picture could be used: " + "; ".join(left_out[:5]))
     warn_skipped(left_out, "photographs left out ({count}): {names}")
     return written
+
+
+def named(error: UserError, source: str | Path) -> str:
+    """The message of an error about a file, with the file's name."""
+    return f"{source}: {error}" if isinstance(error, TooSmallError) else str(error)
+
+
+@contextlib.contextmanager
+def without_unusable(unusable: list[str]) -> Iterator[None]:
+    """Adds the message of an `UnusableError` to a list, so that the work on other files goes on."""
+    try:
+        yield
+    except UnusableError as error:
+        unusable.append(str(error))
+
+
+def tell_unusable(unusable: Sequence[str], written: Sequence[Path]) -> None:
+    """Warns of the messages of `without_unusable`, or raises them if no file was written.
+
+    Raises:
+        UnusableError: nothing was written.
+    """
+    if unusable and not written:
+        raise UnusableError("; ".join(unusable))
+    for each in unusable:
+        log.warning("%s", each)
 
 
 def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) -> list[Path]:
     """Lists photographs without duplicates, in the order of the inputs; folders sorted by name.
 
     Args:
-        inputs: picture files, and folders, see `photographs_in`.
+        inputs: picture files, and folders, see `files_in`; their videos are skipped with a warning.
         kinds: see `result_paths`.
 
     Raises:
@@ -78,10 +112,10 @@ def find_photographs(inputs: Iterable[str | Path], kinds: Sequence[str] = ()) ->
     for source in map(Path, inputs):
         found = [source]
         if source.is_dir():
-            found = photographs_in(source, kinds)
-            clips = files_in(source, kinds)[1]
+            found, clips = files_in(source, kinds)
             warn_skipped(clips, "videos in a folder are skipped ({count}): {names}")
-            found = [photo for photo in found if photo not in clips]
+            if not found:
+                raise UserError(f"{source} {_NO_PHOTOS}")
         for photo in found:
             photos.setdefault(photo.resolve(), photo)
     if not photos:
@@ -104,9 +138,10 @@ def files_in(folder: str | Path, kinds: Sequence[str] = ()) -> tuple[list[Path],
         for each in Path(folder).iterdir()
         if not each.name.startswith(".") and each.is_file() and is_video(each)
     )
-    photos = [photo for photo in photos if photo not in clips]
+    moving = set(clips)
+    photos = [photo for photo in photos if photo not in moving]
     if not photos and not clips:
-        raise UserError(f"{folder} contains no photographs (.jpg, .png, .webp, ...) and no videos")
+        raise UserError(f"{folder} {_NO_PHOTOS} and no videos")
     return photos, clips
 
 
@@ -118,7 +153,7 @@ def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
     """
     photos = without_made(list_images(folder), ("matte", *kinds))
     if not photos:
-        raise UserError(f"{folder} contains no photographs (.jpg, .png, .webp, ...)")
+        raise UserError(f"{folder} {_NO_PHOTOS}")
     return photos
 
 

@@ -42,7 +42,7 @@ def check_target(target: Target, transparent: bool) -> None:
 
 @contextlib.contextmanager
 def open_output(
-    target: Target, source: VideoReader | SequenceReader
+    target: Target, source: VideoReader | SequenceReader, silent: bool = False
 ) -> Iterator[Callable[[Frame | av.Packet], None]]:
     """Opens a target for writing.
 
@@ -53,6 +53,7 @@ def open_output(
         target: the target. For the formats of video files see `VideoWriter`.
         source: a reader, or an object with its `path`, `time_base`, `rate` and `audio`. The
             pictures of a sequence keep their numbers.
+        silent: whether a video file gets no audio track, because no packets will be written.
 
     Yields:
         A function that writes a frame or a packet of audio; only video files have audio.
@@ -72,8 +73,9 @@ def open_output(
         else:
             stack.enter_context(_one_line(target))
             path = stack.enter_context(replacing(target))
+            audio = None if silent else source.audio
             output = _Output(
-                lambda shape: VideoWriter(path, shape, source.time_base, source.rate, source.audio)
+                lambda shape: VideoWriter(path, shape, source.time_base, source.rate, audio)
             )
         yield output.write
         output.close(source.path)

@@ -10,6 +10,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from portrait.errors import UserError
 from portrait.io.audio_writer import audio_track
+from portrait.io.images import TooSmallError
 from portrait.io.video_frames import Frame
 from portrait.io.video_streams import Audio
 
@@ -32,6 +33,7 @@ class VideoWriter:
         audio: the audio whose packets will be written, or None.
 
     Raises:
+        TooSmallError: a side has less than 2 pixels.
         UserError: the container does not support such a video.
     """
 
@@ -48,7 +50,7 @@ class VideoWriter:
         codec, pixels, options = _encoding(suffix, len(shape) == 3 and shape[2] == 4)
         self._size = (shape[0], shape[1]) if codec == "prores_ks" else _even(shape)
         if min(self._size) < 2:
-            raise UserError(f"{path}: a video needs at least 2 x 2 pixels")
+            raise TooSmallError(shape, 2)
         flags = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
         # With an explicit protocol, because a name may contain a colon.
         self._container = av.open(f"file:{path}", "w", container_options=flags)

@@ -152,7 +152,7 @@ def paint(
         TooSmallError: a side of the photograph has less than 16 pixels.
     """
     if min(photo.shape[:2]) < _LEAST_SIZE:
-        raise TooSmallError(photo, _LEAST_SIZE)
+        raise TooSmallError(photo.shape, _LEAST_SIZE)
     target, style = np.float32(photo), np.float32(painting)
     if settings.colours == "luminance":
         target = as_grey(photo)

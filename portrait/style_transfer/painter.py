@@ -10,9 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from portrait.errors import UserError
+from portrait.errors import UserError, printable
 from portrait.io.images import TooSmallError, read_image, shrink, write_png
-from portrait.io.photos import is_video, work_through
+from portrait.io.photos import is_video, tell_unusable, without_unusable, work_through
 from portrait.models.weights import load_weights, weights_file
 from portrait.style_transfer import PAINTINGS, strips, transform_net
 from portrait.style_transfer.colour import match_colours, with_colours_of
@@ -67,11 +67,12 @@ def paint(
     """
     network, mix, style = load_style(weight_dir, style)
     label = style_label(style)
-    written = []
+    written, unusable = [], []
     if photos := [path for path in content if not is_video(path)]:
         painter = Painter(network, mix, strength, colours)
-        written = paint_photos(painter, photos, output, label, size)
-        print("\n".join(map(str, written)))
+        with without_unusable(unusable):
+            written = paint_photos(painter, photos, output, label, size)
+            print("\n".join(map(printable, written)))
     if videos := [path for path in content if is_video(path)]:
         painter = Painter(network, mix, strength, colours, os.cpu_count() or 1)
         fit = longer_side(size)
@@ -79,9 +80,11 @@ def paint(
         def start() -> FullSize:
             return FullSize(painter.paint, fit, painter.finish, steady=Steady())
 
-        for target, frames in paint_videos(start, videos, output, label):
-            print(f"{target}: {frames} frames")
-            written.append(target)
+        with without_unusable(unusable):
+            for target, frames in paint_videos(start, videos, output, label):
+                print(f"{printable(target)}: {frames} frames")
+                written.append(target)
+    tell_unusable(unusable, written)
     return written
 
 
@@ -172,7 +175,7 @@ class Painter:
         """What the network paints, float32 (H, W, 3) in 0..255; otherwise as `__call__`."""
         height, width = photo.shape[:2]
         if min(height, width) < transform_net.LEAST_SIZE:
-            raise TooSmallError(photo, transform_net.LEAST_SIZE)
+            raise TooSmallError(photo.shape, transform_net.LEAST_SIZE)
         stride = transform_net.STRIDE
         more = ((0, -height % stride), (0, -width % stride), (0, 0))
         padded = np.pad(photo, more, mode="reflect")

@@ -6,8 +6,9 @@ from pathlib import Path
 import av
 from tqdm import tqdm
 
-from portrait.errors import UserError, warn_skipped
-from portrait.io.photos import result_paths
+from portrait.errors import warn_skipped
+from portrait.io.images import TooSmallError
+from portrait.io.photos import UnusableError, named, result_paths
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import open_video
@@ -38,27 +39,28 @@ def paint_videos(
     """Paints videos one by one, lazily; see `paint_video`.
 
     `start` makes the function that paints the frames of one video, because it may remember them.
-    Unreadable videos are skipped, and one warning at the end names and counts them.
+    Unusable videos are skipped, and one warning at the end names and counts them.
 
     Yields:
         A written file, and the number of its frames.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; an incomplete file has been yielded, if it has a frame.
-        UserError: no video can be read, or the target cannot be written.
+        UnusableError: no video can be used.
+        UserError: the target cannot be written.
     """
     left_out: list[str] = []
     for source, target in zip(sources, video_targets(sources, output, label), strict=True):
         try:
             frames, complete = paint_video(start(), source, target)
-        except VideoError as error:
-            left_out.append(str(error))
+        except (VideoError, TooSmallError) as error:
+            left_out.append(named(error, source))
             continue
         yield target, frames
         if not complete:
             raise KeyboardInterrupt
     if len(left_out) == len(sources):
-        raise UserError("no video could be used: " + "; ".join(left_out[:5]))
+        raise UnusableError("no video could be used: " + "; ".join(left_out[:5]))
     warn_skipped(left_out, "videos left out ({count}): {names}")
 
 

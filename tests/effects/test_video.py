@@ -59,6 +59,15 @@ def test_times_and_audio_stay(pictures, tmp_path):
         assert after.duration == before.duration
 
 
+def test_an_alpha_has_no_audio_track(pictures, tmp_path):
+    """Matroska and WebM keep a track without packets, MP4 drops it."""
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures[:3], audio="aac")
+    convert(source, tmp_path / "out.mkv", alpha_target=tmp_path / "alpha.mkv")
+    with av.open(str(tmp_path / "alpha.mkv")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+    assert tiny_clips.packets(tmp_path / "out.mkv")
+
+
 def test_a_painted_person_frame_by_frame(pictures, tmp_path):
     """Style the whole frame, cut it out by the matte, lay it over the original."""
     (tmp_path / "in").mkdir()

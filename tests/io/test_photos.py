@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from portrait.errors import UserError
 from portrait.io.images import TooSmallError, read_image, write_png
@@ -64,7 +65,7 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path, caplog):
 
     def copy(photo, path):
         if len(picture := read_image(photo)) < 4:
-            raise TooSmallError(picture, 4)
+            raise TooSmallError(picture.shape, 4)
         write_png(path, picture)
 
     assert named(work_through(copy, [tmp_path], tmp_path / "out", ["copy"], "")) == [
@@ -84,6 +85,13 @@ def test_a_folder_is_not_called_like_a_picture(tmp_path, name):
     (tmp_path / name).mkdir()
     assert result_paths(photos, tmp_path / name, ["alpha"])[0][0].parent.name == name
     assert result_paths(photos, tmp_path / "run.v2", ["alpha"])
+
+
+def test_a_folder_without_still_pictures_is_named(tmp_path):
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green")]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:])
+    with pytest.raises(UserError, match=f"^{tmp_path} contains no photographs"):
+        find_photographs([tmp_path])
 
 
 def test_videos_in_a_folder_are_named(tmp_path, caplog):

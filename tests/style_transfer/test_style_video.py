@@ -7,6 +7,7 @@ import pytest
 import tiny_clips
 
 from portrait.errors import UserError
+from portrait.io.images import TooSmallError
 from portrait.io.photos import is_video
 from portrait.io.video_reader import VideoReader
 from portrait.style_transfer import video
@@ -52,6 +53,23 @@ def test_ctrl_c_in_a_video(tmp_path, painted):
         return
     assert video.paint_video(paint, source, target) == (painted, False)
     assert sum(hasattr(item, "image") for item in VideoReader(target)) == painted
+
+
+def test_videos_that_are_too_small_are_left_out(tmp_path, caplog):
+    small, good = (_clip(tmp_path / name, frames=2) for name in ("small.mp4", "good.mp4"))
+    calls = itertools.count()
+
+    def start():
+        def paint(frame):
+            if next(calls) == 0:
+                raise TooSmallError(frame.shape, 100)
+            return frame
+
+        return paint
+
+    painted = list(video.paint_videos(start, [small, good], tmp_path / "out", "udnie"))
+    assert painted == [(tmp_path / "out" / "good_udnie.mp4", 2)]
+    assert f"{small}: a picture of 64 x 48 is too small" in caplog.text
 
 
 def test_videos_that_cannot_be_read_are_left_out(tmp_path, caplog):
