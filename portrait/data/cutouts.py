@@ -4,8 +4,10 @@ import os
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from portrait.io.decode import decode
+from portrait.io.decode import PictureError, decode, oriented
+from portrait.io.images import convert_mode
 
 _WHITE = 150  # levels from which a transparent colour belongs to white clothes
 _DARK = 40  # levels up to which a transparent colour may be the black around the person
@@ -25,10 +27,14 @@ def read_cutout(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         uint8 RGB (H, W, 3) and float32 (H, W), 0..1.
 
     Raises:
-        PictureError: the file is not a picture.
+        PictureError: the file is not a picture, or has no transparency.
     """
-    picture, _ = decode(path)
-    rgba = np.array(picture.convert("RGBA"))
+    picture, orientation = decode(path)
+    if isinstance(picture, np.ndarray):  # a TIFF of floats, which is read without its alpha
+        picture = Image.new("RGB", (1, 1))
+    rgba = oriented(np.array(convert_mode(picture, "RGBA", path)), orientation)
+    if rgba[..., 3].min() == 255:
+        raise PictureError(f"{path}: it has no transparency, so it is no cut-out")
     colours, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]
     # Wide areas of any colour are clothes; thin ones of dark colours are the codec's at hair.
     wide = ((alpha < 8) & (colours.max(axis=2) > _DARK)).astype(np.uint8)

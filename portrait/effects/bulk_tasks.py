@@ -90,7 +90,7 @@ def _in_list(source: str) -> Iterator[str]:
     """The lines of a list, each once."""
     with fetched(source) as file:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"cannot read {source}: {reason}") from error

@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from portrait.data.backgrounds import random_light, random_scenery
 from portrait.data.cutouts import read_cutout
-from portrait.data.pairs import DERIVED
+from portrait.data.pairs import DERIVED, Pair
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, resize, write_png
-from portrait.prepare.datasets import seed_of, write_jpeg
+from portrait.prepare.datasets import claim, digest_of, release, seed_of, write_jpeg
 
 _SIZE = (0.3, 1.0)  # of a composition, as a share of the cut-out's size
 
@@ -31,7 +31,7 @@ def write(
     Args:
         cutouts: RGBA pictures of people.
         backgrounds: uint8 (h, w, 3), without people.
-        output: the folder to write into.
+        output: a new folder, or the folder of a stopped run with the same arguments.
         each: the number of compositions of each cut-out.
         seed: the seed of all random choices.
 
@@ -39,8 +39,12 @@ def write(
         The pictures in `output`.
 
     Raises:
-        UserError: no cut-out can be read, or `output` cannot be written.
+        UserError: two cut-outs have the same name, no cut-out can be read, or `output` holds other
+            files or cannot be written.
     """
+    settings = {"each": each, "seed": seed, "backgrounds": digest_of(backgrounds)}
+    # The names of compositions do not contain the folders of the cut-outs.
+    claim(output, [Pair(Path(path.name), None) for path in cutouts], settings)
     written, unreadable = [], []
     for path in tqdm(cutouts, "composing", unit=" people", disable=None):
         try:
@@ -60,7 +64,8 @@ def write(
             written.append(target)
     warn_skipped(unreadable, "{count} left out: {names}")
     if not written:
-        raise UserError("none of the cut-outs can be read")
+        release(output)
+        raise UserError("none of the cut-outs can be used")
     return written
 
 

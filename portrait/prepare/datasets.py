@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -116,11 +117,13 @@ def read_exclusions(path: str | os.PathLike) -> set[str]:
         UserError: the file cannot be read.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
         ) from error
+    # Names of pictures are composed Unicode, see `pairs.Pair`.
+    lines = unicodedata.normalize("NFC", text).splitlines()
     return {name for line in lines if (name := line.split("#")[0].strip())}
 
 
@@ -148,6 +151,14 @@ def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
         raise UserError(f"{output} contains other data: give a new folder as --output")
     with replacing(marker) as path:
         path.write_text(json.dumps(recipe, indent=1))
+
+
+def digest_of(pictures: Sequence[np.ndarray]) -> str:
+    """A digest of pictures, for the settings of `claim`."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(np.ascontiguousarray(picture))
+    return digest.hexdigest()
 
 
 def _person(pair: Pair) -> set[int]:

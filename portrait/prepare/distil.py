@@ -11,6 +11,7 @@ pictures. There are three cases:
 """
 
 import csv
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -279,13 +280,18 @@ def _of_both_sides(matte_fn: MatteFunction, image: np.ndarray) -> np.ndarray:
     return (matte_fn(image) + matte_fn(mirrored)[:, ::-1]) / 2
 
 
+def _name_of(matte: Path) -> str:
+    """The name of a matte's picture, in composed Unicode as in `Pair.name`."""
+    return unicodedata.normalize("NFC", matte.stem.removesuffix("_matte"))
+
+
 def _mattes_in(folder: Path) -> dict[str, Path]:
     """The mattes of a folder and its sub-folders, by NAME or SET/NAME; empty for a run's folder."""
     if not folder.is_dir() or (folder / "run.json").is_file():
         return {}
     folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     return {
-        ("" if each is folder else f"{each.name}/") + path.stem.removesuffix("_matte"): path
+        ("" if each is folder else f"{each.name}/") + _name_of(path): path
         for each in folders
         for path in list_images(each)
     }

@@ -5,7 +5,6 @@ group. For training, people who are copied into other pictures are as useful as 
 et al., 2012.07177).
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from portrait.data.pairs import DERIVED, Pair, origin, place, read_pair
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, write_png
 from portrait.matting.foreground import person_colours
-from portrait.prepare.datasets import claim, release, seed_of, write_jpeg
+from portrait.prepare.datasets import claim, digest_of, release, seed_of, write_jpeg
 
 HEIGHT = 320  # height of the composed pictures in pixels
 _ASPECT = (0.75, 1.5)  # width by height
@@ -73,10 +72,8 @@ def write(
     )
     if len({origin(pair) for pair in people}) < 3:
         raise UserError("groups need pictures of at least three people")
-    scenery = hashlib.sha256()
-    for background in backgrounds:
-        scenery.update(np.ascontiguousarray(background))
-    claim(output, pairs, {"groups": count, "seed": seed, "backgrounds": scenery.hexdigest()})
+    settings = {"groups": count, "seed": seed, "backgrounds": digest_of(backgrounds)}
+    claim(output, pairs, settings)
     written, unreadable = [], []
     order = np.random.default_rng(seed).permutation(len(people))
     with tqdm(total=count, desc="composing", unit=" pictures", disable=None) as bar:

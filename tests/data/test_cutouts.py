@@ -2,9 +2,11 @@
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
 from portrait.data.cutouts import read_cutout
+from portrait.io.decode import PictureError
 
 
 def test_white_clothes_are_opaque_and_gaps_between_hair_stay(tmp_path):
@@ -19,3 +21,24 @@ def test_white_clothes_are_opaque_and_gaps_between_hair_stay(tmp_path):
     found, alpha = read_cutout(tmp_path / "person.png")
     assert np.array_equal(found, colours)
     assert np.abs(alpha - soft / np.float32(255)).max() < 0.01
+
+
+def test_what_has_no_transparency_is_no_cutout(tmp_path):
+    """It would be a person who fills the picture."""
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "photo.jpg")
+    Image.new("RGBA", (40, 30), "red").save(tmp_path / "opaque.png")
+    floats = np.full((30, 40, 4), 0.5, np.float32)
+    (tmp_path / "floats.tiff").write_bytes(cv2.imencode(".tiff", floats)[1].tobytes())
+    for path in tmp_path.iterdir():
+        with pytest.raises(PictureError, match=f"{path.name}: it has no transparency"):
+            read_cutout(path)
+
+
+def test_people_are_turned_upright(tmp_path):
+    picture, exif = Image.new("RGBA", (40, 30)), Image.Exif()
+    picture.paste((200, 0, 0, 255), (0, 0, 40, 12))
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    picture.save(tmp_path / "person.png", exif=exif)
+    _, alpha = read_cutout(tmp_path / "person.png")
+    assert alpha.shape == (40, 30)
+    assert alpha[:, 22:].all() and not alpha[:, :12].any()

@@ -42,7 +42,8 @@ def test_a_folder_elsewhere(folder):
 def test_a_list_keeps_its_folders_and_names_every_file_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = ["x/1.jpg", "y/1.jpg", "", "x/1.jpg", "../z/1.jpg", "/top/1.jpg", "s3://b/k/1.jpg"]
-    (tmp_path / "list.txt").write_text("\n".join(lines))
+    # With a byte order mark, as Windows writes it.
+    (tmp_path / "list.txt").write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
     assert find_tasks("list.txt", "out", ["alpha"]) == [
         Task(str(tmp_path / "x/1.jpg"), "out/x/1_alpha.png"),
         Task(str(tmp_path / "y/1.jpg"), "out/y/1_alpha.png"),

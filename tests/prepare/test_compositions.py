@@ -47,7 +47,25 @@ def test_writes_each_person_and_keeps_what_is_there(person, tmp_path):
     assert written[0].stat().st_mtime_ns == before
 
 
+def test_other_arguments_need_another_folder(person, tmp_path):
+    scenes, output = [np.full((60, 60, 3), 90, np.uint8)], tmp_path / "new"
+    compositions.write([person], scenes, output, 1)
+    for people, each, seed in (([person], 2, 0), ([person], 1, 1), ([], 1, 0)):
+        with pytest.raises(UserError, match="new contains other data"):
+            compositions.write(people, scenes, output, each, seed)
+
+
+def test_two_people_of_one_name_are_refused(person, tmp_path):
+    """The second would be taken for compositions that exist already."""
+    (tmp_path / "b").mkdir()
+    other = tmp_path / "b" / "anna.webp"
+    Image.open(person).save(other)
+    with pytest.raises(UserError, match="two pictures are called anna"):
+        compositions.write([person, other], [], tmp_path / "new", 1)
+
+
 def test_no_cutout_can_be_read(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="cut-outs"):
         compositions.write([tmp_path / "broken.png"], [], tmp_path / "new", 1)
+    assert not (tmp_path / "new").exists()

@@ -57,6 +57,20 @@ def test_soft_teachers_are_not_believed():
     assert target(label(20), said).kind == "label"
 
 
+def test_mattes_are_found_whatever_form_of_unicode_their_names_have(tmp_path):
+    """macOS writes an accent as a character of its own."""
+    for folder, name in (
+        ("set", "e\u0301.png"),
+        ("set", "e\u0301_matte.png"),
+        ("mattes", "e\u0301.png"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(label(20)).save(tmp_path / folder / name)
+    (pair,) = find_pairs([tmp_path / "set"], "training")
+    said = Teachers([str(tmp_path / "mattes")])(pair, np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_array_equal(said.alpha, label(20) / 255)
+
+
 def test_the_mean_of_several_is_sharpened_about_a_half():
     said = opinion([np.full((2, 2), 0.8, np.float32), np.full((2, 2), 0.6, np.float32)])
     np.testing.assert_allclose(said.alpha, 0.5 + 2 * (0.7 - 0.5), rtol=1e-6)

@@ -171,6 +171,8 @@ def test_exclusions(tmp_path):
     listed = tmp_path / "bad.txt"
     listed.write_text("# found by hand\nstreet/00001  # shadow\n\n  desk/é\n", encoding="utf-8")
     assert datasets.read_exclusions(listed) == {"street/00001", "desk/é"}
+    listed.write_text("\ufeffdesk/e\u0301\n", encoding="utf-8")  # as Windows and macOS write it
+    assert datasets.read_exclusions(listed) == {"desk/é"}
     with pytest.raises(UserError, match=r"none\.txt"):
         datasets.read_exclusions(tmp_path / "none.txt")
 
