@@ -57,7 +57,10 @@ class AnimationReader:
             width, height = self._picture.size
             if width * height > MOST_PIXELS:
                 raise PictureError(f"{path}: frames of {width} x {height} pixels are too large")
-            self.frames = self._picture.n_frames
+            # A PNG may begin with a picture for programs that show no animations.
+            self._first = int(getattr(self._picture, "default_image", False))
+            self.frames = self._picture.n_frames - self._first
+            self._picture.seek(self._first)
             self._picture.load()
             self.rate = Fraction(1000, self._duration())
         except PictureError as error:
@@ -69,7 +72,7 @@ class AnimationReader:
         time, shape = 0, None
         for number in range(self.frames):
             try:
-                self._picture.seek(number)
+                self._picture.seek(self._first + number)
                 image = oriented(to_rgb(self._picture, self.path), orientation(self._picture))
                 duration = self._duration()
             except Exception:  # Pillow's decoders raise many types of exceptions

@@ -1,5 +1,6 @@
 """Videos as numbered pictures, such as `frames/%05d.png`."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import av
 
-from portrait.errors import warn_skipped
 from portrait.io.images import SUFFIXES, PictureError, read_image, resize, write_picture
 from portrait.io.video_frames import Frame
 from portrait.io.video_streams import VideoError
+
+log = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"%(?:0?\d)?d")
 
@@ -56,7 +58,7 @@ class SequenceReader:
         self.frames, self.first = len(self._numbers), self._numbers[0]
         gaps = self._numbers[-1] - self.first + 1 - self.frames
         if gaps:
-            warn_skipped([str(pattern)] * gaps, "missing pictures of a sequence ({count}): {names}")
+            log.warning("%s: %d pictures of the sequence are missing", pattern, gaps)
 
     def __iter__(self) -> Iterator[Frame]:
         shape = None

@@ -7,6 +7,7 @@ from PIL import Image
 
 from portrait.effects import backgrounds
 from portrait.io.animations import is_animation
+from portrait.io.images import read_image
 from portrait.io.photos import find_photographs, is_video
 from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import VideoError, open_video
@@ -63,6 +64,17 @@ def test_transparent_frames_lie_on_white(tmp_path):
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:2], duration=100)
     for frame in open_video(tmp_path / "a.png"):
         assert (frame.image[:, :32] == 9).all() and (frame.image[:30, 32:] == 255).all()
+
+
+def test_the_picture_for_programs_without_animations_is_no_frame(tmp_path):
+    frames = [Image.new("RGB", (64, 48), colour) for colour in COLOURS]
+    options = {"append_images": frames[1:], "default_image": True, "duration": [200, 50]}
+    frames[0].save(tmp_path / "a.png", save_all=True, **options)
+    reader = open_video(tmp_path / "a.png")
+    shown = [(*frame.image[20, 30].tolist(), frame.pts, frame.duration) for frame in reader]
+    assert shown == [(*COLOURS[1], 0, 200), (*COLOURS[2], 200, 50)]
+    assert (reader.frames, reader.rate) == (2, 5)
+    assert read_image(tmp_path / "a.png")[20, 30].tolist() == list(COLOURS[0])
 
 
 def test_a_background_moves(tmp_path):
