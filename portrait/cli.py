@@ -173,11 +173,12 @@ def take_settings(started_with: dict, free: Sequence[str], folder: Path) -> None
         folder: the run's folder, for messages.
 
     Raises:
-        UserError: a flag that is not free has a different value, or no longer exists.
+        UserError: a flag that is not free has a different value, or there is no such flag.
     """
     for name, value in started_with.items():
         if name not in FLAGS:
-            raise UserError(f"{folder} was started with --{name}={value}, which no longer exists")
+            given = f"--{name}={_written(value)}"
+            raise UserError(f"{folder} was started with {given}, which this command does not have")
         flag = FLAGS[name]
         value = _checked(flag, value, folder)
         if not flag.present:

@@ -73,6 +73,7 @@ WRONG = [
     (["--content=a.png", "--style_weight=3"], 1, "--style_weight"),
     (["--convert=True", "--strength=0.5"], 1, "--strength"),
     (["--resume=True", "--weight_dir=a.png"], 1, "--weight_dir"),
+    (["--resume=True", "--checkpoint_path=runs"], 1, "no flags"),
     (["--convert=True", "--input_shape=100"], 1, "32"),
     ([*GATYS, "--content=a.png", "--style=udnie"], 1, "--style"),
     ([*GATYS, "--content=a.mp4"], 1, "a.mp4"),
@@ -84,6 +85,8 @@ WRONG = [
 def test_what_a_user_can_get_wrong_is_one_line(tmp_path):
     write_png(tmp_path / "a.png", picture(32, 32))
     (tmp_path / "a.mp4").touch()
+    (tmp_path / "runs" / "20260131").mkdir(parents=True)
+    (tmp_path / "runs" / "20260131" / "run.json").write_text('{"budget": {"epochs": 8}}')
     ended = scripts.run("stylize", *(arguments for arguments, _, _ in WRONG), folder=tmp_path)
     for (arguments, wanted, named), (status, _, err) in zip(WRONG, ended, strict=True):
         assert status == wanted, arguments

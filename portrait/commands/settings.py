@@ -121,10 +121,7 @@ def _follow_run():
 
     name = registry.full_name(FLAGS.model, FLAGS.model_size)
     run = Run.latest(FLAGS.checkpoint_path or Path("trained_models") / name)
-    flags = run.settings().get("flags")
-    if not flags:
-        raise UserError(f"{run.folder} is not a run of main.py: its run.json has no flags")
-    kept = {name: value for name, value in flags.items() if name not in RETIRED}
+    kept = {name: value for name, value in run.flags().items() if name not in RETIRED}
     cli.take_settings(kept, FREE_ON_RESUME, run.folder)
     return run
 

@@ -156,7 +156,7 @@ def settle() -> Run | None:
     run = None
     if FLAGS.resume:
         run = Run.latest(FLAGS.checkpoint_path)
-        cli.take_settings(run.settings()["flags"], FREE_ON_RESUME, run.folder)
+        cli.take_settings(run.flags(), FREE_ON_RESUME, run.folder)
     if (FLAGS.train or run) and (FLAGS.content or FLAGS.convert):
         # A wrong --style is refused before the training, not after it.
         parse_mix(FLAGS.style, style_names(FLAGS.style_image))

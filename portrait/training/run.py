@@ -124,6 +124,17 @@ class Run:
         """The flags and facts with which the run was started; see `read_settings`."""
         return read_settings(self.folder)
 
+    def flags(self) -> dict:
+        """The flags with which the run was started.
+
+        Raises:
+            UserError: `run.json` has none.
+        """
+        found = self.settings().get("flags")
+        if not found:
+            raise UserError(f"{self.folder} cannot be resumed: its run.json has no flags")
+        return found
+
     def write_settings(self, settings: dict) -> None:
         with replacing(self.folder / "run.json") as path:
             path.write_text(json.dumps(settings, indent=2, default=os.fspath) + "\n")
