@@ -8,10 +8,12 @@ python -m web.build [FOLDER] [FILE.tflite ...]
 
 import gzip
 import hashlib
+import itertools
 import json
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from portrait.errors import UserError
@@ -36,8 +38,8 @@ def build(target: Path, own: list[Path] = ()) -> None:
         own: `.tflite` files to offer in addition to the shipped networks.
 
     Raises:
-        UserError: LiteRT.js is not installed, the folder holds something else, or a file is missing
-            or has outputs that the page cannot use.
+        UserError: LiteRT.js is not installed, the folder holds something else, or a file is
+            missing, is not a .tflite file, or has outputs that the page cannot use.
     """
     if target.exists() and not (target / WORKER).is_file():
         raise UserError(f"{target} does not hold a built page, so it is not replaced")
@@ -86,11 +88,21 @@ def _models(folder: Path, own: list[Path]) -> None:
         if not path.is_file():
             raise UserError(f"there is no {path}")
         model = path.read_bytes()
-        name = f"{path.stem.removesuffix('_float16')}.tflite.gz"
+        if model[4:8] != b"TFL3":
+            raise UserError(f"{path} is not a .tflite file")
+        name = _file_name(path, [each["file"] for each in listed])
         size = _zip(folder / name, unpack_float16(model))
         listed.append(entry | {"file": name, "bytes": size, "paints": _paints(model, path)})
     shutil.copy(ROOT / "docs" / "licences.md", folder)
     (folder / "models.json").write_text(json.dumps(listed, indent=1))
+
+
+def _file_name(path: Path, taken: Sequence[str]) -> str:
+    """Returns a name that is not taken, without characters that have a meaning in addresses."""
+    stem = re.sub(r"[^\w.-]+", "-", path.stem.removesuffix("_float16"))
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    names = (f"{stem}{ending}.tflite.gz" for ending in endings)
+    return next(name for name in names if name not in taken)
 
 
 def _title(path: Path) -> str:

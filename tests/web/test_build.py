@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+from pathlib import Path
 
+import built_page
 import numpy as np
 import pytest
 import tiny_tflite
@@ -30,6 +32,24 @@ def test_networks_and_styles_are_listed(folder):
     assert (folder / "litert" / "LICENSE").read_text().lstrip().startswith("Apache License")
 
 
+def test_own_networks_get_files_of_their_own(networks, tmp_path):
+    """A network that was trained again has the name of the shipped one."""
+    shipped = json.loads((build.HERE / "models.json").read_text())[0]["file"]
+    own = [tmp_path / name / "n@t #1.tflite" for name in "ab"]
+    own.append(tmp_path / "a" / Path(shipped).name)
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(networks[0].read_bytes())
+    folder = built_page.built(tmp_path / "dist", own)
+    listed = json.loads((folder / "models" / "models.json").read_text())
+    names = [each["file"] for each in listed]
+    stem = Path(shipped).stem.removesuffix("_float16")
+    assert names[0] == f"{stem}.tflite.gz"
+    assert names[-3:] == ["n-t-1.tflite.gz", "n-t-1-2.tflite.gz", f"{stem}-2.tflite.gz"]
+    for each in listed:
+        assert (folder / "models" / each["file"]).stat().st_size == each["bytes"]
+
+
 def test_a_folder_with_something_else_is_not_replaced(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("years of work")
     assert build.main([str(tmp_path)]) == 1
@@ -40,8 +60,10 @@ def test_a_folder_with_something_else_is_not_replaced(tmp_path, capsys):
 def test_files_that_are_no_networks_are_refused_and_the_page_stays(folder, tmp_path):
     two = tmp_path / "two.tflite"
     two.write_bytes(tiny_tflite.convolution((32, 32), np.ones((2, 3))))
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"no network at all")
     before = (folder / "sw.js").read_bytes()
-    for path in (two, tmp_path / "missing.tflite"):
+    for path in (two, photo, tmp_path / "missing.tflite"):
         with pytest.raises(UserError, match=path.name):
             build.build(folder, [path])
     assert (folder / "sw.js").read_bytes() == before
