@@ -128,6 +128,44 @@ def test_the_camera(window):
     window.wait_for("!studio.camera.running && studio.frame === null")
 
 
+def test_the_camera_starts_once_for_two_clicks(window):
+    """A second stream would keep the camera on after it is stopped."""
+    window.run("""(() => {
+        const {mediaDevices} = navigator;
+        const open = mediaDevices.getUserMedia.bind(mediaDevices);
+        window.tracks = [];
+        mediaDevices.getUserMedia = async (options) => {
+            const stream = await open(options);
+            tracks.push(...stream.getTracks());
+            return stream;
+        };
+    })()""")
+    window.press("c")
+    window.press("c")
+    window.wait_for("studio.frame?.alpha")
+    assert window.run("document.getElementById('say').classList.contains('wrong')") is False
+    window.press("c")
+    window.wait_for("!studio.camera.running && studio.frame === null")
+    assert window.run("tracks.map((each) => each.readyState)") == ["ended"]
+
+
+def test_a_recording_that_cannot_start_is_told(window):
+    window.press("c")
+    window.wait_for("studio.frame?.alpha")
+    window.run("""(() => {
+        window.whole = MediaRecorder;
+        window.MediaRecorder = class { static isTypeSupported() { return false; } };
+    })()""")
+    window.press("r")
+    window.wait_for("document.getElementById('say').classList.contains('wrong')")
+    button = "document.getElementById('record')"
+    assert window.run(f"{button}.getAttribute('aria-pressed')") == "false"
+    assert window.run(f"{button}.textContent.trim()") == "Record"
+    window.run("(() => { window.MediaRecorder = whole; })()")
+    window.press("c")
+    window.wait_for("!studio.camera.running && studio.frame === null")
+
+
 def test_nothing_leaves_the_page_and_no_picture_is_kept(page, photo_file):
     window = page.window
     built_page.open_photo(window, photo_file)

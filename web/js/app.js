@@ -76,7 +76,16 @@ async function toggleCamera() {
     return;
   }
   say('Starting the camera …');
+  await startCamera();
+}
+
+let starting = false;
+/** Starts the camera once, also if it is asked for again before the browser permits it. */
+async function startCamera() {
+  if (starting) return;
+  starting = true;
   await attempt(() => studio.startCamera({facingMode}));
+  starting = false;
 }
 
 /** Shows the controls for a picture. */
@@ -176,17 +185,19 @@ async function copy() {
   });
 }
 
+function showRecording() {
+  $('record').setAttribute('aria-pressed', stopRecording !== null);
+  $('record').querySelector('span').textContent = stopRecording ? 'Stop' : 'Record';
+}
+
 async function toggleRecord() {
-  const started = stopRecording === null;
-  $('record').setAttribute('aria-pressed', started);
-  $('record').querySelector('span').textContent = started ? 'Stop' : 'Record';
-  if (started) {
-    stopRecording = await attempt(() => studio.record());
+  const stop = stopRecording;
+  stopRecording = stop ? null : await attempt(() => studio.record());
+  showRecording();
+  if (!stop) {
     if (stopRecording) say('Recording, without sound.');
     return;
   }
-  const stop = stopRecording;
-  stopRecording = null;
   const film = await attempt(stop);
   if (!film) return;
   download(film, `portrait.${film.type.includes('mp4') ? 'mp4' : 'webm'}`);
@@ -293,8 +304,9 @@ function wire() {
   $('mirror').addEventListener('change', () => { studio.mirror = $('mirror').checked; });
   $('numbers').addEventListener('change', shown);
   $('flip').addEventListener('click', () => {
+    if (starting) return;
     facingMode = facingMode === 'user' ? 'environment' : 'user';
-    attempt(() => studio.startCamera({facingMode}));
+    startCamera();
   });
   studio.addEventListener('changed', changed);
   studio.addEventListener('drawn', showStats);

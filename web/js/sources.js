@@ -90,6 +90,7 @@ export class Camera {
     } catch (error) {
       throw new Error(REASONS[error.name] ?? `The camera does not start: ${error.message}`);
     }
+    this.stop(); // another call may have started it meanwhile
     this.#stream = stream;
     this.video.srcObject = stream;
     await this.video.play();

@@ -231,10 +231,15 @@ export class Studio extends EventTarget {
     return saved;
   }
 
-  /** Records the camera's result; returns a function that stops and returns the video as a Blob. */
+  /**
+   * Records the camera's result; returns a function that stops and returns the video as a Blob.
+   *
+   * @throws Error: this browser cannot.
+   */
   record() {
     const type = ['video/webm;codecs=vp9', 'video/webm', 'video/mp4']
       .find((each) => MediaRecorder.isTypeSupported(each));
+    if (!type) throw new Error('This browser cannot record the camera.');
     const recorder = new MediaRecorder(this.canvas.captureStream(30), {
       mimeType: type, videoBitsPerSecond: 6e6,
     });
