@@ -206,7 +206,8 @@ def in_processes(tasks: Iterable[Task], make: Callable[[], Work], workers: int) 
             except BrokenProcessPool:
                 log.warning("a worker process was killed: its files are done again")
                 if queue is suspects:
-                    yield Done(*pending.values(), "its worker process was killed twice")
+                    for task in pending.values():  # none if the worker was idle
+                        yield Done(task, "its worker process was killed twice")
                 else:
                     suspects.extend(pending.values())
             except BaseException:

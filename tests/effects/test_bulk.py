@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -78,6 +79,20 @@ def test_a_file_that_ends_its_worker_is_left_out_and_nothing_else(tmp_path):
     assert bulk.run(tasks, make, output, 2) == bulk.Outcome(8, 0, 1)
     assert results(output) == expected(folder, 8)
     assert left_out(output) == ["deadly.jpg"] and attempts(folder, "deadly") == 2
+
+
+def test_the_death_of_an_idle_worker_leaves_no_file_out(tmp_path):
+    folder, output = files(tmp_path / "in", 3, "deadly"), tmp_path / "out"
+    tasks = find_tasks(str(folder / "list.txt"), str(output), ["copy"])
+    tasks.insert(0, tasks.pop())
+    left_out = []
+    for done in bulk.in_processes(tasks, functools.partial(bulk_job.make, folder / "log", 0), 2):
+        left_out += [done.task] if done.error else []
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
+        time.sleep(0.5)  # the pool notices it
+    assert results(output) == expected(folder, 3) and left_out == tasks[:1]
 
 
 def test_a_place_that_cannot_be_written_ends_the_run(tmp_path):
