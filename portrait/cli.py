@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
     logging.getLogger("portrait").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.WARNING)
     try:
+        _check_temporary_folder()
         command()
         sys.stdout.flush()
     except UserError as error:
@@ -97,6 +99,16 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
         _discard_output()
         return _fail(f"cannot write the output: {error.strerror}", 1)
     return 0
+
+
+def _check_temporary_folder() -> None:
+    try:
+        tempfile.gettempdir()  # also used later: Python keeps the choice
+    except FileNotFoundError as error:
+        raise UserError(
+            "there is no folder for temporary files that can be written: free space on the disk, "
+            "or set TMPDIR to another folder"
+        ) from error
 
 
 def told(error: Exception) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,13 @@ def test_a_folder_that_cannot_be_searched_is_one_line(go, capsys, number):
     """`Path.exists` and `Path.is_file` raise such errors."""
     assert go(raises(OSError(number, os.strerror(number), "secret/a.jpg"))) == 1
     assert capsys.readouterr().err == f"error: secret/a.jpg: {os.strerror(number)}\n"
+
+
+def test_a_lack_of_any_temporary_folder_is_one_line(go, capsys, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc/none"])
+    assert go(tempfile.TemporaryFile) == 1
+    assert "no folder for temporary files" in capsys.readouterr().err
 
 
 def test_lack_of_memory_is_found_behind_what_it_caused(go):
