@@ -190,6 +190,7 @@ def methods_of(network: Network, plate: Plate | None) -> dict[str, VideoMatter]:
     methods = {
         "each frame alone": VideoMatter(alone, smooth=False),
         "smooth": VideoMatter(alone),
+        "smooth, learned": VideoMatter(alone, refine="learned"),
     }
     if network.takes_previous:
         methods["previous"] = VideoMatter(network, smooth=False)

@@ -290,7 +290,6 @@ def test_nobody_is_noted(tmp_path, caplog):
         ("me.jpg", {"effect": ["replace"], "background": "."}, "background"),
         ("me.jpg", {"effect": ["stylize_person"]}, "--style"),
         ("me.jpg", {"strength": 2}, "--strength"),
-        ("0", {"refine": "closed_form"}, "--refine=closed_form"),
         ("me.jpg", {"model": "resnet"}, "resnet"),
         ("me.jpg", {"model": "gone.weights.h5"}, r"gone\.weights\.h5"),
         ("me.jpg", {"output": "out.gif"}, r"out\.gif"),

@@ -75,8 +75,6 @@ def apply(
     path = Path(source)
     kind = _kind(source)
     moving = kind in ("webcam", "video")
-    if moving and refine != "guided":
-        raise UserError(f"--refine={refine} is for photos: videos take guided")
     if virtual_camera and not moving:
         raise UserError("--virtual_camera shows a webcam or a video: give one as --input")
     if output_alpha and list(effect) == ["alpha"]:
@@ -133,12 +131,11 @@ class Job:
         from portrait.effects import photos, video
         from portrait.io.virtual_camera import Device
 
-        options = {"plate": self.plate, "alpha_target": alpha}
+        options = {"refine": self.refine, "plate": self.plate, "alpha_target": alpha}
         work = self.clips, self.network, self.smooth
         where, complete = Device(camera) if camera else target, True
         if kind == "photo":
-            stills = self.stills, self.network, self.refine
-            photos.apply_to_photo(source, target, *stills, **options)
+            photos.apply_to_photo(source, target, self.stills, self.network, **options)
         elif kind == "webcam":
             video.record_webcam(int(source), where, *work, **options)
         else:
@@ -160,13 +157,14 @@ class Job:
         for flag, folder in (("output", output), ("output_alpha", output_alpha)):
             if folder and source.resolve() == Path(folder).resolve():
                 raise UserError(f"--{flag} and --input must be different folders")
-        options = {"plate": self.plate, "alpha_output": output_alpha or None}
+        options = {"refine": self.refine, "plate": self.plate}
+        options["alpha_output"] = output_alpha or None
         kinds = ("-".join(self.stills.names), "alpha")
         pictures, clips = files_in(source, kinds)
         written: list[Path] = []
         unusable: list[str] = []
         if pictures:
-            work = self.stills, self.network, self.refine
+            work = self.stills, self.network
             with without_unusable(unusable):
                 written += photos.apply_to_photos(pictures, output, *work, **options)
                 print("\n".join(map(printable, written)), flush=True)

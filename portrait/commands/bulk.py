@@ -50,8 +50,6 @@ def bulk(
         raise UserError(f"--{flag} is not for --workers, lists and URLs")
     settings = cli.defaults(apply) | settings
     tasks = find_tasks(str(source), str(output), settings["effect"])
-    if settings["refine"] != "guided" and any(map(engine.is_long, tasks)):
-        raise UserError(f"--refine={settings['refine']} is for photos: videos take guided")
     make = functools.partial(_worker, settings)
     make()  # reports wrong arguments once, before the workers start
     try:
@@ -77,7 +75,8 @@ def _worker(settings: dict) -> Callable[[Path, Path], None]:
     def work(source: Path, target: Path) -> None:
         if is_video(source):
             clips = job.clips, job.network, job.smooth
-            video.apply_to_video(source, target, *clips, plate=job.plate, quiet=True)
+            options = {"refine": job.refine, "plate": job.plate, "quiet": True}
+            video.apply_to_video(source, target, *clips, **options)
         else:
             stills = job.stills, job.network, job.refine
             photos.apply_to_photo(source, target, *stills, plate=job.plate)

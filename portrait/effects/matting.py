@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -34,15 +35,21 @@ def matte(
     Raises:
         UserError: no such network or refinement.
     """
-    if refine not in REFINEMENTS:
-        raise UserError(f"--refine={refine}: give one of {', '.join(REFINEMENTS)}")
+    step = refinement(refine)
     network = network or default_network()
     coarse = two_passes(network, image)
-    if not coarse.any():
-        return np.zeros(image.shape[:2], np.float32)
-    if refine == "none":
-        return resize(coarse, image.shape[:2])
-    return METHODS[refine](image, coarse)
+    return step(image, coarse) if coarse.any() else np.zeros(image.shape[:2], np.float32)
+
+
+def refinement(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The function from a picture and its coarse alpha to the fine alpha; see `matte`.
+
+    Raises:
+        UserError: there is no such refinement.
+    """
+    if name not in REFINEMENTS:
+        raise UserError(f"--refine={name}: give one of {', '.join(REFINEMENTS)}")
+    return METHODS.get(name) or (lambda image, coarse: resize(coarse, image.shape[:2]))
 
 
 @functools.cache

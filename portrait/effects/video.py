@@ -57,6 +57,7 @@ def apply_to_video(
     network: Network,
     smooth: bool = True,
     *,
+    refine: str = "guided",
     plate: Plate | None = None,
     alpha_target: Target | None = None,
     rate: float = 25.0,
@@ -73,6 +74,7 @@ def apply_to_video(
         effects: the effects.
         network: the network for the alpha.
         smooth: whether to smooth the alphas.
+        refine: see `matting.matte`.
         plate: the scene without people, for a camera that does not move.
         alpha_target: where to write the alphas, too.
         rate: the frames per second of a sequence.
@@ -88,7 +90,7 @@ def apply_to_video(
     bar = tqdm(total=reader.frames, desc=name, unit=" frames", disable=quiet or None)
     try:
         with bar:
-            matter = VideoMatter(network, smooth, plate)
+            matter = VideoMatter(network, smooth, plate, refine)
             outcome = _convert(reader, (target, alpha_target), effects, matter, bar.update)
     finally:
         reader.close()
@@ -108,6 +110,7 @@ def apply_to_videos(
     network: Network,
     smooth: bool = True,
     *,
+    refine: str = "guided",
     plate: Plate | None = None,
     alpha_output: str | os.PathLike | None = None,
 ) -> Iterator[Path]:
@@ -121,6 +124,7 @@ def apply_to_videos(
         effects: as for `apply_to_video`, like the other arguments.
         network: the network for the alpha.
         smooth: whether to smooth the alphas.
+        refine: see `matting.matte`.
         plate: the scene without people.
         alpha_output: the folder for `NAME_alpha.mp4`, or None.
 
@@ -140,9 +144,8 @@ def apply_to_videos(
     left_out: list[str] = []
     for source, (target,), (alpha,) in zip(sources, targets, alphas, strict=True):
         try:
-            outcome = apply_to_video(
-                source, target, effects, network, smooth, plate=plate, alpha_target=alpha
-            )
+            options = {"refine": refine, "plate": plate, "alpha_target": alpha}
+            outcome = apply_to_video(source, target, effects, network, smooth, **options)
         except (VideoError, TooSmallError) as error:
             left_out.append(named(error, source))
             continue
@@ -166,6 +169,7 @@ def record_webcam(
     network: Network,
     smooth: bool = True,
     *,
+    refine: str = "guided",
     plate: Plate | None = None,
     alpha_target: Target | None = None,
 ) -> Outcome:
@@ -184,7 +188,7 @@ def record_webcam(
     stream = _Camera(camera)
     try:
         with tqdm(desc=f"webcam {number}", unit=" frames", disable=None) as bar:
-            matter = VideoMatter(network, smooth, plate)
+            matter = VideoMatter(network, smooth, plate, refine)
             return _convert(stream, (target, alpha_target), effects, matter, bar.update)
     finally:
         camera.release()

@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from portrait.effects.matting import refinement
 from portrait.effects.smoothing import Smoother
 from portrait.effects.windows import coarse_alpha, look, only_people, still_hold, windows_around
 from portrait.inference.network import Network
 from portrait.io.cuts import CutFinder
 from portrait.io.images import Window, resize
 from portrait.matting.plate import Plate
-from portrait.matting.refine import refine_guided
 
 _LOOK_AGAIN = 15  # frames between two searches for people in the whole picture
 
@@ -24,11 +24,22 @@ class VideoMatter:
         network: the network for the alpha.
         smooth: whether to smooth the alphas, see `smoothing`.
         plate: the scene without people, for a camera that does not move.
+        refine: see `matting.matte`.
+
+    Raises:
+        UserError: there is no such refinement.
     """
 
-    def __init__(self, network: Network, smooth: bool = True, plate: Plate | None = None):
+    def __init__(
+        self,
+        network: Network,
+        smooth: bool = True,
+        plate: Plate | None = None,
+        refine: str = "guided",
+    ):
         self._network = network
         self._plate = plate
+        self._refine = refinement(refine)
         self._smooth = smooth
         self._starts = CutFinder()
 
@@ -41,7 +52,7 @@ class VideoMatter:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Computes the alpha, float32 (H, W), of the next frame, uint8 RGB (H, W, 3)."""
-        alpha = refine_guided(image, self.coarse(image))
+        alpha = self._refine(image, self.coarse(image))
         return self._plate.refine(image, alpha) if self._plate else alpha
 
     def coarse(self, image: np.ndarray) -> np.ndarray:

@@ -46,7 +46,6 @@ def ended(tmp_path_factory):
         [*command, "--output=bulk_plate", "--plate=plate.png", "--workers=2"],
         [*command, "--output=bad", "--input=bad.txt"],
         [*command, "--output=bulk", "--workers=2", "--output_alpha=alphas"],
-        [*command, "--output=bulk", "--workers=2", "--refine=closed_form"],
         [*command, "--output=bulk", "--input=in/0.png", "--workers=2"],
         folder=folder,
     )
@@ -103,9 +102,9 @@ def test_a_ray_cluster_gives_the_files_of_a_plain_run(ended, monkeypatch):
 
 
 def test_what_cannot_be_done_is_one_line(ended):
-    _, (*_, nothing, alpha, refine, photo) = ended
-    named = ("bad/left_out.jsonl", "--output_alpha", "--refine=closed_form", "in/0.png")
-    for (status, _, err), name in zip((nothing, alpha, refine, photo), named, strict=True):
+    _, (*_, nothing, alpha, photo) = ended
+    named = ("bad/left_out.jsonl", "--output_alpha", "in/0.png")
+    for (status, _, err), name in zip((nothing, alpha, photo), named, strict=True):
         assert status == 1 and name in err.splitlines()[-1]
 
 

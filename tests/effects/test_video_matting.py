@@ -1,12 +1,33 @@
 """Tests the alphas of a video's frames: who comes, who leaves, cuts, and the alpha before."""
 
+import cv2
 import numpy as np
 import pytest
 
+from portrait.effects.matting import REFINEMENTS, refinement
 from portrait.effects.video_matting import VideoMatter
+from portrait.errors import UserError
 from portrait.inference.network import Network
 
 WHITE_IS_PERSON = Network("test", (64, 48), lambda image: (image[..., 0] > 128).astype(np.float32))
+
+
+@pytest.mark.parametrize("refine", REFINEMENTS)
+def test_frames_are_refined_as_photographs_are(refine):
+    """Each refinement gets the coarse alpha, and gives another alpha than the default."""
+    image = np.full((96, 128, 3), 60, np.uint8)
+    cv2.circle(image, (70, 50), 30, (220, 200, 180), -1)
+    matter = VideoMatter(WHITE_IS_PERSON, smooth=False, refine=refine)
+    expected = refinement(refine)(image, VideoMatter(WHITE_IS_PERSON, False).coarse(image))
+    alpha = matter(image)
+    assert np.array_equal(alpha, expected)
+    guided = VideoMatter(WHITE_IS_PERSON, smooth=False)(image)
+    assert np.array_equal(alpha, guided) == (refine == "guided")
+
+
+def test_an_unknown_refinement():
+    with pytest.raises(UserError, match="--refine=fine"):
+        VideoMatter(WHITE_IS_PERSON, refine="fine")
 
 
 def test_who_left_is_not_remembered():
