@@ -301,7 +301,6 @@ def test_nobody_is_noted(tmp_path, caplog):
         ("me.jpg", {"virtual_camera": "/dev/video2"}, "--virtual_camera"),
         ("me.jpg", {"plate": "gone.png"}, r"gone\.png"),
         ("frames/%05d.png", {}, r"frames"),
-        ("me.jpg", {"effect": ["replace"], "background": "me.jpg", "output": "me.jpg"}, r"me\.jpg"),
     ],
 )
 def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, source, options, named):
@@ -312,6 +311,18 @@ def test_what_cannot_be_done(portrait, tmp_path, monkeypatch, source, options, n
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["me.jpg"]
     assert (tmp_path / "me.jpg").read_bytes() == portrait.read_bytes()
+
+
+@pytest.mark.parametrize("flag", ["output", "output_alpha"])
+def test_backgrounds_and_plates_are_not_overwritten(portrait, tmp_path, flag):
+    behind = tmp_path / "behind.png"
+    behind.write_bytes(portrait.read_bytes())
+    before = behind.read_bytes()
+    files = {"output": tmp_path / "made.png"} | {flag: behind}
+    for options in ({"effect": ["replace"], "background": str(behind)}, {"plate": str(behind)}):
+        with pytest.raises(UserError, match="overwrite"):
+            apply(portrait, **options, **files)
+    assert behind.read_bytes() == before
 
 
 def test_the_flags_know_all_apertures_and_depths():

@@ -87,8 +87,8 @@ def apply(
     alpha = None
     if output_alpha:
         alpha = _target(Path(output_alpha), name, "alpha", _suffix((), moving))
-    for each in filter(None, (background, plate)):
-        refuse_overwriting(target, each)
+    for made in filter(None, (target, alpha)):
+        refuse_overwriting(made, *filter(None, (background, plate)))
     return job.one(source, kind, target, alpha, virtual_camera)
 
 

@@ -9,6 +9,7 @@ A path that leads through a shard, such as DIR/00000-of-00008.tar/SET/NAME.jpg, 
 
 import io
 import os
+import re
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from portrait.errors import UserError
 from portrait.io.files import replacing
 
 MATTE = ".matte.png"
+_NAME = re.compile("[0-9]+-of-[0-9]+[.]tar")
 _VERSION = "v1.2"  # of the index
 _BLOCK = 512  # of a tar file
 _THROUGH = f".tar{os.sep}"
@@ -84,7 +86,7 @@ def list_shards(folder: Path) -> list[Path]:
     Raises:
         UserError: some are missing.
     """
-    found = sorted(folder.glob("[0-9]*-of-[0-9]*.tar"))
+    found = sorted(path for path in folder.glob("*-of-*.tar") if _NAME.fullmatch(path.name))
     counts = {path.stem.rpartition("-of-")[2] for path in found}
     if not found:
         return []

@@ -75,6 +75,7 @@ def test_a_damaged_index_is_one_line(shard):
 
 
 def test_shards_that_are_missing_are_counted(tmp_path):
+    (tmp_path / "2020-of-2021-photos.tar").touch()
     assert list_shards(tmp_path) == []
     paths = [shard_path(tmp_path, number, 3) for number in range(3)]
     for path in paths:
