@@ -6,7 +6,6 @@ No files are stored; they are generated here.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -22,7 +21,6 @@ from portrait.io.video_reader import open_video
 
 _NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 _MATTE = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (24, 1))
-_TIME_BASE = Fraction(1, 1000)
 
 
 @dataclass(frozen=True)

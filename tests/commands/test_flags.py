@@ -6,6 +6,7 @@ import pytest
 
 from portrait import losses
 from portrait.commands.flags import FLAGS
+from portrait.data.reading import CACHES
 from portrait.export.formats import FORMATS
 from portrait.matting.refine import METHODS
 from portrait.models.registry import SPECS
@@ -19,6 +20,7 @@ from portrait.training.recipe import SCHEDULES
         ("model_size", {size for spec in SPECS.values() for size in spec.sizes}),
         ("loss", losses.MATTE_WEIGHTS),
         ("schedule", SCHEDULES),
+        ("cache", CACHES),
         ("refine", {"none", *METHODS}),
     ],
 )
