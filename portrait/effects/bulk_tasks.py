@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from portrait.effects.bulk import Task
 from portrait.effects.video import video_suffix
 from portrait.errors import UserError
+from portrait.io.files import read_list
 from portrait.io.images import SUFFIXES, without_made
 from portrait.io.photos import VIDEO_SUFFIXES, files_in, is_video
 from portrait.io.remote import fetched, is_url, list_files, name_of
@@ -89,11 +90,7 @@ def _in_folder(source: str, output: str, kind: str) -> list[str]:
 def _in_list(source: str) -> Iterator[str]:
     """The lines of a list, each once."""
     with fetched(source) as file:
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"cannot read {source}: {reason}") from error
+        lines = read_list(file, source).splitlines()
     yield from dict.fromkeys(line.strip() for line in lines if line.strip())
 
 

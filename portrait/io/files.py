@@ -27,6 +27,28 @@ def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -
         raise UserError(f"{target} would overwrite the file that it is made from")
 
 
+def read_list(path: str | os.PathLike, given: str | os.PathLike = "") -> str:
+    """The text of a list of file names: UTF-8; a byte order mark is left out.
+
+    Names need not be UTF-8: their other bytes become surrogates, as in Python's paths.
+
+    Args:
+        path: the file.
+        given: what messages call it; empty: its path.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    given = given or path
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"cannot read {given}: {error.strerror or error}") from error
+    if "\0" in text:  # UTF-16, a picture
+        raise UserError(f"cannot read {given}: it is not text in UTF-8")
+    return text
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is synced and renamed over `path`.

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from portrait.data.pairs import DERIVED, Pair, read_pair
 from portrait.errors import UserError, warn_skipped
 from portrait.io.decode import read_bytes
-from portrait.io.files import replacing
+from portrait.io.files import read_list, replacing
 from portrait.io.images import PictureError, write_png
 from portrait.prepare.soft_mattes import soft_matte
 from portrait.prepare.upper_body import find_crops
@@ -116,14 +116,8 @@ def read_exclusions(path: str | os.PathLike) -> set[str]:
     Raises:
         UserError: the file cannot be read.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
-        ) from error
     # Names of pictures are composed Unicode, see `pairs.Pair`.
-    lines = unicodedata.normalize("NFC", text).splitlines()
+    lines = unicodedata.normalize("NFC", read_list(path)).splitlines()
     return {name for line in lines if (name := line.split("#")[0].strip())}
 
 

@@ -1,5 +1,7 @@
 """Tests the names of results: of a folder as in a plain run, of a list stable ones."""
 
+import os
+
 import numpy as np
 import pytest
 import tiny_clips
@@ -51,6 +53,16 @@ def test_a_list_keeps_its_folders_and_names_every_file_once(tmp_path, monkeypatc
         Task("/top/1.jpg", "out/top/1_alpha.png"),
         Task("s3://b/k/1.jpg", "out/b/k/1_alpha.png"),
     ]
+
+
+def test_names_in_a_list_need_not_be_utf_8(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"/x/\xe9.jpg\n")
+    (task,) = find_tasks(str(tmp_path / "list.txt"), "out", ["alpha"])
+    assert os.fsencode(task.source) == b"/x/\xe9.jpg"
+    assert os.fsencode(task.target) == b"out/x/\xe9_alpha.png"
+    (tmp_path / "list.txt").write_text("/x/1.jpg\n", encoding="utf-16")
+    with pytest.raises(UserError, match=r"list\.txt: it is not text in UTF-8"):
+        find_tasks(str(tmp_path / "list.txt"), "out", ["alpha"])
 
 
 def test_what_cannot_be_listed(tmp_path, folder):
