@@ -24,8 +24,8 @@ NETWORKS = (DEFAULT, "selfie_net_big_256x256")
 """The shipped networks whose alphas are refined in training."""
 
 _TILES = 20_000
-_EACH = 12  # tiles of a picture with one coarse alpha, of which `_KEEP` leaves about five
-_KEEP = 0.01  # MAD of the coarse alpha of a tile that is kept with a probability of one half
+_EACH = 7  # tiles of a picture with one coarse alpha, of which `_KEEP` leaves about five
+_KEEP = 0.05  # MAD of the coarse alpha of a tile that is kept with a probability of one half
 _TRUE = 0.5  # share of coarse alphas that are made from the matte, not by a network
 _PERFECT = 0.75  # share of these that have no errors but their size
 _PIXEL = (1.0, 4.5)  # size of a pixel of the network in pixels of the picture
@@ -105,7 +105,7 @@ def cut_tiles(
     """Cuts up to `count` tiles out of pictures, each with a part of the outline.
 
     Every picture is used about equally often, each time with another coarse alpha, and sometimes
-    with a texture. Tiles whose coarse alpha has large errors are rare: they would outweigh the
+    with a texture. Tiles whose coarse alpha has large errors are rarer: they would outweigh the
     others in the loss, and the refiner would change alphas that are nearly right.
 
     Args:

@@ -47,7 +47,7 @@ def test_tiles_with_large_errors_are_rare(folder):
 
     pairs = find_pairs([folder], "training")
     cut = refining.cut_tiles(pairs, (64, 64), 60, [Half()], seed=1)
-    # Half of the coarse alphas are from the network, which is wrong by 0.5 everywhere: 1 of 51 of
+    # Half of the coarse alphas are from the network, which is wrong by 0.5 everywhere: 1 of 11 of
     # their tiles is kept.
     assert (cut.images[..., 4] == 128).all(axis=(1, 2)).mean() < 0.2
 
