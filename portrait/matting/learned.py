@@ -67,7 +67,7 @@ def refine_learned(
     for left in reversed(range(passes)):
         # The last pass is at full size; each one before it is smaller by the same factor.
         scale = pixel ** (-left / passes)
-        size = tuple(max(8, round(side * scale)) for side in shape)
+        size = tuple(min(side, max(8, round(side * scale))) for side in shape)
         part = resize(image, size)
         soft = resize(alpha, size)
         alpha = _one_pass(part, guided(part, alpha), soft, pixel ** (1 / passes), refiner)

@@ -23,15 +23,11 @@ from portrait.models.registry import DEFAULT
 NETWORKS = (DEFAULT, "selfie_net_big_256x256")
 """The shipped networks whose alphas are refined in training."""
 
-_TILES = 20_000
-_EACH = 7  # tiles of a picture with one coarse alpha, of which `_KEEP` leaves about five
-_KEEP = 0.05  # MAD of the coarse alpha of a tile that is kept with a probability of one half
-_TRUE = 0.5  # share of coarse alphas that are made from the matte, not by a network
-_PERFECT = 0.75  # share of these that have no errors but their size
+_TILES = 12_000
+_EACH = 5
+_TRUE = 0.6  # share of coarse alphas that are made from the matte, not by a network
+_PERFECT = 0.7  # share of these that have no errors but their size
 _PIXEL = (1.0, 4.5)  # size of a pixel of the network in pixels of the picture
-_FINE = (0.7, 1.8)  # the same of `_FINE_SHARE` of the perfect ones; up to 1 they are not reduced
-_FINE_SHARE = 0.5
-_OWN_GRID = 0.7  # share of networks' alphas that are not shrunk
 _SQUEEZE = 0.15  # logarithm of the largest ratio of a pixel's sides to the mean of both
 _ON_ERRORS = 0.3  # share of tiles whose middle is where the coarse alpha is wrong
 
@@ -100,13 +96,10 @@ def cut_tiles(
     count: int,
     networks: Sequence[Network],
     seed: int = 0,
-    textures: float = 0.3,
 ) -> Tiles:
     """Cuts up to `count` tiles out of pictures, each with a part of the outline.
 
-    Every picture is used about equally often, each time with another coarse alpha, and sometimes
-    with a texture. Tiles whose coarse alpha has large errors are rarer: they would outweigh the
-    others in the loss, and the refiner would change alphas that are nearly right.
+    Every picture is used about equally often, each time with another coarse alpha.
 
     Args:
         pairs: the pictures.
@@ -114,14 +107,13 @@ def cut_tiles(
         count: the number of tiles.
         networks: the networks whose alphas are used; none: only degraded mattes.
         seed: the seed of all random choices.
-        textures: the share of pictures with a texture.
 
     Raises:
         UserError: no tile can be cut.
     """
     images = np.zeros((count, *size, 5), np.uint8)
     mattes = np.zeros((count, *size), np.uint8)
-    rounds = max(1, round(3 * count / (_EACH * len(pairs))))
+    rounds = max(1, round(count / (_EACH * len(pairs))))
     found, unreadable = 0, []
     order = np.random.default_rng(seed).permutation(len(pairs))
     for index in tqdm(order, "tiles", unit=" pictures", leave=False, disable=None):
@@ -132,9 +124,8 @@ def cut_tiles(
             continue
         for turn in range(rounds):
             random = np.random.default_rng((seed, index, turn))
-            seen = textured(image, random) if random.random() < textures else image
-            coarse, pixel = random_coarse(seen, matte, networks, random)
-            for tile in _tiles(seen, matte, coarse, pixel, size, random):
+            coarse, pixel = random_coarse(image, matte, networks, random)
+            for tile in _tiles(image, matte, coarse, pixel, size, random):
                 if found < count:
                     images[found], mattes[found] = tile[..., :5], tile[..., 5]
                     found += 1
@@ -171,55 +162,17 @@ def random_coarse(
         alpha = network.run(resize(image, network.input_shape).astype(np.float32))
         grid = own / np.sqrt(alpha.size)
         # Alphas of small pictures are shrunk, because their pixels would be hardly coarser.
-        pixel = grid if random.random() < _OWN_GRID else max(grid, drawn)
+        pixel = max(grid, drawn if random.random() < 0.5 else grid)
         return _shrunk(alpha, matte.shape, pixel), max(1.0, pixel)
-    perfect = random.random() < _PERFECT
-    if perfect and random.random() < _FINE_SHARE:
-        drawn = max(1.0, float(random.uniform(*_FINE)))
     # Photographs are squeezed to the proportions of the network.
-    squeezed = float(np.exp(random.uniform(-_SQUEEZE, _SQUEEZE))) if drawn > 1 else 1.0
+    squeezed = float(np.exp(random.uniform(-_SQUEEZE, _SQUEEZE)))
     shape = (matte.shape[0] / squeezed, matte.shape[1] * squeezed)
     alpha = _shrunk(matte / np.float32(255), shape, drawn)
-    return alpha if perfect else degraded(alpha, random), drawn
+    return alpha if random.random() < _PERFECT else degraded(alpha, random), drawn
 
 
 def _shrunk(alpha: np.ndarray, shape: tuple[float, float], pixel: float) -> np.ndarray:
-    """An alpha of a picture of this shape with pixels of this size, not larger than the picture."""
-    sides = (max(8, round(side / pixel)) for side in shape)
-    return resize(alpha, tuple(map(min, sides, alpha.shape)))
-
-
-def textured(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Lays stripes, a weave or the blocks of a codec over a picture, whose contrast it lowers.
-
-    The matte does not change, so the refiner learns to copy no texture into the alpha.
-
-    Args:
-        image: uint8 (H, W, 3).
-        random: the source of random choices.
-
-    Returns:
-        uint8 (H, W, 3).
-    """
-    kind = random.choice(("stripes", "weave", "blocks"))
-    if kind == "blocks":
-        cell = int(random.integers(4, 17))
-        grid = random.choice((-1.0, 1.0), [-(-side // cell) for side in image.shape[:2]])
-        pattern = grid.repeat(cell, 0).repeat(cell, 1)[: image.shape[0], : image.shape[1]]
-    else:
-        angle, phase = random.uniform(0, np.pi), random.uniform(0, 2 * np.pi)
-        period = np.exp(random.uniform(*np.log((3, 24))))
-        rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-        along, across = np.cos(angle) * 2 * np.pi / period, np.sin(angle) * 2 * np.pi / period
-        pattern = np.sin(rows * along + columns * across + phase)
-        if kind == "weave":
-            pattern = pattern * np.sin(columns * along - rows * across)
-        if random.random() < 0.5:
-            pattern = np.sign(pattern)
-    colour = random.uniform(2, 12) * random.uniform(0.7, 1.3, 3)
-    contrast, middle = np.exp(random.uniform(np.log(0.12), 0)), image.mean(axis=(0, 1))
-    levels = middle + contrast * (image - middle) + colour * pattern[..., None]
-    return np.rint(levels.clip(0, 255)).astype(np.uint8)
+    return resize(alpha, tuple(max(8, round(side / pixel)) for side in shape))
 
 
 def smooth_noise(shape: tuple[int, int], cell: int, random: np.random.Generator) -> np.ndarray:
@@ -274,8 +227,6 @@ def _tiles(
 ) -> list[np.ndarray]:
     """Up to `_EACH` tiles along the outline: picture, guided alpha, coarse alpha and matte.
 
-    The larger the errors of the coarse alpha, the fewer tiles.
-
     Returns:
         uint8 (h, w, 6) each.
     """
@@ -300,10 +251,7 @@ def _tiles(
             int(np.clip(place, min(middle, side // 2), max(side - middle, side // 2)))
             for place, middle, side in zip((row, column), half, matte.shape, strict=True)
         )
-        tile = planes[row : row + size[0], column : column + size[1]]
-        error = cv2.absdiff(tile[..., 4], tile[..., 5]).mean() / 255
-        if random.random() < _KEEP / (error + _KEEP):
-            cut.append(tile)
+        cut.append(planes[row : row + size[0], column : column + size[1]])
     return cut
 
 

@@ -105,3 +105,11 @@ def test_without_an_outline_the_refiner_is_not_asked(value):
     image, coarse = np.zeros((50, 70, 3), np.uint8), np.full((25, 35), value, np.float32)
     alpha = refine_learned(image, coarse, enlarge, refiner)
     assert alpha.shape == (50, 70) and (alpha == value).all() and refiner.calls == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 40), (5, 7)])
+def test_tiny_pictures(shape):
+    alpha = refine_learned(
+        np.zeros((*shape, 3), np.uint8), np.full(shape, 0.5, np.float32), enlarge
+    )
+    assert alpha.shape == shape and (alpha >= 0).all() and (alpha <= 1).all()

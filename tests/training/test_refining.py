@@ -23,8 +23,8 @@ def folder(tmp_path):
 
 def test_tiles_show_the_outline_with_its_matte(folder):
     pairs = find_pairs([folder], "training")
-    cut = refining.cut_tiles(pairs, (64, 64), 12, [], seed=1, textures=0)
-    assert cut.images.shape == (12, 64, 64, 5) and cut.mattes.shape == (12, 64, 64)
+    cut = refining.cut_tiles(pairs, (64, 64), 30, [], seed=1)
+    assert cut.images.shape == (30, 64, 64, 5) and cut.mattes.shape == (30, 64, 64)
     # Picture, matte and coarse alpha belong together: the picture is its own matte.
     assert np.array_equal(cut.images[..., 0], cut.mattes)
     error = np.abs(cut.images[..., 3:].astype(int) - cut.mattes[..., None]).mean(axis=(0, 1, 2))
@@ -32,44 +32,10 @@ def test_tiles_show_the_outline_with_its_matte(folder):
     assert 0 < error[0] < error[1] < 64
     for coarse in cut.images[..., 4]:
         assert coarse.min() < 250 and coarse.max() > 5
-    again = refining.cut_tiles(pairs, (64, 64), 12, [], seed=1, textures=0)
+    again = refining.cut_tiles(pairs, (64, 64), 30, [], seed=1)
     assert np.array_equal(again.images, cut.images)
-    other = refining.cut_tiles(pairs, (64, 64), 12, [], seed=2, textures=0)
+    other = refining.cut_tiles(pairs, (64, 64), 30, [], seed=2)
     assert not np.array_equal(other.images, cut.images)
-
-
-def test_tiles_with_large_errors_are_rare(folder):
-    class Half:
-        input_shape = (20, 18)
-
-        def run(self, pixels):
-            return np.full(pixels.shape[:2], 0.5, np.float32)
-
-    pairs = find_pairs([folder], "training")
-    cut = refining.cut_tiles(pairs, (64, 64), 60, [Half()], seed=1)
-    # Half of the coarse alphas are from the network, which is wrong by 0.5 everywhere: 1 of 11 of
-    # their tiles is kept.
-    assert (cut.images[..., 4] == 128).all(axis=(1, 2)).mean() < 0.2
-
-
-def test_textures_show_in_the_picture_and_not_in_the_matte(folder):
-    pairs = find_pairs([folder], "training")
-    cut = refining.cut_tiles(pairs, (64, 64), 20, [], seed=1, textures=1)
-    # The contrast of the picture, which is its own matte, is lower.
-    contrast = np.ptp(cut.images[..., :3].mean(axis=3), axis=(1, 2))
-    assert contrast.min() < 150 and np.median(contrast) < 250
-    assert {0, 255} <= set(np.unique(cut.mattes))
-
-
-def test_textures_are_weak():
-    plain = np.full((96, 80, 3), 120, np.uint8)
-    for seed in range(20):
-        seen = refining.textured(plain, np.random.default_rng(seed))
-        texture = seen.astype(int) - 120
-        assert 1 <= texture.max() <= 16 and -16 <= texture.min() <= -1
-        assert abs(texture.mean()) < 4
-        again = refining.textured(plain, np.random.default_rng(seed))
-        assert np.array_equal(again, seen)
 
 
 def test_pictures_without_an_outline(tmp_path):
@@ -111,7 +77,7 @@ def test_degraded_mattes_are_near_the_truth():
 
 
 def test_augmentation_turns_all_planes_together(folder):
-    cut = refining.cut_tiles(find_pairs([folder], "training"), (64, 64), 12, [], textures=0)
+    cut = refining.cut_tiles(find_pairs([folder], "training"), (64, 64), 12, [], seed=0)
     # The coarse alpha is the matte here, so that every turn is seen.
     images = np.concatenate([cut.images[..., :3], cut.mattes[..., None]], axis=3)
     turned, mattes = refining.augmented(images, cut.mattes, 7)
@@ -127,18 +93,8 @@ def test_augmentation_turns_all_planes_together(folder):
 def test_mattes_keep_their_share_when_they_shrink():
     matte = np.zeros((120, 90), np.uint8)
     matte[30:90, 20:70] = 255
-    image = np.zeros((120, 90, 3), np.uint8)
-    sizes = []
-    for seed in range(300):
-        alpha, pixel = refining.random_coarse(image, matte, [], np.random.default_rng(seed))
-        assert 1 <= pixel <= 4.5
-        assert alpha.shape[0] <= 120 and alpha.shape[1] <= 90
-        sizes.append(pixel)
-        if seed < 9:
-            assert resize(alpha, (120, 90)).mean() == pytest.approx(matte.mean() / 255, rel=0.2)
-        if pixel == 1:
-            assert np.array_equal(alpha, matte / np.float32(255))
-    # Half of the perfect ones, which are 75 %, are hardly reduced; log(1.8) / log(4.5) is 0.39.
-    assert np.mean(np.array(sizes) < 1.8) == pytest.approx(0.375 + 0.625 * 0.39, abs=0.09)
-    # 0.3 of 1.1 of these, from 0.7 to 1.8, are not reduced.
-    assert np.mean(np.array(sizes) == 1) == pytest.approx(0.375 * 0.27, abs=0.06)
+    alpha, pixel = refining.random_coarse(
+        np.zeros((120, 90, 3), np.uint8), matte, [], np.random.default_rng(3)
+    )
+    assert 1 <= pixel <= 4.5
+    assert resize(alpha, (120, 90)).mean() == pytest.approx(matte.mean() / 255, rel=0.2)
