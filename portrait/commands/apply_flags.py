@@ -97,8 +97,9 @@ flags.DEFINE_enum(
     "refine",
     _DEFAULTS["refine"],
     ("guided", "learned", "closed_form", "none"),
-    "The refinement of the alpha at full size. learned runs a small network along the outline, "
-    "which doubles the time for a video; closed_form solves for the alpha there, which is slow.",
+    "The refinement of the alpha at full size. learned runs a small network along the outline "
+    "(alphas of videos take two to three times as long); closed_form solves for the alpha there, "
+    "which is slow.",
 )
 flags.DEFINE_boolean("smooth", _DEFAULTS["smooth"], "Smooth the alphas of videos.")
 flags.DEFINE_float(
