@@ -1,4 +1,4 @@
-"""Layers that several networks use: normalisation of the picture, and a fast BatchNormalization.
+"""Layers that several networks use: normalisation, a fast BatchNormalization, and the heads.
 
 Keras 3 composes the training step of its BatchNormalization from about fifteen element-wise ops.
 TensorFlow has one fused kernel for them, which halves the time of a training step of Fast-SCNN on
@@ -60,6 +60,7 @@ def normalize(
     mean: Sequence[float] = MEAN,
     std: Sequence[float] = STD,
     order: Sequence[int] = (0, 1, 2),
+    name: str = "normalize",
 ):
     """Normalises raw RGB 0..255 to (RGB - mean) / std with a frozen 1x1 convolution.
 
@@ -72,6 +73,7 @@ def normalize(
         mean: the mean of each output channel, in 0..255.
         std: the standard deviation of each output channel, in 0..255.
         order: the input channel of each output channel; (2, 1, 0) gives BGR.
+        name: the name of the layer.
 
     Returns:
         (N, H, W, C), float32.
@@ -88,5 +90,33 @@ def normalize(
         trainable=False,
         # bfloat16 has 8 significant bits, too few for 0..255: this layer stays in float32.
         dtype="float32",
-        name="normalize",
+        name=name,
     )(image)
+
+
+def band(x):
+    """The boundary head: the band along the outline, float32 (N, H, W, 1) in 0..1.
+
+    Args:
+        x: the last map of the decoder, (N, H / 2, W / 2, C).
+    """
+    x = keras.layers.Conv2D(1, 1, name="boundary_logits")(x)
+    x = keras.layers.UpSampling2D(2, interpolation="bilinear")(x)
+    return keras.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(x)
+
+
+def heads(x) -> dict:
+    """The heads of a network whose decoder ends at half size.
+
+    Args:
+        x: the last map of the decoder, (N, H / 2, W / 2, C).
+
+    Returns:
+        `output`, the alpha (N, H, W, 1) in 0..1, and `boundary_attention`, see `band`, both
+        float32.
+    """
+    boundary = band(x)
+    alpha = keras.layers.Conv2DTranspose(
+        1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
+    )(x)
+    return {"output": alpha, "boundary_attention": boundary}

@@ -9,7 +9,7 @@ and one transposed convolution computes the alpha.
 
 import keras
 
-from portrait.models.layers import BatchNormalization, normalize
+from portrait.models.layers import BatchNormalization, heads, normalize
 
 # For each stage: channels, kernel, stride, number of blocks.
 STAGES = (
@@ -36,9 +36,20 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
         0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
     """
     image = keras.Input((*input_shape, 3), name="image")
+    return keras.Model(image, heads(features(normalize(image, MEAN, STD))), name="lite_unet")
 
-    # Encoder. The decoder uses the last map of each resolution.
-    x = _conv(normalize(image, MEAN, STD), 32, kernel=3, stride=2, name="stem")
+
+def features(pixels):
+    """The encoder and the decoder.
+
+    Args:
+        pixels: the picture (N, H, W, 3), normalised with `MEAN` and `STD`.
+
+    Returns:
+        The last map of the decoder, (N, H / 2, W / 2, 8).
+    """
+    # The decoder uses the last map of each resolution.
+    x = _conv(pixels, 32, kernel=3, stride=2, name="stem")
     levels = []
     for number, expansion in enumerate(EXPANSIONS, start=1):
         x = _stage(x, number, expansion)
@@ -46,23 +57,13 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
             levels.pop()
         levels.append(x)
 
-    # Decoder.
     coarsest, *finer = DECODER
     x = _separable(_context(_conv(levels.pop(), coarsest)), coarsest, kernel=5)
     for channels in finer:
         coarse = _up(_conv(x, channels, relu=False))
         x = keras.layers.Add()([coarse, _conv(levels.pop(), channels, relu=False)])
         x = _separable(x, channels)
-
-    # Heads.
-    boundary = _up(keras.layers.Conv2D(1, 1, name="boundary_logits")(x))
-    boundary = keras.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
-        boundary
-    )
-    alpha = keras.layers.Conv2DTranspose(
-        1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
-    )(x)
-    return keras.Model(image, {"output": alpha, "boundary_attention": boundary}, name="lite_unet")
+    return x
 
 
 def _conv(

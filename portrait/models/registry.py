@@ -89,6 +89,16 @@ SPECS: dict[str, Spec] = {
             start="portrait.models.start.efficientnet_lite0:start",
             takes="EfficientNet-Lite0's weights (.npz)",
         ),
+        Spec(
+            "ensemble",
+            "U-Net and SelfieNet, mean of their logits",
+            "portrait.models.ensemble:build",
+            input_shape="288x256",
+            imagenet=True,
+            start="portrait.models.start.ensemble:start",
+            takes="a folder with lite_unet.weights.h5 and selfie_net_big.weights.h5",
+            complete=True,
+        ),
         # MediaPipe's weights were trained on portraits resized to a square.
         Spec(
             "selfie_net",

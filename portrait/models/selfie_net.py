@@ -9,7 +9,7 @@ the small network to the big one.
 
 import keras
 
-from portrait.models.layers import BatchNormalization, normalize
+from portrait.models.layers import BatchNormalization, heads, normalize
 
 # For each block: channels inside, kernel, stride, output channels, activation, and the number of
 # squeezed channels of squeeze-and-excitation (0: none). The small network is MediaPipe's.
@@ -92,12 +92,12 @@ def _block(x, name: str, inside: int, kernel: int, stride: int, out: int, activa
     return keras.layers.Add()([x, y]) if stride == 1 and x.shape[-1] == out else y
 
 
-def _deep(x):
+def _deep(x, prefix: str):
     """A stage at half the size of `x`, enlarged to the size of `x`; its output starts as zeros."""
     y = x
     for number, block in enumerate(DEEP, start=1):
-        y = _block(y, f"deep{number}", *block)
-    y = _conv(y, x.shape[-1], "deep_narrow", gamma="zeros")
+        y = _block(y, f"{prefix}deep{number}", *block)
+    y = _conv(y, x.shape[-1], f"{prefix}deep_narrow", gamma="zeros")
     return keras.layers.UpSampling2D(2, interpolation="bilinear")(y)
 
 
@@ -157,33 +157,39 @@ def build(
     channels = 4 if previous else 3
     image = keras.Input((*input_shape, channels), name="image")
     pixels = normalize(image, (*MEAN, 0)[:channels], (*STD, 255)[:channels], range(channels))
-    x = _conv(pixels, STEM, "stem", "hard_silu", kernel=3, stride=2)
+    x = features(pixels, size)
+    if previous:
+        x = _with_previous(x, pixels)
+    name = f"selfie_net_video_{size}" if previous else f"selfie_net_{size}"
+    return keras.Model(image, heads(x), name=name)
+
+
+def features(pixels, size: str = "big", prefix: str = ""):
+    """The encoder and the decoder.
+
+    Args:
+        pixels: the picture (N, H, W, C), normalised with `MEAN` and `STD`.
+        size: as for `build`.
+        prefix: the first part of the names of all layers with weights.
+
+    Returns:
+        The last map of the decoder, (N, H / 2, W / 2, 16).
+    """
+    x = _conv(pixels, STEM, f"{prefix}stem", "hard_silu", kernel=3, stride=2)
     levels = [x]
     for number, block in enumerate(BLOCKS[size], start=1):
-        y = _block(x, f"block{number}", *block)
+        y = _block(x, f"{prefix}block{number}", *block)
         if y.shape[1] == x.shape[1]:
             levels.pop()  # the decoder uses the last map of each resolution
         levels.append(x := y)
 
     x = levels.pop()
     if size == "deep":
-        x = keras.layers.Add()([x, _deep(x)])
-    weights = keras.layers.Conv2D(CONTEXT, 1, activation="sigmoid", name="context_excite")(
+        x = keras.layers.Add()([x, _deep(x, prefix)])
+    weights = keras.layers.Conv2D(CONTEXT, 1, activation="sigmoid", name=f"{prefix}context_excite")(
         _whole(x)
     )
-    x = keras.layers.Multiply()([_conv(x, CONTEXT, "context", "relu"), weights])
+    x = keras.layers.Multiply()([_conv(x, CONTEXT, f"{prefix}context", "relu"), weights])
     for number in (3, 2, 1):
-        x = _level(x, levels.pop(), f"level{number}")
-    if previous:
-        x = _with_previous(x, pixels)
-
-    boundary = keras.layers.Conv2D(1, 1, name="boundary_logits")(x)
-    boundary = keras.layers.UpSampling2D(2, interpolation="bilinear")(boundary)
-    boundary = keras.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
-        boundary
-    )
-    alpha = keras.layers.Conv2DTranspose(
-        1, 2, strides=2, activation="sigmoid", dtype="float32", name="output"
-    )(x)
-    name = f"selfie_net_video_{size}" if previous else f"selfie_net_{size}"
-    return keras.Model(image, {"output": alpha, "boundary_attention": boundary}, name=name)
+        x = _level(x, levels.pop(), f"{prefix}level{number}")
+    return x

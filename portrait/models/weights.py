@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from portrait.errors import UserError, first_line
+from portrait.io.files import replacing
 from portrait.models.registry import SPECS
 
 SHIPPED = Path(__file__).resolve().parents[2] / "trained_models"
@@ -188,6 +190,33 @@ def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1
     head = model.get_layer("output")
     *others, kernel, bias = head.get_weights()
     head.set_weights([*others, sharpen * kernel, sharpen * bias])
+
+
+def save_float16(model, path: str | os.PathLike) -> None:
+    """Saves `.weights.h5` with large kernels in float16, which halves the file.
+
+    Exported float16 files have the same precision. `load_weights` reads both kinds of files.
+
+    Args:
+        model: a network whose weights are below 65,504, as in all networks that phones can use.
+        path: the new file.
+    """
+    import h5py
+
+    path = Path(path)
+    with replacing(path) as part, tempfile.TemporaryDirectory() as folder:
+        model.save_weights(full := Path(folder) / "full.weights.h5")
+        with h5py.File(full) as source, h5py.File(part, "w") as target:
+
+            def copy(name: str, item) -> None:
+                if not isinstance(item, h5py.Dataset):
+                    target.require_group(name).attrs.update(item.attrs)
+                elif item.ndim > 1 and item.size > 1000:  # small ones need the precision
+                    target[name] = item[()].astype(np.float16)
+                else:
+                    target[name] = item[()]
+
+            source.visititems(copy)
 
 
 def load_weights(model, path: str | os.PathLike) -> None:

@@ -18,9 +18,8 @@ from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network, load
 from portrait.io.images import PictureError, resize
 from portrait.matting.refine import refine_guided
-from portrait.models.registry import DEFAULT
 
-NETWORKS = (DEFAULT, "selfie_net_big_256x256")
+NETWORKS = ("lite_unet_288x256", "selfie_net_big_256x256")
 """The shipped networks whose alphas are refined in training."""
 
 _TILES = 12_000

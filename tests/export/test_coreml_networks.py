@@ -116,6 +116,7 @@ def test_parts_of_the_baselines(kind, tmp_path):
         ("mattingnet", "small", 1e-5),
         pytest.param("fast_scnn", "big", 1e-5, marks=pytest.mark.slow),
         pytest.param("lite_unet", "big", 1e-5, marks=pytest.mark.slow),
+        pytest.param("ensemble", "big", 1e-5, marks=pytest.mark.slow),
         # Without training, the sums of 28 residual blocks grow, and their errors, too.
         pytest.param("mattingnet", "big", 1e-4, marks=pytest.mark.slow),
     ],

@@ -175,6 +175,7 @@ def test_full_integer_wants_pictures(trained):
     [
         *(("mattingnet", "small"), ("fast_scnn", "big")),
         pytest.param("lite_unet", "big", marks=pytest.mark.slow),
+        pytest.param("ensemble", "big", marks=pytest.mark.slow),
         pytest.param("mattingnet", "big", marks=pytest.mark.slow),
     ],
 )
@@ -199,5 +200,6 @@ def _spread_alphas(model, pictures) -> None:
     alphas = verify.keras_outputs(model, pictures).astype(np.float64).clip(1e-6, 1 - 1e-6)
     logits = np.log(alphas / (1 - alphas))
     *others, kernel, bias = model.get_layer("output").get_weights()
-    shift = -logits.mean() / logits.std()
-    model.get_layer("output").set_weights([*others, kernel / logits.std(), bias + shift])
+    scale = 1 / logits.std()
+    last = [*others, kernel * scale, (bias - logits.mean()) * scale]
+    model.get_layer("output").set_weights(last)

@@ -21,12 +21,13 @@ from portrait.models.weights import load_weights
 
 # Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN,
 # the U-Net and the SelfieNets the moving mean and variance of each of their 11,855, 17,936,
-# 3,144, 4,728 and 1,976 channels.
+# 3,144, 4,728 and 1,976 channels. The ensemble normalises twice.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
     "fast_scnn": ("fast_scnn", "big", 1_137_584, 12 + 2 * 11_855),
     "lite_unet": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
+    "ensemble": ("ensemble", "big", 2_706_982, 2 * 12 + 2 * (17_936 + 3_144)),
     "selfie_net_big": ("selfie_net", "big", 285_522, 12 + 2 * 3_144),
     "selfie_net_deep": ("selfie_net", "deep", 541_338, 12 + 2 * 4_728),
     "selfie_net_small": ("selfie_net", "small", 108_394, 12 + 2 * 1_976),
@@ -87,7 +88,7 @@ def test_two_maps_from_raw_pictures_of_another_size_too(trained):
 
 def test_pictures_are_normalised_inside(trained):
     key, model, images, _ = trained
-    others = {"lite_unet": (127, 128), "selfie_net": (0, 255)}
+    others = {"lite_unet": (127, 128), "ensemble": (127, 128), "selfie_net": (0, 255)}
     mean, std = others.get(NETWORKS[key][0], (MEAN, STD))
     layer = model.get_layer("normalize")
     # Numbers of about 2, made from numbers of about 4 in float32: a few units of 2^-22.

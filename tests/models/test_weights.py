@@ -21,6 +21,7 @@ from portrait.models.weights import (
     load_weights,
     network_of,
     read_arrays,
+    save_float16,
     shipped_weights,
     weights_file,
 )
@@ -185,3 +186,19 @@ def test_weights_that_lead_elsewhere_are_refused(tmp_path):
             load_weights(model, path)
         assert "\n" not in str(error.value)
     load_weights(model, whole)
+
+
+def test_float16_files_are_half_as_large_and_read_like_others(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = build("selfie_net", (64, 64))
+    model.save_weights(tmp_path / "full.weights.h5")
+    save_float16(model, tmp_path / "half.weights.h5")
+    full, half = ((tmp_path / f"{name}.weights.h5").stat().st_size for name in ("full", "half"))
+    assert half < 0.7 * full
+    fresh = build("selfie_net", (64, 64))
+    load_weights(fresh, tmp_path / "half.weights.h5")
+    for old, new in zip(model.weights, fresh.weights, strict=True):
+        assert new.dtype == "float32"
+        assert np.asarray(new) == pytest.approx(np.asarray(old), rel=2**-11, abs=2**-25), old.path
+    small = model.get_layer("normalize").get_weights()[0]
+    assert np.array_equal(fresh.get_layer("normalize").get_weights()[0], small)
