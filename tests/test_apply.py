@@ -325,6 +325,19 @@ def test_backgrounds_and_plates_are_not_overwritten(portrait, tmp_path, flag):
     assert behind.read_bytes() == before
 
 
+def test_a_folder_does_not_overwrite_a_background_with_the_name_of_a_result(portrait, tmp_path):
+    photos, made = tmp_path / "photos", tmp_path / "made"
+    photos.mkdir()
+    made.mkdir()
+    (photos / "me.jpg").write_bytes(portrait.read_bytes())
+    targets = {"output": made, "output_alpha": made}
+    for name in ("me_replace.png", "me_alpha.png"):
+        (made / name).write_bytes(portrait.read_bytes())
+        with pytest.raises(UserError, match="overwrite"):
+            apply(photos, effect=["replace"], background=made / name, **targets)
+        assert (made / name).read_bytes() == portrait.read_bytes()
+
+
 def test_the_flags_know_all_apertures_and_depths():
     """The help must be quick, so it must not import them."""
     flags = (ROOT / "portrait" / "commands" / "apply_flags.py").read_text()

@@ -81,6 +81,9 @@ def apply(
         raise UserError("--output_alpha: --effect=alpha writes the alpha already")
     job = make_job(given)
     if kind == "folder":
+        for folder, made in ((output, "-".join(effect)), (output_alpha, "alpha")):
+            for each in filter(None, (background, plate) if folder else ()):
+                _refuse_result(Path(each), Path(folder), made)
         return job.folder(path, Path(output), output_alpha)
     name = f"webcam{source}" if kind == "webcam" else _stem(path)
     target = _target(Path(output), name, "-".join(effect), _suffix(effect, moving))
@@ -176,6 +179,15 @@ class Job:
                     print(printable(each), flush=True)
         tell_unusable(unusable, written)
         return written
+
+
+def _refuse_result(path: Path, folder: Path, made: str) -> None:
+    """Raises UserError if `path` has the name of a result in `folder`, which may overwrite it."""
+    if path.resolve().parent == folder.resolve() and path.stem.endswith(f"_{made}"):
+        raise UserError(
+            f"{path} has the name of a result in {folder}, which could overwrite it: move or rename"
+            " it"
+        )
 
 
 def _kind(source: str | Path) -> str:
