@@ -57,7 +57,13 @@ _DETAILS = (
     ("camera", (65, 165), (255, 255, 255)),
 )
 _DETAIL = 95  # side of a detail in pixels
-_FAILING = "selfie_net_big_256x256", "selfie_net_deep_256x256", "lite_unet_288x256"
+# The networks of failures.jpg, and their titles there.
+_FAILING = {
+    "selfie_net_big_256x256": "selfie_net",
+    "selfie_net_deep_256x256": "selfie_net, deep",
+    "lite_unet_288x256": "lite_unet",
+    "ensemble": "ensemble",
+}
 _FAILURE = 170, 200  # of a cell, (height, width)
 _FRAMES = 40  # of the animation
 _SIDE = 360  # of a frame of the clip, in pixels
@@ -134,7 +140,7 @@ def failures() -> np.ndarray:
             cells.append(error_overlay(photo, truth, alpha))
         print(f"{name}: {', '.join(scores)}")
         rows.append([_fitted(cell, _FAILURE) for cell in cells])
-    return grid(rows, ["photograph", "selfie_net", "selfie_net, deep", "lite_unet"], repeat=2)
+    return grid(rows, ["photograph", *_FAILING.values()])
 
 
 def _fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

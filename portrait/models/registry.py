@@ -152,7 +152,7 @@ BESIDE = {"": (), "previous": ("previous",), "coarse": ("guided", "coarse")}
 SIZES = tuple(dict.fromkeys(size for spec in SPECS.values() for size in spec.sizes))
 """All values of --model_size."""
 
-DEFAULT = "lite_unet_288x256"
+DEFAULT = "ensemble"
 """The shipped network that apply.py uses by default, see `inference.network.shipped_files`."""
 
 

@@ -118,6 +118,13 @@ def test_ghosts_go_and_hair_stays():
     assert only_people(alpha, before)[10:60, 70:90].all()
 
 
+@pytest.mark.parametrize(("core", "stays"), [(0.96, True), (0.94, False)])
+def test_how_certain_the_network_must_be(core, stays):
+    alpha = np.zeros((100, 100), np.float32)
+    alpha[20:80, 20:80], alpha[20:40, 20:80] = 0.7, core  # a third of the part is the core
+    assert only_people(alpha).any() == stays
+
+
 def test_windows_stay_while_people_move_within_them():
     shape = (360, 640, 3)
     _, matte = scene(360, 640, (250, 100, 390, 340))

@@ -15,7 +15,7 @@ from portrait.tflite.runtime import TfliteModel
     ("name", "size", "tolerance"),
     [
         ("selfie_net_big/selfie_net_big_256x256_rgba_float16", (256, 256), 1e-3),
-        ("selfie_net_deep/selfie_net_deep_256x256_rgba_float16", (256, 256), 1e-3),
+        ("ensemble/ensemble_rgba_float16", (288, 256), 1e-3),
         # Sums of 8-bit numbers are rounded, in either runtime in its own way.
         ("lite_unet/lite_unet_288x256_int8", (288, 256), 0.1),
     ],
