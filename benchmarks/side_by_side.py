@@ -15,7 +15,7 @@ from portrait.data.pairs import Pair, find_pairs
 from portrait.errors import UserError
 from portrait.evaluation.evaluate import score
 from portrait.export.report import machine
-from portrait.inference.network import MatteFunction, Network, from_tflite, load, shipped_files
+from portrait.inference.network import MatteFunction, Network, from_tflite, load, shipped_file
 from portrait.models.weights import read_settings
 from portrait.tflite import graph
 
@@ -108,7 +108,7 @@ def trained_sets(source: str) -> list[str]:
         Empty without this entry in a run.json, as for models of others.
     """
     path = Path(source if Path(source).exists() else source.partition("=")[2] or source)
-    path = shipped_files().get(str(path), path)
+    path = shipped_file(str(path)) or path
     folder = path if path.is_dir() else path.parent
     if not (folder / "run.json").is_file():
         return []

@@ -70,7 +70,7 @@ flags.DEFINE_string(
     "input_shape",
     _DEFAULTS["input_shape"],
     "HEIGHT (the width is 3/4 of it) or HEIGHTxWIDTH. Default: the input size of the weights that "
-    f"are used; for a training {_exceptions('input_shape')}.",
+    f"are used; for a training without --weight_dir {_exceptions('input_shape')}.",
 )
 flags.DEFINE_string(
     "weight_dir",

@@ -101,17 +101,12 @@ def _weights() -> Path:
 
 
 def _follow_weights() -> None:
-    """Sets the network flags that are not given to the values of --weight_dir.
-
-    A training may use pictures of another size, so it does not take the input shape.
-    """
+    """Sets the network flags that are not given to the values of --weight_dir."""
     from portrait.models.weights import network_of
 
     if not FLAGS.weight_dir or not _weights().is_file():
         return
     found = network_of(_weights())
-    if trains():
-        found.pop("input_shape", None)
     cli.take_settings(found, list(found), _weights().parent)
 
 

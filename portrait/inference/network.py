@@ -78,6 +78,12 @@ def shipped_files() -> dict[str, Path]:
     return {name: file for name, file in names.items() if not name.endswith("_rgba")}
 
 
+def shipped_file(name: str) -> Path | None:
+    """The file of a name in `shipped_files` or of a folder in `trained_models/`; None: neither."""
+    files = shipped_files()
+    return files.get(name) or {file.parent.name: file for file in files.values()}.get(name)
+
+
 def load(
     source: str | os.PathLike = DEFAULT,
     *,
@@ -88,7 +94,7 @@ def load(
     """Loads a trained network.
 
     Args:
-        source: a name in `shipped_files`; a `.tflite` file, ours or another's; a `.weights.h5` file
+        source: a name of `shipped_file`; a `.tflite` file, ours or another's; a `.weights.h5` file
             with a `run.json` beside it; or the folder of a run.
         input_range: a key of `INPUT_RANGES`, for a `.tflite` file without this metadata.
         input_shape: (height, width) for weights; None: the input size of their training.
@@ -102,13 +108,13 @@ def load(
         return from_tflite(path, path.name, input_range, threads)
     if path.suffix == ".h5" or path.is_dir():
         return _from_weights(weights_file(path), input_shape)
-    files = shipped_files()
-    if str(source) not in files:
+    file = shipped_file(str(source))
+    if file is None:
         raise UserError(
-            f"there is no network {str(source)!r}: give {' or '.join(files)}, a .tflite or a "
-            ".weights.h5 file, or the folder of a run"
+            f"there is no network {str(source)!r}: give {' or '.join(shipped_files())}, a .tflite "
+            "or a .weights.h5 file, or the folder of a run"
         )
-    return from_tflite(files[str(source)], str(source), threads=threads)
+    return from_tflite(file, str(source), threads=threads)
 
 
 def from_tflite(

@@ -206,14 +206,14 @@ def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes (H, W) or (H, W, C) to `size` = (height, width), which may change the aspect.
 
     If both sides shrink, pixels are averaged over areas, without aliasing. Otherwise OpenCV
-    interpolates linearly. If one side shrinks and the other grows, averaging the first side was
-    measured to bring nothing: the mean IoU of SelfieNet and of MediaPipe's network changed by at
-    most 0.0003 on all test sets, and the U-Net lost 0.003 on mixed pictures.
+    interpolates linearly: where one side grows, its averaging moves the picture along the other
+    side, by up to three pixels. To average the side that shrinks first was measured to bring
+    nothing: the person IoU of three networks changed by less than its standard error on four sets.
     """
     height, width = size
     if picture.shape[:2] == (height, width):
         return picture
-    shrinks = height * width < picture.shape[0] * picture.shape[1]
+    shrinks = height <= picture.shape[0] and width <= picture.shape[1]
     resized = cv2.resize(
         picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )

@@ -17,8 +17,8 @@ from portrait.inference.network import Network, load
 class Teachers:
     """Mixes the mean alpha of some networks into the mattes of a batch.
 
-    Each network runs on a picture and its mirror image, on one thread in each process that
-    augments.
+    Each network runs on one thread in each process that augments. It sees a picture once: the
+    augmentation mirrors half of the pictures, so over several epochs both sides are taught.
 
     Args:
         models: names of shipped networks or `.tflite` files, see `inference.network.load`. A
@@ -61,10 +61,9 @@ class Teachers:
 
     def alpha(self, image: np.ndarray) -> np.ndarray:
         """The mean alpha of the teachers, float32 (H, W), 0..1, of an image uint8 (H, W, 3)."""
-        mirrored = np.ascontiguousarray(image[:, ::-1])
         total = np.zeros(image.shape[:2], np.float32)
         for matte_fn, weight in self._networks:
-            total += (weight / 2) * (matte_fn(image) + matte_fn(mirrored)[:, ::-1])
+            total += weight * matte_fn(image)
         return total
 
 

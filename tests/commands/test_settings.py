@@ -85,10 +85,10 @@ def test_weights_tell_their_network(settle, name):
     assert found == ("selfie_net", "deep", "256x256")
 
 
-def test_a_training_takes_the_network_of_its_weights_but_not_their_size(settle):
-    settle("--finetune", f"--weight_dir={ROOT / 'trained_models' / 'lite_unet'}")
-    assert FLAGS.model == "lite_unet"
-    assert parse_input_shape(FLAGS.input_shape) == (256, 192)
+@pytest.mark.parametrize(("flags", "shape"), [([], "288x256"), (["--input_shape=256"], "256")])
+def test_a_fine_tuning_takes_the_network_and_the_size_of_its_weights(settle, flags, shape):
+    settle("--finetune", f"--weight_dir={ROOT / 'trained_models' / 'lite_unet'}", *flags)
+    assert (FLAGS.model, FLAGS.input_shape) == ("lite_unet", shape)
 
 
 @pytest.mark.parametrize(
