@@ -294,6 +294,8 @@ def test_nobody_is_noted(tmp_path, caplog):
         ("me.jpg", {"model": "gone.weights.h5"}, r"gone\.weights\.h5"),
         ("me.jpg", {"output": "out.gif"}, r"out\.gif"),
         ("me.jpg", {"output": "me.jpg"}, r"me\.jpg"),
+        ("me.jpg", {"output": "%03d.png"}, r"--output=%03d\.png"),
+        ("me.jpg", {"output_alpha": "%03d.png"}, r"--output_alpha=%03d\.png"),
         ("me.jpg", {"effect": ["cutout"], "output": "out.jpg"}, r"out\.jpg"),
         ("me.jpg", {"output_alpha": "out.mp4"}, r"out\.mp4"),
         ("me.jpg", {"output": "a.png", "output_alpha": "a.png"}, r"a\.png"),
@@ -322,6 +324,21 @@ def test_backgrounds_and_plates_are_not_overwritten(portrait, tmp_path, flag):
     for options in ({"effect": ["replace"], "background": str(behind)}, {"plate": str(behind)}):
         with pytest.raises(UserError, match="overwrite"):
             apply(portrait, **options, **files)
+    assert behind.read_bytes() == before
+
+
+@pytest.mark.parametrize("flag", ["background", "plate"])
+def test_numbered_pictures_do_not_overwrite_a_background(red, tmp_path, flag):
+    folder, behind = tmp_path / "keyed", tmp_path / "keyed" / "00001.png"
+    folder.mkdir()
+    for path in (behind, tmp_path / "1.png"):
+        Image.new("RGB", (42, 56)).save(path)
+    before = behind.read_bytes()
+    options = {"effect": ["replace"], "background": "white", "model": str(red)}
+    options |= {flag: str(behind), "input_range": "0..1"}
+    for targets in ({}, {"output": "a.mp4", "output_alpha": folder / "%05d.png"}):
+        with pytest.raises(UserError, match="overwrite"):
+            apply(tmp_path / "%d.png", **{"output": folder / "%05d.png"} | targets, **options)
     assert behind.read_bytes() == before
 
 

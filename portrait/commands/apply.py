@@ -72,6 +72,8 @@ def apply(
         KeyboardInterrupt: Ctrl-C ended a video early, which leaves a playable file.
     """
     given = dict(locals())
+    from portrait.io.sequences import is_sequence, refuse_overlap
+
     path = Path(source)
     kind = _kind(source)
     moving = kind in ("webcam", "video")
@@ -79,6 +81,9 @@ def apply(
         raise UserError("--virtual_camera shows a webcam or a video: give one as --input")
     if output_alpha and list(effect) == ["alpha"]:
         raise UserError("--output_alpha: --effect=alpha writes the alpha already")
+    for flag, each in (("output", output), ("output_alpha", output_alpha)):
+        if kind == "photo" and is_sequence(each) and not Path(each).is_dir():
+            raise UserError(f"--{flag}={each} names numbered pictures, but a photo makes one file")
     job = make_job(given)
     if kind == "folder":
         for folder, made in ((output, "-".join(effect)), (output_alpha, "alpha")):
@@ -90,8 +95,9 @@ def apply(
     alpha = None
     if output_alpha:
         alpha = _target(Path(output_alpha), name, "alpha", _suffix((), moving))
+    refuse = refuse_overlap if moving else refuse_overwriting
     for made in filter(None, (target, alpha)):
-        refuse_overwriting(made, *filter(None, (background, plate)))
+        refuse(made, *filter(None, (background, plate)))
     return job.one(source, kind, target, alpha, virtual_camera)
 
 
@@ -193,12 +199,12 @@ def _refuse_result(path: Path, folder: Path, made: str) -> None:
 def _kind(source: str | Path) -> str:
     """ "photo", "video", "webcam" or "folder"."""
     from portrait.io.photos import is_video
-    from portrait.io.sequences import is_sequence
+    from portrait.io.sequences import is_read_as_sequence
 
     path = Path(source)
     if str(source).isdecimal() and not path.exists():
         return "webcam"
-    if is_sequence(path) and not path.exists():
+    if is_read_as_sequence(path):
         return "video"
     if not path.exists():
         raise UserError(f"there is no {path}")
@@ -241,9 +247,9 @@ def _effects(given: Mapping, plate: "Plate | None") -> "tuple[Effects, Effects]"
 
 def _stem(path: Path) -> str:
     """The name of a source for its results; for numbered pictures, the name of their folder."""
-    from portrait.io.sequences import is_sequence
+    from portrait.io.sequences import is_read_as_sequence
 
-    return path.resolve().parent.name if is_sequence(path) and not path.exists() else path.stem
+    return path.resolve().parent.name if is_read_as_sequence(path) else path.stem
 
 
 def _suffix(effect: Sequence[str], moving: bool) -> str:

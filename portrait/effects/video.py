@@ -21,10 +21,9 @@ from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network
 from portrait.io.animations import AnimationReader
-from portrait.io.files import refuse_overwriting
 from portrait.io.images import TooSmallError
 from portrait.io.photos import UnusableError, named, result_paths
-from portrait.io.sequences import SequenceReader, is_sequence
+from portrait.io.sequences import SequenceReader, is_read_as_sequence, refuse_overlap
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import Target, check_target, open_output, write_video
 from portrait.io.video_reader import VideoReader, open_video
@@ -85,7 +84,8 @@ def apply_to_video(
             damaged.
     """
     _check_targets(target, alpha_target, effects, source)
-    reader = SequenceReader(source, rate) if is_sequence(source) else open_video(source)
+    pictures = is_read_as_sequence(source)
+    reader = SequenceReader(source, rate) if pictures else open_video(source)
     name = Path(source).name
     bar = tqdm(total=reader.frames, desc=name, unit=" frames", disable=quiet or None)
     try:
@@ -215,12 +215,12 @@ def _check_targets(
 ) -> None:
     check_target(target, "cutout" in effects.names)
     sources = [source] if source else []
-    if not isinstance(target, Device):
-        refuse_overwriting(target, *sources)
-        sources.append(target)
+    written = None if isinstance(target, Device) else target
+    if written is not None:
+        refuse_overlap(written, *sources)
     if alpha_target is not None:
         check_target(alpha_target, False)
-        refuse_overwriting(alpha_target, *sources)
+        refuse_overlap(alpha_target, *sources, beside=written)
 
 
 def _convert(

@@ -22,9 +22,21 @@ class WriteError(UserError):
 
 
 def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -> None:
-    """Raises UserError if `target` is one of the files that it is made from."""
-    if Path(target).resolve() in [Path(source).resolve() for source in sources]:
+    """Raises UserError if `target` is one of the files that it is made from.
+
+    For numbered pictures, see `sequences.refuse_overlap`.
+    """
+    if any(is_same_file(target, source) for source in sources):
         raise UserError(f"{target} would overwrite the file that it is made from")
+
+
+def is_same_file(one: str | os.PathLike, other: str | os.PathLike) -> bool:
+    """Whether two paths lead to one file, also by links or, on macOS, in upper and lower case."""
+    one, other = Path(one).resolve(), Path(other).resolve()
+    try:
+        return one.samefile(other)
+    except OSError:  # a file does not exist
+        return one == other
 
 
 def read_list(path: str | os.PathLike, given: str | os.PathLike = "") -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import av
 
+from portrait.errors import UserError
+from portrait.io.files import is_same_file, refuse_overwriting
 from portrait.io.images import SUFFIXES, PictureError, read_image, resize, write_picture
 from portrait.io.video_frames import Frame
 from portrait.io.video_streams import VideoError
@@ -22,6 +24,38 @@ def is_sequence(path: str | os.PathLike) -> bool:
     """Whether a path names pictures and has one place for a number, as in `frames/%05d.png`."""
     path = Path(path)
     return path.suffix.lower() in SUFFIXES and len(_NUMBER.findall(path.name)) == 1
+
+
+def is_read_as_sequence(path: str | os.PathLike) -> bool:
+    """Whether an input is a sequence and not a file that has such a name."""
+    return is_sequence(path) and not Path(path).exists()
+
+
+def refuse_overlap(
+    target: str | os.PathLike,
+    *sources: str | os.PathLike,
+    beside: str | os.PathLike | None = None,
+) -> None:
+    """Raises UserError if writing a target may overwrite what it is made from.
+
+    Args:
+        target: the file or the sequence that will be written.
+        sources: the files and sequences that are read.
+        beside: another target of the same run, which `target` must not overwrite, either.
+    """
+    target = Path(target)
+    refuse_overwriting(target, *sources, *([beside] if beside else []))
+    if not is_sequence(target):
+        return
+    for source in map(Path, sources):
+        files = [source]
+        if is_read_as_sequence(source):
+            files = [numbered(source, number) for number in _numbers(source)]
+        for file in files:
+            if _may_write(target, file):
+                raise UserError(f"{target} could overwrite {file}: choose another folder or name")
+    if beside and _may_meet(target, Path(beside)):
+        raise UserError(f"{target} could overwrite {beside}: choose another folder or name")
 
 
 class SequenceReader:
@@ -104,6 +138,30 @@ class SequenceWriter:
 def numbered(pattern: Path, number: int) -> Path:
     """The path of one picture of a sequence."""
     return pattern.with_name(_NUMBER.sub(lambda place: place[0] % number, pattern.name))
+
+
+def _may_write(pattern: Path, path: Path) -> bool:
+    """Whether a picture of a sequence that will be written may replace the file `path`."""
+    start, end = (re.escape(part) for part in _NUMBER.split(pattern.name))
+    for place in {path, path.resolve()}:
+        found = re.fullmatch(f"{start} *(\\d+){end}", place.name, re.IGNORECASE)
+        if found and is_same_file(numbered(pattern, int(found[1])), place):
+            return True
+    return False
+
+
+def _may_meet(one: Path, other: Path) -> bool:
+    """Whether two sequences that will be written may have a picture of the same name."""
+    if not is_sequence(other) or not is_same_file(one.parent, other.parent):
+        return False
+    starts, ends = zip(*(_NUMBER.split(each.name.casefold()) for each in (one, other)), strict=True)
+    return _goes_on(*starts) and _goes_on(*(end[::-1] for end in ends))
+
+
+def _goes_on(one: str, other: str) -> bool:
+    """Whether the longer of two texts is the other, followed by nothing but digits and spaces."""
+    short, long = sorted((one, other), key=len)
+    return long.startswith(short) and not long[len(short) :].strip("0123456789 ")
 
 
 def _numbers(pattern: Path) -> list[int]:

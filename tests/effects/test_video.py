@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import tiny_clips
+from PIL import Image
 
 from portrait.effects import video
 from portrait.effects.catalogue import Effects, Settings
@@ -220,6 +221,9 @@ def test_what_cannot_be_done(pictures, tmp_path):
     source = tiny_clips.write(tmp_path / "in.mp4", pictures[:2])
     with pytest.raises(UserError, match=r"in\.mp4"):
         convert(source, source)
+    numbered, alphas = tmp_path / "%d.png", tmp_path / "%02d.png"
+    with pytest.raises(UserError, match=r"%02d\.png could overwrite .*%d\.png"):
+        convert(source, numbered, alpha_target=alphas)
     with pytest.raises(UserError, match=r"\.webm"):
         convert(source, tmp_path / "out.mp4", ["cutout"])
     with pytest.raises(UserError, match=r"\.mp4"):
@@ -228,6 +232,18 @@ def test_what_cannot_be_done(pictures, tmp_path):
     with pytest.raises(UserError, match=r"bad\.mp4"):
         convert(tmp_path / "bad.mp4", tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_an_animation_may_have_the_name_of_a_sequence(pictures, tmp_path):
+    source = tmp_path / "a%d.png"
+    frames = [Image.fromarray(picture) for picture in pictures[:3]]
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=40)
+    assert convert(source, tmp_path / "out.mp4").frames == 3
+    source = source.rename(tmp_path / "1.png")
+    before = source.read_bytes()
+    with pytest.raises(UserError, match="overwrite"):
+        convert(source, tmp_path / "%d.png")
+    assert source.read_bytes() == before
 
 
 def test_no_file_is_left_where_nothing_can_be_decoded(pictures, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from project import ROOT
 
 from portrait.errors import UserError
-from portrait.io.files import replacing
+from portrait.io.files import refuse_overwriting, replacing
 
 
 def names(folder):
@@ -37,6 +37,19 @@ def test_earlier_file_stays_until_the_new_one_is_whole(tmp_path):
         assert target.read_text() == "old"
     assert target.read_text() == "new"
     assert names(tmp_path) == ["a.csv"]
+
+
+def test_another_name_of_a_source_is_refused(tmp_path):
+    """A link, as `Photo.JPG` and `photo.jpg` are on macOS: two names of one file."""
+    source, link, copy = (tmp_path / name for name in ("a.png", "b.png", "c.png"))
+    source.write_text("me")
+    copy.write_text("me")
+    link.hardlink_to(source)
+    for same in (source, link, tmp_path / "x" / ".." / "a.png"):
+        with pytest.raises(UserError, match="overwrite"):
+            refuse_overwriting(same, copy, source)
+    refuse_overwriting(copy, source)
+    refuse_overwriting(tmp_path / "new.png", source)
 
 
 def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):

@@ -9,7 +9,13 @@ from PIL import Image
 
 from portrait.errors import UserError
 from portrait.io.images import read_image, write_png
-from portrait.io.sequences import SequenceReader, SequenceWriter, is_sequence, numbered
+from portrait.io.sequences import (
+    SequenceReader,
+    SequenceWriter,
+    is_sequence,
+    numbered,
+    refuse_overlap,
+)
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import check_target, write_video
 
@@ -94,6 +100,69 @@ def test_frames_of_a_video_are_counted_from_1(tmp_path):
         writer.write(Frame(np.zeros((4, 4, 4), np.uint8), pts))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", "2.png", "3.png"]
     assert Image.open(tmp_path / "2.png").mode == "RGBA"
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "overlaps"),
+    [
+        ("%d.png", "7.png", True),
+        ("%1d.png", "%d.png", True),
+        ("%d.png", "%03d.png", False),
+        ("%3d.png", "  7.png", True),
+        ("%05d.png", "7.png", False),
+        ("%d.png", "7.jpg", False),
+        ("me_%d.png", "7.png", False),
+        ("../%d.png", "7.png", False),
+        ("new/%d.png", "7.png", False),
+        ("again/%d.png", "7.png", True),  # the same folder
+        ("%d.png", "elsewhere/link.png", True),  # to 7.png
+        ("7.mp4", "%d.png", False),
+    ],
+)
+def test_sources_are_not_replaced(tmp_path, target, source, overlaps):
+    folder = tmp_path / "in"
+    fill(folder, 7, 12, pattern="%d.png")
+    fill(folder, 7, 12, pattern="%03d.png")
+    (tmp_path / "again").symlink_to(folder)
+    (folder / "again").symlink_to(folder)
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "link.png").symlink_to(folder / "7.png")
+    if overlaps:
+        with pytest.raises(UserError, match="overwrite"):
+            refuse_overlap(folder / target, tmp_path / "other.png", folder / source)
+    else:
+        refuse_overlap(folder / target, tmp_path / "other.png", folder / source)
+
+
+def test_numbers_that_need_no_zeros(tmp_path):
+    """`%03d` and `%d` give one name to 100."""
+    source = fill(tmp_path, 99, pattern="%d.png")
+    refuse_overlap(tmp_path / "%03d.png", source)
+    fill(tmp_path, 100, pattern="%d.png")
+    with pytest.raises(UserError, match=r"%03d\.png could overwrite .*100\.png"):
+        refuse_overlap(tmp_path / "%03d.png", source)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("%d.png", "%02d.png", True),
+        ("%d.png", "1%d.png", True),
+        ("a_1%d.png", "a_%d2.png", True),
+        ("1_%d.png", "2_%d.png", False),
+        ("a_%d.png", "b_%d.png", False),
+        ("%d.png", "%d.jpg", False),
+        ("%d.png", "x/%d.png", False),
+        ("%d.png", "a.mp4", False),
+    ],
+)
+def test_two_targets_do_not_meet(tmp_path, one, other, meet):
+    for target, beside in ((one, other), (other, one)):
+        if meet:
+            with pytest.raises(UserError, match="overwrite"):
+                refuse_overlap(tmp_path / target, beside=tmp_path / beside)
+        else:
+            refuse_overlap(tmp_path / target, beside=tmp_path / beside)
 
 
 def test_transparent_pictures_need_a_format_with_transparency():
