@@ -90,7 +90,7 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
         _discard_output()
         return 1
     except Exception as error:
-        if any(isinstance(each, KeyboardInterrupt) for each in _chain(error)):
+        if any(isinstance(each, KeyboardInterrupt) for each in chain(error)):
             return _fail("interrupted", 130)  # in code of Numba, which raises a SystemError
         if line := told(error):
             return _fail(line, 1)
@@ -128,7 +128,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     Python, NumPy, OpenCV and TensorFlow raise different exceptions, and so does starting a process
     or a thread.
     """
-    for each in _chain(error):
+    for each in chain(error):
         if isinstance(each, MemoryError) or type(each).__name__ == "ResourceExhaustedError":
             return True
         if isinstance(each, OSError) and each.errno == errno.ENOMEM:
@@ -138,7 +138,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return False
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yields an exception and the exceptions that caused it."""
     while error:
         yield error

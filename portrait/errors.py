@@ -11,6 +11,10 @@ class UserError(Exception):
     """An error that a user can correct: shown as one line without a stack trace, exit status 1."""
 
 
+class UnfitError(UserError):
+    """A file that an operation cannot use, unlike others; the message does not name the file."""
+
+
 def first_line(error: Exception) -> str:
     """The first line of an exception's message, or its type if there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

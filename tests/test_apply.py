@@ -348,11 +348,35 @@ def test_a_folder_does_not_overwrite_a_background_with_the_name_of_a_result(port
     made.mkdir()
     (photos / "me.jpg").write_bytes(portrait.read_bytes())
     targets = {"output": made, "output_alpha": made}
-    for name in ("me_replace.png", "me_alpha.png"):
-        (made / name).write_bytes(portrait.read_bytes())
-        with pytest.raises(UserError, match="overwrite"):
-            apply(photos, effect=["replace"], background=made / name, **targets)
-        assert (made / name).read_bytes() == portrait.read_bytes()
+    used = {"background": made / "me_replace.png", "plate": made / "me_alpha.png"}
+    for path in used.values():
+        path.write_bytes(portrait.read_bytes())
+    written = apply(photos, effect=["replace"], **used, **targets)
+    assert [path.name for path in written] == ["me.jpg_replace.png", "me.jpg_alpha.png"]
+    assert all(path.read_bytes() == portrait.read_bytes() for path in used.values())
+
+
+def test_a_folder_leaves_out_photos_that_a_plate_does_not_fit(portrait, tmp_path, caplog):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "plate.png")
+    with Image.open(portrait) as picture:
+        picture.resize((64, 64)).save(photos / "fits.png")
+        picture.resize((64, 96)).save(photos / "long.png")
+    written = apply(photos, output=tmp_path / "made", plate=str(tmp_path / "plate.png"))
+    assert [path.name for path in written] == ["fits_blur.png"]
+    assert "long.png: " in caplog.text and "does not fit" in caplog.text
+
+
+@pytest.mark.parametrize("flag", ["output", "output_alpha"])
+def test_a_folder_of_results_is_not_called_like_a_picture(portrait, tmp_path, flag):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "me.jpg").write_bytes(portrait.read_bytes())
+    folders = {"output": tmp_path / "made"} | {flag: tmp_path / "made.png"}
+    with pytest.raises(UserError, match=r"made\.png: name a folder"):
+        apply(photos, **folders)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_the_flags_know_all_apertures_and_depths():

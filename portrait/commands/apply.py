@@ -86,10 +86,8 @@ def apply(
             raise UserError(f"--{flag}={each} names numbered pictures, but a photo makes one file")
     job = make_job(given)
     if kind == "folder":
-        for folder, made in ((output, "-".join(effect)), (output_alpha, "alpha")):
-            for each in filter(None, (background, plate) if folder else ()):
-                _refuse_result(Path(each), Path(folder), made)
-        return job.folder(path, Path(output), output_alpha)
+        used = list(filter(None, (background, plate)))
+        return job.folder(path, Path(output), output_alpha, used)
     name = f"webcam{source}" if kind == "webcam" else _stem(path)
     target = _target(Path(output), name, "-".join(effect), _suffix(effect, moving))
     alpha = None
@@ -158,18 +156,22 @@ class Job:
             raise KeyboardInterrupt
         return written
 
-    def folder(self, source: Path, output: Path, output_alpha: str | Path) -> list[Path]:
-        """Processes the photos and the videos of a folder."""
+    def folder(
+        self, source: Path, output: Path, output_alpha: str | Path, taken: Sequence[str]
+    ) -> list[Path]:
+        """Processes the photos and the videos of a folder, without overwriting `taken`."""
         from portrait.effects import photos, video
-        from portrait.io.photos import files_in, tell_unusable, without_unusable
+        from portrait.io.photos import check_folder, files_in, tell_unusable, without_unusable
 
         for flag, folder in (("output", output), ("output_alpha", output_alpha)):
             if folder and source.resolve() == Path(folder).resolve():
                 raise UserError(f"--{flag} and --input must be different folders")
-        options = {"refine": self.refine, "plate": self.plate}
-        options["alpha_output"] = output_alpha or None
+            if folder:
+                check_folder(folder)
         kinds = ("-".join(self.stills.names), "alpha")
         pictures, clips = files_in(source, kinds)
+        options = {"refine": self.refine, "plate": self.plate}
+        options |= {"alpha_output": output_alpha or None, "taken": [*taken, *pictures, *clips]}
         written: list[Path] = []
         unusable: list[str] = []
         if pictures:
@@ -185,15 +187,6 @@ class Job:
                     print(printable(each), flush=True)
         tell_unusable(unusable, written)
         return written
-
-
-def _refuse_result(path: Path, folder: Path, made: str) -> None:
-    """Raises UserError if `path` has the name of a result in `folder`, which may overwrite it."""
-    if path.resolve().parent == folder.resolve() and path.stem.endswith(f"_{made}"):
-        raise UserError(
-            f"{path} has the name of a result in {folder}, which could overwrite it: move or rename"
-            " it"
-        )
 
 
 def _kind(source: str | Path) -> str:

@@ -12,7 +12,7 @@ from portrait.effects.matting import matte
 from portrait.inference.network import Network
 from portrait.io.files import refuse_overwriting
 from portrait.io.images import check_target, read_image, write_picture
-from portrait.io.photos import work_through
+from portrait.io.photos import find_photographs, result_paths, work_through
 from portrait.matting.plate import Plate
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ def apply_to_photos(
     *,
     plate: Plate | None = None,
     alpha_output: str | os.PathLike | None = None,
+    taken: Sequence[str | os.PathLike] = (),
 ) -> list[Path]:
     """Applies effects to photographs one by one; see `apply_to_photo`.
 
@@ -81,6 +82,7 @@ def apply_to_photos(
         refine: see `matting.matte`.
         plate: the scene without people.
         alpha_output: the folder for `NAME_alpha.png`, or None.
+        taken: other files that may not be overwritten.
 
     Returns:
         The files written.
@@ -88,13 +90,15 @@ def apply_to_photos(
     Raises:
         UserError: no photograph can be used, or a file cannot be written.
     """
-    label, alphas = "-".join(effects.names), []
+    label, targets, alphas = "-".join(effects.names), {}, []
+    photos = find_photographs(sources, [label])
+    if alpha_output is not None:
+        paths = result_paths(photos, alpha_output, ["alpha"], taken=taken)
+        targets = {photo: alpha for photo, (alpha,) in zip(photos, paths, strict=True)}
 
     def work(photo: Path, path: Path) -> None:
-        alpha = None
-        if alpha_output is not None:
-            alpha = Path(alpha_output) / f"{path.stem.removesuffix(f'_{label}')}_alpha.png"
+        alpha = targets.get(photo)
         apply_to_photo(photo, path, effects, network, refine, plate=plate, alpha_target=alpha)
         alphas.extend([alpha] if alpha else [])
 
-    return work_through(work, sources, output, [label], "photos") + alphas
+    return work_through(work, photos, output, [label], "photos", taken) + alphas

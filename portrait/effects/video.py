@@ -21,13 +21,11 @@ from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network
 from portrait.io.animations import AnimationReader
-from portrait.io.images import TooSmallError
-from portrait.io.photos import UnusableError, named, result_paths
+from portrait.io.photos import UnusableError, result_paths, why_left_out
 from portrait.io.sequences import SequenceReader, is_read_as_sequence, refuse_overlap
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import Target, check_target, open_output, write_video
 from portrait.io.video_reader import VideoReader, open_video
-from portrait.io.video_streams import VideoError
 from portrait.io.virtual_camera import Device
 from portrait.matting.plate import Plate
 
@@ -113,6 +111,7 @@ def apply_to_videos(
     refine: str = "guided",
     plate: Plate | None = None,
     alpha_output: str | os.PathLike | None = None,
+    taken: Sequence[str | os.PathLike] = (),
 ) -> Iterator[Path]:
     """Applies effects to video files one by one, lazily; see `apply_to_video`.
 
@@ -127,6 +126,7 @@ def apply_to_videos(
         refine: see `matting.matte`.
         plate: the scene without people.
         alpha_output: the folder for `NAME_alpha.mp4`, or None.
+        taken: other files that may not be overwritten.
 
     Yields:
         The files written.
@@ -137,17 +137,19 @@ def apply_to_videos(
         UserError: a file cannot be written.
     """
     suffix, label = video_suffix(effects.names), "-".join(effects.names)
-    targets = result_paths(sources, output, [label], lambda source: suffix)
+    targets = result_paths(sources, output, [label], lambda source: suffix, taken)
     alphas = [(None,)] * len(sources)
     if alpha_output is not None:
-        alphas = result_paths(sources, alpha_output, ["alpha"], lambda source: ".mp4")
+        alphas = result_paths(sources, alpha_output, ["alpha"], lambda source: ".mp4", taken)
     left_out: list[str] = []
     for source, (target,), (alpha,) in zip(sources, targets, alphas, strict=True):
         try:
             options = {"refine": refine, "plate": plate, "alpha_target": alpha}
             outcome = apply_to_video(source, target, effects, network, smooth, **options)
-        except (VideoError, TooSmallError) as error:
-            left_out.append(named(error, source))
+        except Exception as error:
+            if not (reason := why_left_out(error, source)):
+                raise
+            left_out.append(reason)
             continue
         yield from filter(None, (target, alpha))
         if not outcome.complete:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from portrait.errors import UserError
+from portrait.errors import UnfitError, UserError
 from portrait.io.colour_profiles import in_srgb
 from portrait.io.decode import PictureError, decode, oriented
 from portrait.io.files import replacing
@@ -24,7 +24,7 @@ WRITABLE = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", **_
 _BAND = 4_000_000  # pixels per step, so that large pictures are not in memory twice
 
 
-class TooSmallError(UserError):
+class TooSmallError(UnfitError):
     """A picture with fewer pixels than an operation needs.
 
     Args:

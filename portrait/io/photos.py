@@ -1,6 +1,7 @@
 """Processes photographs one by one: finds them, and chooses the names of the results."""
 
 import contextlib
+import errno
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,9 +9,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from portrait.errors import UserError, warn_skipped
+from portrait.cli import chain, told
+from portrait.errors import UnfitError, UserError, warn_skipped
 from portrait.io.animations import is_animation
-from portrait.io.images import SUFFIXES, PictureError, TooSmallError, list_images, without_made
+from portrait.io.files import WriteError
+from portrait.io.images import SUFFIXES, PictureError, list_images, without_made
+from portrait.io.video_streams import VideoError
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,7 @@ def work_through(
     output: str | Path,
     kinds: Sequence[str],
     title: str,
+    taken: Iterable[str | Path] = (),
 ) -> list[Path]:
     """Calls `work(photo, *paths)` for each photograph, with a progress bar.
 
@@ -47,6 +52,7 @@ def work_through(
         output: the folder to write into; it may be an input folder, and is made if missing.
         kinds: the kinds of results: files are called `NAME_KIND.png`, see `result_paths`.
         title: the title of the progress bar.
+        taken: see `result_paths`.
 
     Returns:
         The files written, photograph by photograph.
@@ -59,11 +65,13 @@ def work_through(
     written: list[Path] = []
     left_out: list[str] = []
     bar = tqdm(photos, desc=title, unit=" photos", disable=len(photos) < 2 or None)
-    for photo, paths in zip(bar, result_paths(photos, output, kinds), strict=True):
+    for photo, paths in zip(bar, result_paths(photos, output, kinds, taken=taken), strict=True):
         try:
             work(photo, *paths)
-        except (PictureError, TooSmallError) as error:
-            left_out.append(named(error, photo))
+        except Exception as error:
+            if not (reason := why_left_out(error, photo)):
+                raise
+            left_out.append(reason)
         else:
             written += paths
     if not written:
@@ -72,9 +80,20 @@ def work_through(
     return written
 
 
-def named(error: UserError, source: str | Path) -> str:
-    """The message of an error about a file, with the file's name."""
-    return f"{source}: {error}" if isinstance(error, TooSmallError) else str(error)
+def why_left_out(error: Exception, source: str | Path) -> str:
+    """The reason to leave out one of several files, with its name; empty if others would fail, too.
+
+    Others need less memory, or have shorter names.
+    """
+    if isinstance(error, PictureError | VideoError):
+        return str(error)
+    if isinstance(error, WriteError):
+        long = any(getattr(each, "errno", 0) == errno.ENAMETOOLONG for each in chain(error))
+        return str(error) if long else ""
+    reason = str(error) if isinstance(error, UnfitError) else ""
+    if not isinstance(error, UserError):
+        reason = told(error)
+    return f"{source}: {reason}" if reason else ""
 
 
 @contextlib.contextmanager
@@ -140,6 +159,7 @@ def files_in(folder: str | Path, kinds: Sequence[str] = ()) -> tuple[list[Path],
     )
     moving = set(clips)
     photos = [photo for photo in photos if photo not in moving]
+    clips = without_made(clips, ("matte", *kinds))
     if not photos and not clips:
         raise UserError(f"{folder} {_NO_PHOTOS} and no videos")
     return photos, clips
@@ -157,11 +177,19 @@ def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
     return photos
 
 
+def check_folder(output: str | Path) -> None:
+    """Raises UserError if a folder for results has the name of a picture or a video."""
+    folder = Path(output)
+    if folder.suffix.lower() in VIDEO_SUFFIXES | SUFFIXES and not folder.is_dir():
+        raise UserError(f"{output}: name a folder for the results, not a file")
+
+
 def result_paths(
     sources: Sequence[Path],
     output: str | Path,
     kinds: Sequence[str],
     suffix_of: Callable[[Path], str] = lambda source: ".png",
+    taken: Iterable[str | Path] = (),
 ) -> list[tuple[Path, ...]]:
     """Chooses distinct paths for results that overwrite none of the sources.
 
@@ -171,6 +199,7 @@ def result_paths(
         kinds: the kinds of results. A result is called `NAME_KIND`, where NAME is the source's name
             without its suffix, or with the suffix if that path is already taken.
         suffix_of: from a source to the suffix of its results.
+        taken: other files that may not be overwritten.
 
     Returns:
         For each source, one path for each kind.
@@ -178,11 +207,10 @@ def result_paths(
     Raises:
         UserError: `output` has the name of a picture or a video.
     """
+    check_folder(output)
     folder = Path(output)
-    if folder.suffix.lower() in VIDEO_SUFFIXES | SUFFIXES and not folder.is_dir():
-        raise UserError(f"{output}: name a folder for the results, not a file")
     # On Windows and macOS, A.png and a.png are the same file.
-    taken = {str(source.resolve()).casefold() for source in sources}
+    taken = {str(Path(each).resolve()).casefold() for each in (*sources, *taken)}
     results = []
     for source in sources:
         numbered = (f"{source.name}-{number}" for number in itertools.count(2))

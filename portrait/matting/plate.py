@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from portrait.errors import UserError
+from portrait.errors import UnfitError
 from portrait.io.images import resize
 from portrait.matting import compositing
 from portrait.matting.compositing import Estimator
@@ -46,7 +46,7 @@ class Plate:
             alpha: float32 (H, W), 0..1.
 
         Raises:
-            UserError: the plate has other proportions.
+            UnfitError: the plate has other proportions.
         """
         plate = self._fitted(image.shape)
         if image.dtype != np.uint8:
@@ -71,7 +71,7 @@ class Plate:
             float32 (H, W), 0..1.
 
         Raises:
-            UserError: the plate has other proportions.
+            UnfitError: the plate has other proportions.
         """
         if not alpha.any():
             return alpha
@@ -97,7 +97,7 @@ class Plate:
         height, width = shape[:2]
         rows, columns = self._picture.shape[:2]
         if not 1 / _ASPECT < (width / height) / (columns / rows) < _ASPECT:
-            raise UserError(
+            raise UnfitError(
                 f"{self._name}: a plate of {columns} x {rows} does not fit a picture of {width} x "
                 f"{height}: take it with the same camera from the same place"
             )

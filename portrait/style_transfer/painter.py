@@ -71,7 +71,7 @@ def paint(
     if photos := [path for path in content if not is_video(path)]:
         painter = Painter(network, mix, strength, colours)
         with without_unusable(unusable):
-            written = paint_photos(painter, photos, output, label, size)
+            written = paint_photos(painter, photos, output, label, size, content)
             print("\n".join(map(printable, written)))
     if videos := [path for path in content if is_video(path)]:
         painter = Painter(network, mix, strength, colours, os.cpu_count() or 1)
@@ -81,7 +81,7 @@ def paint(
             return FullSize(painter.paint, fit, painter.finish, steady=Steady())
 
         with without_unusable(unusable):
-            for target, frames in paint_videos(start, videos, output, label):
+            for target, frames in paint_videos(start, videos, output, label, content):
                 print(f"{printable(target)}: {frames} frames")
                 written.append(target)
     tell_unusable(unusable, written)
@@ -216,6 +216,7 @@ def paint_photos(
     output: str | Path,
     label: str,
     size: int,
+    taken: Iterable[str | Path] = (),
 ) -> list[Path]:
     """Writes `NAME_LABEL.png` for photographs.
 
@@ -228,6 +229,7 @@ def paint_photos(
         output: the folder to write into; made if missing.
         label: the name of the style, see `style_label`.
         size: the longer side in pixels, see `images.shrink`.
+        taken: other files that may not be overwritten.
 
     Returns:
         The files written.
@@ -239,4 +241,4 @@ def paint_photos(
     def work(photo: Path, target: Path) -> None:
         write_png(target, paint(shrink(read_image(photo), size)))
 
-    return work_through(work, inputs, output, [label], "paint")
+    return work_through(work, inputs, output, [label], "paint", taken)

@@ -7,17 +7,17 @@ import av
 from tqdm import tqdm
 
 from portrait.errors import warn_skipped
-from portrait.io.images import TooSmallError
-from portrait.io.photos import UnusableError, named, result_paths
+from portrait.io.photos import UnusableError, result_paths, why_left_out
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import open_video
-from portrait.io.video_streams import VideoError
 from portrait.io.video_writer import WRITABLE
 from portrait.style_transfer.full_size import PaintFunction
 
 
-def video_targets(sources: Sequence[str | Path], output: str | Path, label: str) -> list[Path]:
+def video_targets(
+    sources: Sequence[str | Path], output: str | Path, label: str, taken: Sequence[str | Path] = ()
+) -> list[Path]:
     """The paths of painted videos, `NAME_LABEL`, see `result_paths`.
 
     The format is the format of the source, or .mp4 if that cannot be written.
@@ -27,7 +27,8 @@ def video_targets(sources: Sequence[str | Path], output: str | Path, label: str)
         suffix = source.suffix.lower()
         return suffix if suffix in WRITABLE else ".mp4"
 
-    return [path for (path,) in result_paths(list(map(Path, sources)), output, [label], suffix_of)]
+    targets = result_paths(list(map(Path, sources)), output, [label], suffix_of, taken)
+    return [path for (path,) in targets]
 
 
 def paint_videos(
@@ -35,11 +36,13 @@ def paint_videos(
     sources: Sequence[str | Path],
     output: str | Path,
     label: str,
+    taken: Sequence[str | Path] = (),
 ) -> Iterator[tuple[Path, int]]:
     """Paints videos one by one, lazily; see `paint_video`.
 
     `start` makes the function that paints the frames of one video, because it may remember them.
-    Unusable videos are skipped, and one warning at the end names and counts them.
+    Unusable videos are skipped, and one warning at the end names and counts them. For `taken`, see
+    `result_paths`.
 
     Yields:
         A written file, and the number of its frames.
@@ -50,11 +53,14 @@ def paint_videos(
         UserError: the target cannot be written.
     """
     left_out: list[str] = []
-    for source, target in zip(sources, video_targets(sources, output, label), strict=True):
+    targets = video_targets(sources, output, label, taken)
+    for source, target in zip(sources, targets, strict=True):
         try:
             frames, complete = paint_video(start(), source, target)
-        except (VideoError, TooSmallError) as error:
-            left_out.append(named(error, source))
+        except Exception as error:
+            if not (reason := why_left_out(error, source)):
+                raise
+            left_out.append(reason)
             continue
         yield target, frames
         if not complete:

@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from portrait.errors import UserError
+from portrait.errors import UnfitError, UserError
+from portrait.io.files import WriteError
 from portrait.io.images import TooSmallError, read_image, write_png
-from portrait.io.photos import find_photographs, photographs_in, result_paths, work_through
+from portrait.io.photos import (
+    files_in,
+    find_photographs,
+    photographs_in,
+    result_paths,
+    work_through,
+)
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 
@@ -30,6 +37,13 @@ def test_mattes_and_earlier_results_are_no_photographs(tmp_path):
     assert len(photographs_in(tmp_path, ["udnie"])) == 5
     with pytest.raises(UserError, match="cannot list"):
         photographs_in(tmp_path / "gone")
+
+
+def test_earlier_results_of_videos_are_no_videos(tmp_path):
+    for name in ("a.mp4", "a_blur.mp4", "a.mp4_alpha.mp4", "b_blur.mp4", "c.png", "c_blur.mov"):
+        (tmp_path / name).touch()
+    photos, clips = files_in(tmp_path, ["blur", "alpha"])
+    assert named(photos) == ["c.png"] and named(clips) == ["a.mp4", "b_blur.mp4", "c_blur.mov"]
 
 
 def test_each_is_found_once(tmp_path):
@@ -75,6 +89,43 @@ def test_what_cannot_be_used_is_left_out_and_named(tmp_path, caplog):
     assert "small.png" in caplog.text and "4 x 2" in caplog.text
     with pytest.raises(UserError, match=r"no picture could be used: .*small\.png"):
         work_through(copy, [tmp_path / "small.png"], tmp_path / "out", ["copy"], "")
+
+
+def test_one_that_needs_too_much_memory_or_has_a_long_name_ends_nothing(tmp_path, caplog):
+    long = "\u5199" * 83  # of three bytes: with _copy.png more than 255
+    fill(tmp_path, "a.png", "huge.png", "other.png", "z.png")
+    (tmp_path / "a.png").rename(tmp_path / f"{long}.png")
+
+    def copy(photo, path):
+        if photo.stem == "huge":
+            raise MemoryError("Unable to allocate 5.6 GiB")
+        if photo.stem == "other":
+            raise UnfitError("other proportions")
+        write_png(path, read_image(photo))
+
+    assert named(work_through(copy, [tmp_path], tmp_path / "out", ["copy"], "")) == ["z_copy.png"]
+    for said in ("(3)", "huge.png: there is not enough memory", long, "other.png: other prop"):
+        assert said in caplog.text
+
+
+def test_a_full_disk_ends_the_work(tmp_path):
+    fill(tmp_path, "a.png", "b.png")
+    begun = []
+
+    def full(photo, path):
+        begun.append(photo)
+        raise WriteError("cannot write it: No space left on device")
+
+    with pytest.raises(WriteError):
+        work_through(full, [tmp_path], tmp_path / "out", ["copy"], "")
+    assert len(begun) == 1
+
+
+def test_no_result_has_the_path_of_a_file_in_use():
+    taken = ["out/a_blur.png", Path("out", "A.JPG_blur.png"), "white"]
+    assert named(
+        path for (path,) in result_paths([Path("a.jpg")], "out", ["blur"], taken=taken)
+    ) == ["a.jpg-2_blur.png"]
 
 
 @pytest.mark.parametrize("name", ["me.png", "me.JPG", "clip.mp4"])

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tiny_clips
+from PIL import Image
 from project import ROOT
 from style_networks import picture, random_network, write_run
 
@@ -179,6 +180,20 @@ def test_one_call_paints_photos_and_videos(network, tmp_path, capsys):
     np.testing.assert_array_equal(read_image(written[0]), expected)
     frames = [item for item in VideoReader(written[1]) if hasattr(item, "image")]
     assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 2
+
+
+def test_the_result_of_a_photo_does_not_overwrite_an_animated_source(network, tmp_path):
+    run = write_run(tmp_path / "run", network, NAMES)
+    write_png(tmp_path / "a.png", picture(24, 20))
+    moving = tmp_path / "a_great_wave.png"
+    frames = [Image.fromarray(picture(24, 20) // part) for part in (1, 2)]
+    frames[0].save(moving, save_all=True, append_images=frames[1:])
+    before = moving.read_bytes()
+    written = painter.paint([tmp_path / "a.png", moving], "great_wave", run, tmp_path, size=24)
+    assert [path.name for path in written] == [
+        *("a.png_great_wave.png", "a_great_wave_great_wave.mp4")
+    ]
+    assert moving.read_bytes() == before
 
 
 def test_ctrl_c_in_a_video_leaves_the_next_one_alone(network, tmp_path, monkeypatch):
