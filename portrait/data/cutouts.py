@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from portrait.io.decode import PictureError, decode, oriented
-from portrait.io.images import convert_mode
+from portrait.io.images import convert_mode, with_alpha_in_8_bits
 
 _WHITE = 150  # levels from which a transparent colour belongs to white clothes
 _DARK = 40  # levels up to which a transparent colour may be the black around the person
@@ -30,7 +30,8 @@ def read_cutout(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         PictureError: the file is not a picture, or has no transparency.
     """
     picture, orientation = decode(path)
-    if isinstance(picture, np.ndarray):  # a TIFF of floats, which is read without its alpha
+    picture = with_alpha_in_8_bits(picture, path)
+    if isinstance(picture, np.ndarray):  # a TIFF of floats without alpha
         picture = Image.new("RGB", (1, 1))
     rgba = oriented(np.array(convert_mode(picture, "RGBA", path)), orientation)
     if rgba[..., 3].min() == 255:

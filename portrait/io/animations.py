@@ -15,7 +15,7 @@ from portrait.io.video_streams import MOST_PIXELS, VideoError
 
 _FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 _STARTS = (b"GIF8", b"\x89PNG", b"RIFF")
-_SHORTEST = 20  # milliseconds; browsers show shorter frames for `_INSTEAD`
+_TOO_SHORT = 10  # milliseconds; browsers show such frames, and shorter ones, for `_INSTEAD`
 _INSTEAD = 100
 
 
@@ -62,14 +62,14 @@ class AnimationReader:
             self.frames = self._picture.n_frames - self._first
             self._picture.seek(self._first)
             self._picture.load()
-            self.rate = Fraction(1000, self._duration())
+            self.rate = 1000 / Fraction(self._duration()).limit_denominator(1001)
         except PictureError as error:
             raise VideoError(str(error)) from error
         except Exception as error:
             raise VideoError(f"{path}: damaged or truncated ({first_line(error)})") from error
 
     def __iter__(self) -> Iterator[Frame]:
-        time, shape = 0, None
+        time, shape = 0.0, None
         for number in range(self.frames):
             try:
                 self._picture.seek(self._first + number)
@@ -79,13 +79,14 @@ class AnimationReader:
                 self.broken += self.frames - number
                 return
             shape = shape or image.shape[:2]
-            yield Frame(resize(image, shape), time, duration)
-            time += duration
+            # Rounded durations would add up to another length at 30 or 60 frames per second.
+            start, time = time, time + duration
+            yield Frame(resize(image, shape), round(start), round(time) - round(start))
 
     def close(self) -> None:
         self._picture.close()
 
-    def _duration(self) -> int:
+    def _duration(self) -> float:
         """The duration of the current frame in milliseconds."""
-        duration = round(self._picture.info.get("duration", 0))
-        return duration if duration >= _SHORTEST else _INSTEAD
+        duration = self._picture.info.get("duration", 0)
+        return duration if duration > _TOO_SHORT else _INSTEAD

@@ -34,6 +34,8 @@ _PROGRESSIVE = 6  # a JPEG's coefficients are kept until the last pass
 
 _TIFF = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _STRIP_ROWS, _PLANAR = 256, 257, 258, 277, 278, 284
+_COLOURS, _EXTRA = 262, 338
+_RGB, _OTHER, _PREMULTIPLIED, _ALPHA = 2, 0, 1, 2  # values of these two tags
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # the EXIF tag
 # For each EXIF orientation: whether to transpose, then whether to flip vertically and horizontally.
@@ -71,8 +73,8 @@ def decode(path: str | os.PathLike) -> tuple[Image.Image | np.ndarray, int]:
     """Decodes a picture file.
 
     Returns:
-        The picture before its EXIF orientation is applied (a Pillow image, or an RGB or grey array
-        if only OpenCV can read the file), and the orientation for `oriented`.
+        The picture before its EXIF orientation is applied (a Pillow image, or a grey, RGB or RGBA
+        array if only OpenCV can read the file), and the orientation for `oriented`.
 
     Raises:
         PictureError: the file is missing, truncated, not a picture, or too large.
@@ -248,12 +250,21 @@ def _decode_tiff(
     try:
         sample = tags.get(_SAMPLES, 1) * max(bits or (8,)) / 8
         check_size(path, width, height, 2 * sample + 12)
+        extra = (*tags.get(_EXTRA, ()), _ALPHA)[0] if tags.get(_COLOURS) == _RGB else _OTHER
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, TypeError, ValueError):
         array = None
     if array is None:
         raise PictureError(f"{path}: not a picture, or of an unknown format") from error
-    return array if array.ndim == 2 else array[..., 2::-1]
+    if array.ndim == 2:
+        return array
+    if array.shape[2] < 4 or extra == _OTHER:
+        return array[..., 2::-1]
+    if extra == _PREMULTIPLIED and array.dtype.kind == "f":
+        alpha = array[..., 3:]
+        top = 1 if alpha.max() <= 1 else 255
+        array[..., :3] = top * array[..., :3].clip(0, alpha) / np.maximum(alpha, 1e-6)
+    return array[..., [2, 1, 0, 3]]
 
 
 def _damaged(path: str | os.PathLike, error: Exception) -> PictureError:

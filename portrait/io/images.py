@@ -21,6 +21,7 @@ _WITHOUT_ALPHA = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
 WRITABLE = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", **_WITHOUT_ALPHA}
 """The formats of `write_picture` by suffix."""
 
+_HIGHLIGHTS = 16  # times white; brighter floats are levels up to 255
 _BAND = 4_000_000  # pixels per step, so that large pictures are not in memory twice
 
 
@@ -89,10 +90,20 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 def to_rgb(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> np.ndarray:
     """Converts a decoded picture to the result of `read_image`, without the orientation."""
+    picture = with_alpha_in_8_bits(picture, path)
     if isinstance(picture, np.ndarray) or is_deep(picture):
         array = to_8_bits(by_bands(np.asarray, picture), path)
         return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
     return by_bands(lambda band: _band_to_rgb(band, path), picture)
+
+
+def with_alpha_in_8_bits(
+    picture: Image.Image | np.ndarray, path: str | os.PathLike
+) -> Image.Image | np.ndarray:
+    """Converts an RGBA array of a decoder to a Pillow image; other pictures stay as they are."""
+    if isinstance(picture, Image.Image) or picture.ndim == 2 or picture.shape[2] < 4:
+        return picture
+    return Image.fromarray(to_8_bits(picture, path))
 
 
 def _band_to_rgb(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:
@@ -250,7 +261,11 @@ class Window(NamedTuple):
 
 
 def to_8_bits(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """Scales 0..65535 (integers), 0..1 or 0..255 (floats) to uint8 0..255."""
+    """Scales 0..65535 (integers), 0..1 or 0..255 (floats) to uint8 0..255.
+
+    Floats up to 16 are highlights of the range 0..1, and are clipped. In the range 0..255, the
+    picture would be black.
+    """
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind in "iu":
@@ -258,5 +273,5 @@ def to_8_bits(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     least, most = array.min(), array.max()  # NaN if the array contains NaN
     if not np.isfinite([least, most]).all() or most > 255:
         raise PictureError(f"{path}: floating-point values outside 0..1 and 0..255")
-    scale = 255 if most <= 1 else 1
-    return by_bands(lambda band: np.round(band.clip(0) * scale).astype(np.uint8), array)
+    top = 1 if most <= _HIGHLIGHTS else 255
+    return by_bands(lambda band: np.round(band.clip(0, top) * (255 / top)).astype(np.uint8), array)

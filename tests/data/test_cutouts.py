@@ -27,11 +27,20 @@ def test_what_has_no_transparency_is_no_cutout(tmp_path):
     """It would be a person who fills the picture."""
     Image.new("RGB", (40, 30), "red").save(tmp_path / "photo.jpg")
     Image.new("RGBA", (40, 30), "red").save(tmp_path / "opaque.png")
-    floats = np.full((30, 40, 4), 0.5, np.float32)
+    floats = np.full((30, 40, 3), 0.5, np.float32)
     (tmp_path / "floats.tiff").write_bytes(cv2.imencode(".tiff", floats)[1].tobytes())
     for path in tmp_path.iterdir():
         with pytest.raises(PictureError, match=f"{path.name}: it has no transparency"):
             read_cutout(path)
+
+
+def test_a_cutout_of_floats(tmp_path):
+    bgra = np.zeros((30, 40, 4), np.float32)
+    bgra[:, 20:] = (0.5, 0.5, 1, 1)
+    (tmp_path / "floats.tiff").write_bytes(cv2.imencode(".tiff", bgra)[1].tobytes())
+    colours, alpha = read_cutout(tmp_path / "floats.tiff")
+    assert (colours[:, 20:] == (255, 128, 128)).all()
+    assert not alpha[:, :20].any() and alpha[:, 20:].all()
 
 
 def test_people_are_turned_upright(tmp_path):

@@ -56,6 +56,27 @@ def test_frames_too_short_for_a_screen_are_shown_as_browsers_do(tmp_path):
     assert [frame.duration for frame in open_video(source)] == [100, 100, 50]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "rate", "durations"),
+    [
+        ("webp", 1000 / 17, [17, 16, 17] * 4),  # whole milliseconds
+        ("png", 60, [1000 / 60] * 12),
+        ("png", 30, [1000 / 30] * 12),
+        ("avif", 1000 / 17, [17, 16, 17] * 4),
+    ],
+)
+def test_high_rates_keep_their_speed(tmp_path, suffix, rate, durations):
+    frames = [Image.new("RGB", (64, 48), (20 * index, 0, 0)) for index in range(12)]
+    source = tmp_path / f"a.{suffix}"
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=durations)
+    reader = open_video(source)
+    starts = np.cumsum([0, *durations[:-1]])
+    shown = list(reader)
+    assert [frame.pts for frame in shown] == pytest.approx(starts, abs=0.6)
+    assert shown[-1].pts + shown[-1].duration == round(sum(durations))
+    assert reader.rate == pytest.approx(rate)
+
+
 def test_transparent_frames_lie_on_white(tmp_path):
     frames = [Image.new("RGBA", (64, 48), (*colour, 0)) for colour in COLOURS]
     for frame in frames:

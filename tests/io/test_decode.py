@@ -54,11 +54,14 @@ def png_head(width: int, height: int, bits: int, colours: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def tiff(width: int, height: int, bits: int, samples: int, form: int, planar: int = 1, data=b""):
-    """Returns a TIFF with only its first strip; form: 1 integers, 3 floats."""
+def tiff(
+    width: int, height: int, bits: int, samples: int, form: int, planar: int = 1, data=b"", extra=-1
+):
+    """Returns a TIFF with only its first strip; form: 1 integers, 3 floats; extra: of alpha."""
     values = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1)]
     values += [(262, 3, 2 if samples > 1 else 1), (273, 4, 4096), (277, 3, samples)]
-    values += [(278, 4, 1), (279, 4, len(data)), (284, 3, planar), (339, 3, form)]
+    values += [(278, 4, 1), (279, 4, len(data)), (284, 3, planar)]
+    values += [(338, 3, extra)] * (extra >= 0) + [(339, 3, form)]
     entries = b""
     for tag, kind, value in values:
         if samples > 1 and tag in (258, 339):  # one for each colour, elsewhere
@@ -111,6 +114,24 @@ def test_colours_in_planes_of_16_bits(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(8, 1, 16, 3, 1, planar=2, data=bytes(48)))
     with pytest.raises(PictureError, match=r"a\.tif.*planes"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("extra", "colour"),
+    [
+        (-1, (178.5, 191.25, 204)),
+        (0, (102, 127.5, 153)),
+        (1, (229.5, 255, 255)),
+        (2, (178.5, 191.25, 204)),
+    ],
+)
+def test_the_fourth_channel_of_floats(tmp_path, extra, colour):
+    """0.4, 0.5, 0.6 and 0.5: of no meaning (0), alpha (2), or alpha that colours contain (1)."""
+    data = np.float32([0.4, 0.5, 0.6, 0.5] * 2 + [0, 0, 0, 0]).tobytes()
+    (tmp_path / "a.tif").write_bytes(tiff(3, 1, 32, 4, 3, data=data, extra=extra))
+    read = read_image(tmp_path / "a.tif")
+    assert np.abs(read[0, 0] - colour).max() <= 2
+    assert (read[0, 2] == (0 if extra == 0 else 255)).all()
 
 
 def test_a_profile_is_told_by_what_it_does(tmp_path):

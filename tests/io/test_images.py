@@ -178,6 +178,30 @@ def test_a_rotated_picture_whose_exif_is_odd(tmp_path, halves):
     assert np.abs(turned.astype(int) - np.rot90(np.asarray(halves), -1)).mean() < 6
 
 
+@pytest.mark.parametrize(("levels", "scale"), [(1.0, 255), (1.02, 255), (9.0, 255), (250.0, 1)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_floats(tmp_path, levels, scale, channels):
+    """White is 1, also where highlights are brighter, or 255."""
+    values = np.linspace(-0.01, levels, 64, dtype=np.float32).reshape(8, 8)
+    cv2.imwrite(str(tmp_path / "a.tif"), np.dstack([values] * channels))
+    if channels == 4:
+        cv2.imwrite(str(tmp_path / "a.tif"), np.dstack([values] * 3 + [values * 0 + 255 / scale]))
+    expected = np.round((values * scale).clip(0, 255))[..., None].repeat(3, 2)
+    assert np.abs(read_image(tmp_path / "a.tif") - expected).max() <= 1  # the order of rounding
+
+
+def test_transparent_floats_lie_on_white(tmp_path):
+    bgra = np.zeros((8, 8, 4), np.float32)
+    bgra[..., 2] = 0.5
+    bgra[:, 2:4, 3], bgra[:, 4:, 3] = 0.2, 1
+    cv2.imwrite(str(tmp_path / "a.tif"), bgra)
+    read = read_image(tmp_path / "a.tif")
+    assert (read[:, :2] == 255).all() and (read[:, 4:] == (128, 0, 0)).all()
+    assert np.abs(read[:, 2:4] - (229.6, 204, 204)).max() <= 1  # a fifth of (128, 0, 0)
+    alpha = read_matte(tmp_path / "a.tif")
+    assert alpha[0].tolist() == [0, 0, 51, 51, 255, 255, 255, 255]
+
+
 def test_soft_mattes_of_floats_stay_soft(tmp_path):
     levels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     cv2.imwrite(str(tmp_path / "a.tif"), np.dstack([levels] * 3))
