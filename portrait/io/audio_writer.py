@@ -1,6 +1,8 @@
 """Copies the audio of a video into another file, or encodes it again."""
 
 import io
+import re
+from fractions import Fraction
 
 import av
 
@@ -8,11 +10,14 @@ from portrait.io.video_streams import Audio
 
 _RATE = 48_000
 _FRAME = {"aac": 1024, "libopus": 960}  # samples per frame
+# These containers store no times for samples of a fixed size: a gap of the times is lost.
+_WITHOUT_TIMES = ("mp4", "mov", "ipod")
+_PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(le|be)?")
 
 
 def audio_track(
     container: av.container.OutputContainer, audio: Audio
-) -> "CopiedAudio | EncodedAudio":
+) -> "CopiedAudio | CopiedSamples | EncodedAudio":
     """Adds a track for the audio packets of another file.
 
     Packets are copied if the container supports their codec and its parameters. Otherwise the audio
@@ -22,7 +27,11 @@ def audio_track(
         container: the file to write, before anything is written to it.
         audio: the audio of the other file.
     """
-    kind = CopiedAudio if _is_taken(container.format.name, audio) else EncodedAudio
+    codec, kind = audio.stream.codec_context.name, CopiedAudio
+    if container.format.name in _WITHOUT_TIMES and codec.startswith(("pcm_", "adpcm_")):
+        kind = CopiedSamples if _PCM.fullmatch(codec) else EncodedAudio
+    if not _is_taken(container.format.name, audio):
+        kind = EncodedAudio
     return kind(container, audio.stream)
 
 
@@ -63,6 +72,39 @@ class CopiedAudio:
 
     def close(self) -> None:
         pass
+
+
+class CopiedSamples(CopiedAudio):
+    """A track of PCM samples that are copied unchanged, with silence where there are none."""
+
+    def __init__(self, container: av.container.OutputContainer, audio: av.AudioStream):
+        super().__init__(container, audio)
+        codec = audio.codec_context
+        self._rate = codec.sample_rate
+        self._bytes = int(_PCM.fullmatch(codec.name)[1]) // 8 * codec.channels
+        self._silence = b"\x80" if codec.name == "pcm_u8" else b"\0"
+        self._end: int | None = None  # of the track, in samples
+
+    def write(self, packet: av.Packet) -> None:
+        start = self._end or 0
+        if packet.pts is not None:
+            start = round(packet.pts * packet.time_base * self._rate)
+        if self._end is None:
+            self._end = start
+        # Smaller differences are rounded times, of which Matroska's are in milliseconds.
+        if start - self._end > self._rate // 50:
+            while self._end < start:
+                samples = min(start - self._end, self._rate)
+                self._append(av.Packet(self._silence * (samples * self._bytes)))
+        self._append(packet)
+
+    def _append(self, packet: av.Packet) -> None:
+        packet.time_base = Fraction(1, self._rate)
+        packet.pts = packet.dts = self._end
+        packet.duration = packet.size // self._bytes
+        packet.is_keyframe = True
+        self._end += packet.duration
+        super().write(packet)
 
 
 class EncodedAudio:

@@ -105,8 +105,9 @@ class VideoReader:
         whole, last_heard, shape = Deinterlacer(), None, None
         for decoded in self._decoded():
             if isinstance(decoded, av.Packet):
-                # In joined recordings, the audio of the second may start too early.
-                if decoded.dts is not None and (last_heard is None or decoded.dts > last_heard):
+                # In joined recordings, the audio of the second may start too early. Packets of less
+                # than a millisecond have equal times in Matroska.
+                if decoded.dts is not None and (last_heard is None or decoded.dts >= last_heard):
                     last_heard = decoded.dts
                     yield decoded
                 continue

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
@@ -68,7 +69,9 @@ class VideoWriter:
     def write(self, frame: Frame) -> None:
         """Encodes a frame, a uint8 array of the writer's `shape`."""
         image = np.ascontiguousarray(frame.image[: self._size[0], : self._size[1]])
-        layout = "gray" if image.ndim == 2 else "rgb24" if image.shape[2] == 3 else "rgba"
+        if image.ndim == 2:  # of grey, FFmpeg's YUV is a level too dark, and not neutral
+            image = cv2.merge([image] * 3)
+        layout = "rgb24" if image.shape[2] == 3 else "rgba"
         picture = av.VideoFrame.from_ndarray(image, format=layout).reformat(
             format=self._video.pix_fmt,
             dst_colorspace=Colorspace.ITU709,

@@ -62,6 +62,70 @@ def test_pcm_without_a_layout_of_channels(tmp_path, container, target):
     assert peak == pytest.approx(9000 / 32768, rel=0.2)
 
 
+def recording(path, codec: str, size: int, heard=lambda start: True, loud=lambda start: True):
+    """Writes 2 s with PCM packets of `size` samples, where they are `heard`, silent or `loud`."""
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        sound = file.add_stream(codec, rate=48000, layout="mono")
+        for index in range(50):
+            frame = av.VideoFrame.from_ndarray(PICTURES[index // 5], format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            file.mux(video.encode(frame))
+            for start in range(1920 * index, 1920 * (index + 1), size):
+                zero, one = (128, 228) if codec == "pcm_u8" else (0, 20000)
+                part = np.full((1, size), one if loud(start / 48000) else zero)
+                form = "u8" if codec == "pcm_u8" else "s16"
+                part = part.astype(np.uint8 if form == "u8" else np.int16)
+                samples = av.AudioFrame.from_ndarray(part, format=form, layout="mono")
+                samples.sample_rate, samples.pts = 48000, start
+                if heard(start / 48000):
+                    file.mux(sound.encode(samples))
+        for stream in (video, sound):
+            file.mux(stream.encode())
+    return path
+
+
+def sounds_of(path) -> tuple[int, list[float]]:
+    """Returns the number of samples, and the times in seconds at which loud sounds begin."""
+    resampler = av.AudioResampler("flt", "mono", 48000)
+    with av.open(str(path)) as file:
+        parts = [part for each in file.decode(audio=0) for part in resampler.resample(each)]
+    loud = np.zeros(48000 * 3, bool)
+    for part in parts:
+        start = round(part.pts * part.time_base * 48000)
+        place = slice(max(start, 0), max(start, 0) + part.samples)
+        loud[place] = np.abs(part.to_ndarray()[0]) > 0.1
+    rises = np.flatnonzero(loud[1:] & ~loud[:-1]) / 48000
+    near = np.diff(rises, prepend=-1) > 0.2
+    return sum(part.samples for part in parts), rises[near].tolist()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v", ".mkv", ".webm"])
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_u8"])
+def test_sound_after_a_gap_is_not_early(tmp_path, suffix, codec):
+    """From 0.4 s, with a gap from 0.8 to 1.4 s, and a beep of 40 ms on each side."""
+    beeps = [0.6, 1.6]
+    source = recording(
+        *(tmp_path / "in.mkv", codec, 1920),
+        heard=lambda start: 0.4 <= start < 0.8 or start >= 1.4,
+        loud=lambda start: any(abs(start - beep) < 0.01 for beep in beeps),
+    )
+    assert sounds_of(source)[1] == pytest.approx(beeps, abs=0.01)
+    target = copy(source, tmp_path / f"out{suffix}")
+    assert sounds_of(target)[1] == pytest.approx(beeps, abs=0.01)
+    if suffix == ".mov":  # no sample is lost there, and silence takes the gap
+        assert sounds_of(target)[0] == 96000 - 0.4 * 48000
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_packets_shorter_than_a_millisecond(tmp_path, suffix):
+    """Matroska stores times in milliseconds, so some packets have equal times."""
+    source = recording(tmp_path / "in.mkv", "pcm_s16le", 40)
+    target = copy(source, tmp_path / f"out{suffix}")
+    assert sounds_of(target)[0] == pytest.approx(96000, abs=2048)  # whole frames of AAC
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".flv", ".mov"])
 def test_the_times_of_a_file_in_order_stay(tmp_path, suffix):
     """With B-frames, of a variable rate; of other formats, the start is taken off."""

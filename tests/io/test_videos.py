@@ -33,6 +33,22 @@ def test_colours_stay(tmp_path, tag, rows):
     assert np.abs(again.image.astype(int) - colour).max() <= 6
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_an_alpha_is_grey_and_reaches_white(tmp_path, suffix):
+    """A frame of grey becomes what its three equal channels become."""
+    ramp = np.arange(320).clip(0, 255).astype(np.uint8)[None].repeat(64, 0)
+    read = []
+    for name, image in (("grey", ramp), ("rgb", ramp[..., None].repeat(3, 2))):
+        path = tmp_path / f"{name}{suffix}"
+        writer = VideoWriter(path, image.shape, Fraction(1, 25), Fraction(25))
+        writer.write(Frame(image, 0))
+        writer.close()
+        read += [frame.image.astype(int) for frame in VideoReader(path)]
+    np.testing.assert_array_equal(*read)
+    assert np.abs(read[0] - ramp[..., None]).max() <= 4 and np.ptp(read[0], axis=2).max() == 0
+    assert read[0][:, -48:].min() >= 254  # opaque
+
+
 @pytest.mark.parametrize("name, codec", [("out.webm", "vp9"), ("out.mov", "prores")])
 def test_transparent_videos(tmp_path, name, codec):
     rgba = np.zeros((64, 64, 4), np.uint8)
