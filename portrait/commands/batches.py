@@ -101,4 +101,14 @@ def size_of_batches(asked: int | None, data: Sequence[str]) -> int:
     return asked or (32 if data else 8)
 
 
+UNUSED = {
+    "": (),
+    "previous": ("cache",),
+    "coarse": (
+        *("augment_strength", "backgrounds", "boundary_thickness"),
+        *("teachers", "teacher_share", "input_range", "cache"),
+    ),
+}
+"""The arguments of `batches` without effect on a network, by its `Spec.takes_alpha`."""
+
 ARGUMENTS = tuple(inspect.signature(batches).parameters)

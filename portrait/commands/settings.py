@@ -5,6 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from portrait import cli
+from portrait.commands.batches import UNUSED
 from portrait.errors import UserError
 from portrait.models import registry
 
@@ -82,6 +83,11 @@ def _check_network() -> None:
             f"{spec.name} refines the alphas of other networks: train and convert it; the shipped "
             "one works with --refine=learned"
         )
+    if unused := [name for name in UNUSED[spec.takes_alpha] if FLAGS[name].present]:
+        raise UserError(f"--{unused[0]} has no effect on {spec.name}: leave it out")
+    other = FLAGS["augment"].present and FLAGS.augment not in ("default", "none")
+    if spec.takes_alpha == "coarse" and other:
+        raise UserError(f"{spec.name} varies tiles in its own way: use --augment=default or none")
     if spec.takes_alpha and FLAGS.compress:
         raise UserError(f"{spec.name} cannot be compressed: --compress trains on pictures alone")
     if spec.takes_alpha and FLAGS.android:

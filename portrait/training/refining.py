@@ -5,7 +5,7 @@ network, so that the refiner learns both the network's grid and its mistakes. Th
 the result of the guided filter, which has aligned it with the strong edges of the picture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -85,7 +85,7 @@ def make_batches(
 
 
 def tiles_of(pairs: Sequence[Pair], size: tuple[int, int]) -> Tiles:
-    """Tiles for exports: about one of each picture, with the networks of the training."""
+    """Tiles for exports: one of each picture, with the networks of the training."""
     return cut_tiles(pairs, size, len(pairs), [load(name) for name in NETWORKS])
 
 
@@ -98,7 +98,9 @@ def cut_tiles(
 ) -> Tiles:
     """Cuts up to `count` tiles out of pictures, each with a part of the outline.
 
-    Every picture is used about equally often, each time with another coarse alpha.
+    The numbers of tiles of two pictures differ by one at most; further tiles of the others replace
+    those of pictures that cannot be read or have no outline. A picture has another coarse alpha
+    after every fifth tile.
 
     Args:
         pairs: the pictures.
@@ -112,28 +114,37 @@ def cut_tiles(
     """
     images = np.zeros((count, *size, 5), np.uint8)
     mattes = np.zeros((count, *size), np.uint8)
-    rounds = max(1, round(count / (_EACH * len(pairs))))
     found, unreadable = 0, []
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    for index in tqdm(order, "tiles", unit=" pictures", leave=False, disable=None):
-        try:
-            image, matte = read_pair(pairs[index])
-        except PictureError as error:
-            unreadable.append(str(error))
-            continue
-        for turn in range(rounds):
-            random = np.random.default_rng((seed, index, turn))
-            coarse, pixel = random_coarse(image, matte, networks, random)
-            for tile in _tiles(image, matte, coarse, pixel, size, random):
-                if found < count:
+    usable = np.random.default_rng(seed).permutation(len(pairs)).tolist()
+    while found < count and usable:
+        ends = (count - found) * np.arange(len(usable) + 1) // len(usable)
+        asked = [(index, int(n)) for index, n in zip(usable, np.diff(ends), strict=True) if n]
+        for index, number in tqdm(asked, "tiles", unit=" pictures", leave=False, disable=None):
+            before = found
+            try:
+                # `before` gives a picture that is used again other random choices.
+                for tile in _cut(pairs[index], size, number, networks, (seed, index, before)):
                     images[found], mattes[found] = tile[..., :5], tile[..., 5]
                     found += 1
-        if found == count:
-            break
+            except PictureError as error:
+                unreadable.append(str(error))
+            if found == before:
+                usable.remove(index)
     warn_skipped(unreadable, "{count} left out: {names}")
     if not found:
         raise UserError("no picture has an outline of a person, which the refiner could learn from")
     return Tiles(images[:found], mattes[:found])
+
+
+def _cut(
+    pair: Pair, size: tuple[int, int], number: int, networks: Sequence[Network], seed: tuple
+) -> Iterator[np.ndarray]:
+    """Yields `number` tiles of a picture, see `_tiles`; none if it has no outline."""
+    image, matte = read_pair(pair)
+    for start in range(0, number, _EACH):
+        random = np.random.default_rng((*seed, start))
+        coarse, pixel = random_coarse(image, matte, networks, random)
+        yield from _tiles(image, matte, coarse, pixel, size, min(_EACH, number - start), random)
 
 
 def random_coarse(
@@ -222,12 +233,13 @@ def _tiles(
     coarse: np.ndarray,
     pixel: float,
     size: tuple[int, int],
+    number: int,
     random: np.random.Generator,
 ) -> list[np.ndarray]:
-    """Up to `_EACH` tiles along the outline: picture, guided alpha, coarse alpha and matte.
+    """`number` tiles along the outline: picture, guided alpha, coarse alpha and matte.
 
     Returns:
-        uint8 (h, w, 6) each.
+        uint8 (h, w, 6) each; none if there is no outline.
     """
     rough = resize(coarse, matte.shape).clip(0, 1)
     guided = refine_guided(image, coarse)
@@ -242,7 +254,7 @@ def _tiles(
     if not len(places[False]):
         return []
     cut = []
-    for _ in range(_EACH):
+    for _ in range(number):
         chosen = places[bool(len(places[True])) and random.random() < _ON_ERRORS]
         row, column = divmod(int(chosen[random.integers(len(chosen))]), matte.shape[1])
         # Tiles do not reach out of the picture by more than they must.
@@ -257,8 +269,10 @@ def _tiles(
 def augmented(images: np.ndarray, mattes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Turns and mirrors tiles, and varies light, colour, noise and compression of their pictures.
 
+    Tiles that are not square are only turned by 180 degrees.
+
     Args:
-        images: uint8 (N, H, W, 5), H = W, with two alphas as the last channels.
+        images: uint8 (N, H, W, 5), with two alphas as the last channels.
         mattes: uint8 (N, H, W).
         seed: the seed of all random choices.
 
@@ -267,9 +281,10 @@ def augmented(images: np.ndarray, mattes: np.ndarray, seed: int) -> tuple[np.nda
     """
     random = np.random.default_rng(seed)
     tiles = np.concatenate([images, mattes[..., np.newaxis]], axis=3)
+    quarters = 1 if tiles.shape[1] == tiles.shape[2] else 2
     for i, tile in enumerate(tiles):
         if random.random() < 0.3:
-            tile = np.rot90(tile, random.integers(4))
+            tile = np.rot90(tile, quarters * random.integers(4 // quarters))
         if random.random() < 0.5:
             tile = tile[:, ::-1]
         tile = np.ascontiguousarray(tile)

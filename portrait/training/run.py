@@ -5,7 +5,8 @@ checkpoint_path/20260131/            the day; -2, -3, ... for further runs of th
     0041-0.0312.weights.h5           the best epoch so far, EPOCH-VALLOSS
     history.csv  curves.png          one row and one point for each epoch
     previews/  logs/                 pictures of the mattes; TensorBoard
-    state.npz                        weights, optimizer and history after the last complete epoch
+    state.npz                        weights, optimizer and history after the last complete epoch,
+                                     and the states of random generators, as of Dropout
 """
 
 import contextlib
@@ -151,17 +152,21 @@ class Run:
             return json.loads(str(state["progress"]))["epoch"]
 
     def save_state(self, model, progress: Progress) -> None:
-        """Writes weights, optimizer and `progress` as one file, so that they always match."""
+        """Writes weights, optimizer, generators and `progress` as one file, so that they match."""
         arrays = {f"weight_{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}
         for i, variable in enumerate(model.optimizer.variables):
             arrays[f"optimizer_{i:04}"] = _numpy(variable)
+        for i, variable in enumerate(_generators(model)):
+            arrays[f"generator_{i:04}"] = _numpy(variable)
         with replacing(self.folder / "state.npz") as path:
             np.savez(path, progress=json.dumps(asdict(progress)), **arrays)
         if progress.history:
             self.write_history(progress.history)
 
     def load_state(self, model) -> Progress:
-        """Loads the saved weights and optimizer into `model`, whose optimizer must be built.
+        """Loads what `save_state` saved into `model`, whose optimizer must be built.
+
+        States of earlier versions have no random generators; those of `model` then stay.
 
         Removes files that a killed run has left incomplete.
 
@@ -186,8 +191,12 @@ class Run:
                 for prefix, variables in (
                     ("weight", model.weights),
                     ("optimizer", model.optimizer.variables),
+                    ("generator", _generators(model)),
                 ):
-                    if sum(name.startswith(prefix) for name in state.files) != len(variables):
+                    saved = sum(name.startswith(prefix) for name in state.files)
+                    if prefix == "generator" and not saved:
+                        continue
+                    if saved != len(variables):
                         raise ValueError("it is the state of another network")
                     for i, variable in enumerate(variables):
                         variable.assign(state[f"{prefix}_{i:04}"])
@@ -265,6 +274,12 @@ def _network_of(model):
     import keras
 
     return keras.Model(model.inputs, model.output)
+
+
+def _generators(model) -> list:
+    """The states of Keras's random generators, as of Dropout, which are not among `weights`."""
+    weights = {id(variable) for variable in model.weights}
+    return [each for each in model.non_trainable_variables if id(each) not in weights]
 
 
 def _progress(values: dict) -> Progress:

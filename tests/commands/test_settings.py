@@ -1,6 +1,7 @@
 """Tests combinations of flags of main.py: defaults, the network of weights, resuming."""
 
 import json
+import re
 import shlex
 
 import first_readme
@@ -65,6 +66,15 @@ def test_only_shipped_weights_bring_their_size(settle, flags, shape):
         ("selfie_net_video", "--compress=qat", "cannot be compressed"),
         ("refiner", "--android=True", "leave out --android"),
         ("selfie_net_video", "--android=True", "leave out --android"),
+        ("refiner", "--augment=gamma", "use --augment=default"),
+        ("refiner", "--augment_strength=2", "--augment_strength has no effect on refiner"),
+        ("refiner", "--backgrounds=b", "--backgrounds has no effect"),
+        ("refiner", "--boundary_thickness=3", "--boundary_thickness has no effect"),
+        ("refiner", "--teachers=fast_scnn", "--teachers has no effect"),
+        ("refiner", "--teacher_share=0.5", "--teacher_share has no effect"),
+        ("refiner", "--input_range=0..1", "--input_range has no effect"),
+        ("refiner", "--cache=disk", "--cache has no effect"),
+        ("selfie_net_video", "--cache=auto", "--cache has no effect on selfie_net_video"),
     ],
 )
 def test_what_networks_with_an_alpha_beside_the_picture_cannot_do(settle, model, flag, message):
@@ -75,6 +85,29 @@ def test_what_networks_with_an_alpha_beside_the_picture_cannot_do(settle, model,
 def test_a_network_for_videos_takes_photographs(settle):
     settle("--model=selfie_net_video", "--evaluate", "--predict=.", "--convert")
     assert FLAGS.input_shape == "256x256"
+
+
+@pytest.mark.parametrize("model", ["refiner", "selfie_net_video"])
+def test_the_commands_of_the_docs_for_such_networks(settle, model, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "networks.md").read_text().replace("\\\n", "")
+    page = page.replace("=RUN", "=trained_models/refiner")
+    commands = re.findall(rf"^python main.py (--model={model} .*)", page, re.MULTILINE)
+    assert commands
+    for command in commands:
+        settle(*shlex.split(command))
+        assert FLAGS.model == model
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("refiner", "teachers"), ("selfie_net_video", "cache")]
+)
+def test_an_old_run_with_flags_without_effect_resumes(settle, old_run, model, name):
+    flags = {"model": model, "model_size": "big", "input_shape": "64x64"}
+    flags |= {name: ["a"] if name == "teachers" else "disk", "augment": "all", "teacher_share": 0.2}
+    (old_run / "run.json").write_text(json.dumps({"flags": flags}))
+    assert settle("--resume", "--checkpoint_path=runs").folder.resolve() == old_run
+    assert FLAGS[name].value == flags[name]
 
 
 @pytest.mark.parametrize("name", ["selfie_net_deep", "selfie_net_deep/selfie_net_deep.h5"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from data_generator import PortraitSequence
 from portrait.io.images import resize
 from portrait.models.baselines import faces, portrait_fcn
 
@@ -117,6 +118,15 @@ class _Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         target = self.mattes[..., None] / np.float32(255)
         return self.images.astype(np.float32), {"output": target, "boundary_attention": target}
+
+
+def test_sample_weights_stay_with_their_batch():
+    """Those of a validation on two devices: one of four pictures is a repeated one."""
+    images = np.zeros((3, 32, 32, 3), np.uint8)
+    batches = PortraitSequence(images, images[..., 0], 4, multiple=2)
+    inputs, _, weights = faces.WithFaces(batches)[0]
+    assert len(inputs["face"]) == 4
+    assert sorted(weights) == pytest.approx([0, 4 / 3, 4 / 3, 4 / 3])
 
 
 def test_the_network_finds_the_faces_of_its_pictures(caplog):

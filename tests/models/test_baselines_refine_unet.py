@@ -1,5 +1,7 @@
 """Tests the receptive field of Refine U-Net, and the loss of its second stage."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -49,16 +51,15 @@ def test_the_network_uses_hybrid_dilations_in_both_stages():
 
 
 def test_edge_cross_entropy_by_hand():
-    matte = np.float32([1, 0, 1, 0]).reshape(1, 2, 2, 1)
-    alpha = np.float32([0.5, 0.25, 0.9, 0.9]).reshape(1, 2, 2, 1)
-    band = np.float32([1, 0.5, 0, 0]).reshape(1, 2, 2, 1)
-    expected = (1 * np.log(2) + 0.5 * -np.log(0.75)) / 1.5
-    found = float(refine_unet.edge_cross_entropy(matte, alpha, band))
+    matte = np.float32([[1, 0, 1, 0]] * 3).reshape(3, 2, 2, 1)
+    alpha = np.float32([[0.5, 0.25, 0.9, 0.9]] * 3).reshape(3, 2, 2, 1)
+    band = np.float32([[1, 0.5, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]).reshape(3, 2, 2, 1)
+    expected = [(1 * np.log(2) + 0.5 * -np.log(0.75)) / 1.5, np.log(2), 0]
+    found = np.asarray(refine_unet.edge_cross_entropy(matte, alpha, band))
     assert found == pytest.approx(expected, rel=1e-5)
-    assert float(refine_unet.edge_cross_entropy(matte, alpha, 0 * band)) == 0
 
 
-def test_the_loss_has_both_stages():
+def compiled_network():
     keras.utils.set_random_seed(0)
     model = refine_unet.build((32, 32))
     model.compile(
@@ -68,6 +69,30 @@ def test_the_loss_has_both_stages():
         metrics={"output": [keras.metrics.MeanAbsoluteError(name="mad")]},
         run_eagerly=True,
     )
+    return model
+
+
+def test_devices_and_repeated_pictures_do_not_change_the_loss(monkeypatch):
+    """Keras adds the losses of the devices of TensorFlow; a repeated picture has the weight 0."""
+    random = np.random.default_rng(0)
+    maps = random.uniform(0.1, 0.9, (5, 4, 32, 32, 1)).astype(np.float32)
+    maps[1] *= np.float32([1, 0.1, 0.5, 0.02])[:, None, None, None]  # bands of different sizes
+    names = ("output", "boundary_attention", "output", "boundary_attention", "coarse")
+    model = compiled_network()
+
+    def loss(part, weights=None):
+        each = [(name, values[part]) for name, values in zip(names, maps, strict=True)]
+        return float(model.compute_loss(None, dict(each[:2]), dict(each[2:]), weights))
+
+    whole, three = loss(np.s_[:]), loss(np.s_[:3])
+    assert loss(np.s_[:], np.float32([4 / 3] * 3 + [0])) == pytest.approx(three, rel=1e-5)
+    two = SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr("tensorflow.distribute.get_strategy", lambda: two)
+    assert loss(np.s_[:2]) + loss(np.s_[2:]) == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_loss_has_both_stages():
+    model = compiled_network()
     random = np.random.default_rng(0)
     images = random.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     matte, band = (random.integers(0, 2, (2, 32, 32, 1)).astype(np.float32) for _ in range(2))
@@ -75,7 +100,7 @@ def test_the_loss_has_both_stages():
     logs = model.test_on_batch(images, targets, return_dict=True)
     outputs = {name: np.asarray(each) for name, each in model(images, training=False).items()}
     first = losses.MatteLoss(losses.MATTE_WEIGHTS["bce_dice"])(matte, outputs["coarse"])
-    edge = refine_unet.edge_cross_entropy(matte, outputs["output"], band)
+    edge = np.mean(refine_unet.edge_cross_entropy(matte, outputs["output"], band))
     compiled = 0.8 * logs["output_loss"] + 0.2 * logs["boundary_attention_loss"]
     expected = compiled + 0.5 * float(first) + 0.5 * float(edge)
     assert logs["loss"] == pytest.approx(expected, rel=1e-5)

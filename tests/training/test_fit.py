@@ -33,11 +33,11 @@ RECIPE = Recipe(epochs=4, lr=0.02, checkpoint_every=3)
 
 
 def build(seed=0):
-    """A network with every kind of state that the real ones have, in three layers."""
+    """A network with every kind of state that the real ones have, in four layers."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((*SIZE, 3), name="image")
     x = keras.layers.Conv2D(4, 3, padding="same", activation="tanh")(normalize(image))
-    x = BatchNormalization(momentum=0.9)(x)
+    x = keras.layers.Dropout(0.1)(BatchNormalization(momentum=0.9)(x))
     names = ("output", "boundary_attention")
     heads = {n: keras.layers.Conv2D(1, 1, activation="sigmoid", name=n)(x) for n in names}
     return keras.Model(image, heads, name="tiny")

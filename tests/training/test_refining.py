@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import tiny_portraits
 
 from portrait.data.pairs import find_pairs
 from portrait.errors import UserError
@@ -36,6 +37,28 @@ def test_tiles_show_the_outline_with_its_matte(folder):
     assert np.array_equal(again.images, cut.images)
     other = refining.cut_tiles(pairs, (64, 64), 30, [], seed=2)
     assert not np.array_equal(other.images, cut.images)
+
+
+def test_every_picture_is_used_about_equally_often(tmp_path):
+    """Pictures have their number as red; of 12, one cannot be read, and one has no outline."""
+    for number in range(12):
+        matte = np.zeros((80, 80), np.uint8)
+        cv2.circle(matte, (40, 40), 30, 255 if number else 0, -1)
+        image = np.dstack([np.full_like(matte, number), matte, matte])
+        write_png(tmp_path / f"{number:02}.png", image)
+        write_png(tmp_path / f"{number:02}_matte.png", matte)
+    (tmp_path / "01.png").write_bytes(b"no picture")
+    pairs = find_pairs([tmp_path], "training")
+    for count in (4, 12, 75):
+        cut = refining.cut_tiles(pairs, (32, 32), count, [])
+        numbers = cut.images[:, 0, 0, 0]
+        assert len(numbers) == len(cut.mattes) == count
+        uses = np.bincount(numbers, minlength=12)
+        assert uses[:2].tolist() == [0, 0]
+        # By one at most in the first round, and by one in the round that replaces.
+        assert uses[2:].max() - uses[2:].min() <= 2
+        if count == 75:  # also tiles of a picture that is used again are all different
+            assert len(np.unique(cut.images.reshape(count, -1), axis=0)) == count
 
 
 def test_pictures_without_an_outline(tmp_path):
@@ -88,6 +111,19 @@ def test_augmentation_turns_all_planes_together(folder):
     assert min(inside) > 0.9
     again, _ = refining.augmented(images, cut.mattes, 7)
     assert np.array_equal(again, turned)
+
+
+def test_tiles_that_are_not_square_are_turned_by_half():
+    _, mattes = tiny_portraits.draw(20, (64, 48))
+    images = np.repeat(mattes[..., None], 5, axis=3)
+    turned, learned = refining.augmented(images, mattes, 3)
+    assert np.array_equal(turned[..., 4], learned)
+    ways = [np.s_[:], np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]]
+    found = [
+        [np.array_equal(after, before[way]) for way in ways].index(True)
+        for before, after in zip(mattes, learned, strict=True)
+    ]
+    assert set(found) >= {0, 1} and set(found) & {2, 3}
 
 
 def test_mattes_keep_their_share_when_they_shrink():

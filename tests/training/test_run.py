@@ -137,6 +137,35 @@ def test_state_comes_back(run):
     assert sorted(p.name for p in run.folder.iterdir()) == ["history.csv", "run.json", "state.npz"]
 
 
+def with_dropout(seed):
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dropout(0.5), keras.layers.Dense(3)])
+    model.compile(keras.optimizers.SGD(), "mse", run_eagerly=True)
+    return model
+
+
+def test_random_generators_come_back(run):
+    """As of Dropout: without them, a resumed training repeats its masks."""
+    ones = np.ones((8, 2), np.float32)
+    model, other = with_dropout(0), with_dropout(1)
+    model(ones, training=True)
+    run.save_state(model, Progress())
+    run.load_state(other)
+    masked = [np.asarray(each.layers[0](ones, training=True)) for each in (model, other)]
+    assert np.array_equal(*masked)
+
+    # A state of an earlier version has none.
+    path = run.folder / "state.npz"
+    with np.load(path) as state:
+        kept = {name: state[name] for name in state.files if not name.startswith("generator")}
+        assert len(kept) == len(state.files) - 1
+    np.savez(path, **kept)
+    run.load_state(third := with_dropout(1))
+    assert np.array_equal(third.get_weights()[0], model.get_weights()[0])
+    masked = [np.asarray(each.layers[0](ones, training=True)) for each in (third, with_dropout(1))]
+    assert np.array_equal(*masked)
+
+
 def test_state_of_another_network_or_damaged(run):
     run.save_state(compiled(), Progress(epoch=1))
     deeper = network(3, 1)
@@ -235,7 +264,8 @@ def test_a_damaged_progress_is_one_line(tmp_path, name, value):
     run = Run(tmp_path)
     progress = {"epoch": 2, "history": [{"epoch": 1}, {"epoch": 2}], name: value}
     np.savez(tmp_path / "state.npz", progress=json.dumps(progress))
-    model = SimpleNamespace(weights=[], optimizer=SimpleNamespace(variables=[]))
+    model = SimpleNamespace(weights=[], non_trainable_variables=[])
+    model.optimizer = SimpleNamespace(variables=[])
     with pytest.raises(UserError, match=r"state\.npz") as error:
         run.load_state(model)
     assert "\n" not in str(error.value)

@@ -130,5 +130,5 @@ class WithFaces(keras.utils.PyDataset):
         return len(self.sequence)
 
     def __getitem__(self, index: int):
-        images, targets = self.sequence[index]
-        return {"image": images, "face": find_faces(images)[0]}, targets
+        images, *rest = self.sequence[index]  # targets, and in some validations sample weights
+        return {"image": images, "face": find_faces(images)[0]}, *rest

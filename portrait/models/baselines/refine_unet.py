@@ -87,15 +87,17 @@ class TwoStages(keras.Model):
     """Trains the first stage, `coarse`, together with the second, `output`.
 
     Two terms are added to the compiled loss: 0.5 x (BCE + Dice) of the first alpha, and 0.5 x
-    `edge_cross_entropy` of the second.
+    `EdgeLoss` of the second.
     """
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """As `keras.Model.compute_loss`, plus the two additional terms."""
         loss = super().compute_loss(x, y, _with_targets(y, y_pred), sample_weight, training)
         matte = ops.cast(y["output"], "float32")
-        coarse = losses.MatteLoss(losses.MATTE_WEIGHTS["bce_dice"])(matte, y_pred["coarse"])
-        edge = edge_cross_entropy(matte, y_pred["output"], y["boundary_attention"])
+        bands = ops.concatenate([matte, ops.cast(y["boundary_attention"], "float32")], axis=-1)
+        first = losses.MatteLoss(losses.MATTE_WEIGHTS["bce_dice"])
+        coarse = first(matte, y_pred["coarse"], sample_weight)
+        edge = EdgeLoss()(bands, y_pred["output"], sample_weight)
         return loss + COARSE_WEIGHT * coarse + EDGE_WEIGHT * edge
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -108,11 +110,22 @@ def _with_targets(y: dict, y_pred: dict) -> dict:
     return {name: y_pred[name] for name in y}
 
 
-def edge_cross_entropy(matte, alpha, band):
-    """Binary cross-entropy, weighted by the band along the outline.
+class EdgeLoss(keras.losses.Loss):
+    """The mean of `edge_cross_entropy` over pictures.
 
-    sum(b H) / sum(b) over all pixels of the batch, H = -[y log p + (1 - y) log(1 - p)]; 0 if the
-    batch has no outlines.
+    Called with (matte, band) as channels, (N, H, W, 2), and the alpha (N, H, W, 1). As a `Loss`, it
+    is divided by the number of devices, whose losses and gradients Keras adds.
+    """
+
+    def call(self, y_true, y_pred):
+        return edge_cross_entropy(y_true[..., :1], y_pred, y_true[..., 1:])
+
+
+def edge_cross_entropy(matte, alpha, band):
+    """Binary cross-entropy of each picture, (N,), weighted by the band along the outline.
+
+    sum(b H) / sum(b) over the pixels of the picture, H = -[y log p + (1 - y) log(1 - p)]; 0 if it
+    has no outline. Over the pixels of a batch, it would depend on how devices divide the batch.
 
     Args:
         matte: the target y, (N, H, W, 1), 0..1.
@@ -121,4 +134,5 @@ def edge_cross_entropy(matte, alpha, band):
     """
     entropy = ops.binary_crossentropy(matte, ops.clip(alpha, losses.EPSILON, 1 - losses.EPSILON))
     band = ops.cast(band, "float32")
-    return ops.sum(band * entropy) / ops.maximum(ops.sum(band), 1.0)
+    total = ops.sum(band * entropy, axis=(1, 2, 3))
+    return total / ops.maximum(ops.sum(band, axis=(1, 2, 3)), 1.0)
