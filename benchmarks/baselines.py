@@ -30,6 +30,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "data", [], "Folders of pictures and mattes, with training and testing sub-folders."
 )
+flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
 flags.DEFINE_string("output", "output", "The folder of the results, with earlier ones.")
 _WHOLE = [name for name, spec in SPECS.items() if not spec.takes_alpha]
 flags.DEFINE_list("networks", _WHOLE, "The networks to train and score.")

@@ -3,15 +3,16 @@
 import json
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from augmentation import DEFAULT, Augmentation
+from benchmarks.examined import examined_pairs
 from data_generator import make_batches, split
-from portrait.data.pairs import Pair, find_pairs, read_pair
+from portrait.data.pairs import Pair, read_pair
 from portrait.data.sample.sample import sample_backgrounds
 from portrait.errors import UserError
 from portrait.evaluation.evaluate import score
@@ -55,6 +56,7 @@ class Budget:
         batch_size: pictures in a batch.
         portraits: a folder of photographs to show; none: six of the testing pictures.
         mixed_precision: none, bfloat16 or float16: the precision of the networks.
+        person_label: as in `labels.examine`.
     """
 
     data: list[str]
@@ -65,6 +67,7 @@ class Budget:
     batch_size: int = 8
     portraits: str = ""
     mixed_precision: str = "none"
+    person_label: list[str] = field(default_factory=list)
 
 
 class Bench:
@@ -83,8 +86,7 @@ class Bench:
         self.vgg_weights = vgg_weights
         self.workers = workers
         self.testing = {
-            folder: some(find_pairs([folder], "testing"), budget.test_pictures)
-            for folder in budget.data
+            folder: some(found, budget.test_pictures) for folder, found in self._pairs("testing")
         }
 
     def result(self, name: str) -> dict | None:
@@ -142,7 +144,7 @@ class Bench:
         return table
 
     def _check_budget(self, settings: dict, where: Path) -> None:
-        if settings["budget"] != asdict(self.budget):
+        if Budget(**settings["budget"]) != self.budget:  # older ones lack fields
             raise UserError(
                 f"{where} is of another budget, {settings['budget']}: choose another --output"
             )
@@ -180,14 +182,19 @@ class Bench:
         """The training and the validation batches of all networks."""
         pairs = [
             pair
-            for folder in self.budget.data
-            for pair in some(find_pairs([folder], "training"), self.budget.pictures)
+            for _, found in self._pairs("training")
+            for pair in some(found, self.budget.pictures)
         ]
         parts = split(pairs, 0.9)
         augmentation = Augmentation(DEFAULT, backgrounds=sample_backgrounds())
         return make_batches(
             *parts, size, self.budget.batch_size, augmentation, workers=self.workers
         )
+
+    def _pairs(self, subset: str) -> list[tuple[str, list[Pair]]]:
+        """The pairs of each folder."""
+        label = self.budget.person_label
+        return [(folder, examined_pairs([folder], subset, label)) for folder in self.budget.data]
 
     def _shown(self) -> dict[str, list[np.ndarray]]:
         """The first columns of the sheet."""

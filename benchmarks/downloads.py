@@ -103,7 +103,8 @@ def _verdict(file: Path, pictures: list[Path]) -> str:
 def _main() -> None:
     peer = open_model(f"peer={FLAGS.peer}", FLAGS.input_range)
     options = (FLAGS.rounds, FLAGS.gpu_check)
-    for row in rows(Path(FLAGS.models), find_datasets(FLAGS.data), peer, *options):
+    datasets = find_datasets(FLAGS.data, FLAGS.person_label)
+    for row in rows(Path(FLAGS.models), datasets, peer, *options):
         print("| " + " | ".join(row) + " |")
         if row == _HEAD:
             print("| --- " * len(row) + "|")
@@ -111,6 +112,7 @@ def _main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_list("data", None, "Folders of pictures with mattes.", required=True)
+    flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
     flags.DEFINE_string("peer", None, "The .tflite file that times are relative to.", required=True)
     flags.DEFINE_string("input_range", "0..1", "The range of pixel values of --peer.")
     flags.DEFINE_string("models", "trained_models", "The folder with the folders of networks.")

@@ -23,14 +23,15 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from benchmarks.examined import examined_pairs, some_images
 from metrics import METRICS
 from portrait import cli
 from portrait.data.cutouts import read_cutout
-from portrait.data.pairs import find_pairs, read_pair
+from portrait.data.pairs import read_pair
 from portrait.effects.matting import two_passes
 from portrait.errors import UserError
 from portrait.inference import network as networks
-from portrait.io.images import list_images, read_image, resize
+from portrait.io.images import read_image, resize
 from portrait.matting import foreground, refine
 from portrait.matting.compositing import blend, fill
 from portrait.matting.guided_filter import guided_filter
@@ -71,6 +72,8 @@ def refinements() -> dict[str, Refinement]:
 def compositions(cutouts: list[Path], photos: list[Path]) -> Iterator[tuple[Scene, np.ndarray]]:
     """People over photographs: large, and at half the size, where photographs are sharp.
 
+    Photographs are used again if there are fewer than people.
+
     Yields:
         A scene, and the person's own colours, uint8 (H, W, 3).
     """
@@ -86,7 +89,7 @@ def compositions(cutouts: list[Path], photos: list[Path]) -> Iterator[tuple[Scen
             shade = resize(alpha, small)[..., None]
             mixed = resize(colours * alpha[..., None], small) / np.maximum(shade, 1e-3)
             colours, alpha = mixed.clip(0, 255).astype(np.uint8), shade[..., 0]
-        wall = np.array(fill(read_image(photos[i]), alpha.shape))
+        wall = np.array(fill(read_image(photos[i % len(photos)]), alpha.shape))
         yield (blend(colours, wall, alpha), alpha), colours
 
 
@@ -192,8 +195,9 @@ def _read(folders: list[str], subset: str) -> dict[str, list[Scene]]:
     """Up to --pictures pairs of each folder, by the folder's name."""
     found = {}
     for folder in folders:
-        pairs = map(read_pair, evenly(find_pairs([folder], subset), FLAGS.pictures))
-        found[Path(folder).name] = [(image, matte / np.float32(255)) for image, matte in pairs]
+        pairs = evenly(examined_pairs([folder], subset, FLAGS.person_label), FLAGS.pictures)
+        read = map(read_pair, pairs)
+        found[Path(folder).name] = [(image, matte / np.float32(255)) for image, matte in read]
     return found
 
 
@@ -227,8 +231,8 @@ def main() -> None:
         texture_table()
     if not FLAGS.cutouts or not FLAGS.photos:
         raise UserError("give --cutouts=DIR and --photos=DIR: cut-out people and photographs")
-    cutouts = evenly(list_images(FLAGS.cutouts), FLAGS.pictures)
-    photos = evenly(list_images(FLAGS.photos), len(cutouts))
+    cutouts = evenly(some_images(FLAGS.cutouts), FLAGS.pictures)
+    photos = evenly(some_images(FLAGS.photos), len(cutouts))
     composed = list(compositions(cutouts, photos))
     scenes = {"compositions": [scene for scene, _ in composed]}
     if "reduced" in FLAGS.rows:
@@ -245,6 +249,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("photos", "", "A folder of photographs, the backgrounds of the cut-outs.")
     flags.DEFINE_list("soft", [], "Folders of pictures with soft mattes, not of --data.")
     flags.DEFINE_list("data", [], "Folders of pictures with mattes, with testing sub-folders.")
+    flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
     flags.DEFINE_integer("pictures", 20, "The largest number of pictures of each kind.", 1)
     flags.DEFINE_list("models", [], "Shipped networks. Default: all.")
     flags.DEFINE_list("rows", list(ROWS), "The tables to print: " + ", ".join(ROWS) + ".")

@@ -22,9 +22,10 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from benchmarks.examined import examined_pairs, some_images
 from metrics import METRICS, person_iou
 from portrait import cli
-from portrait.data.pairs import find_pairs, read_pair
+from portrait.data.pairs import read_pair
 from portrait.data.sample.astronaut import matted_portrait
 from portrait.data.sample.sample import sample_backgrounds
 from portrait.effects import matting
@@ -32,7 +33,7 @@ from portrait.effects import windows as windows_module
 from portrait.effects.matting import REFINEMENTS, two_passes
 from portrait.errors import UserError
 from portrait.inference import network as networks
-from portrait.io.images import Window, list_images, read_image, resize
+from portrait.io.images import Window, read_image, resize
 from portrait.matting import foreground
 from portrait.matting.compositing import blend, fill
 from portrait.util import evenly
@@ -40,6 +41,7 @@ from portrait.util import evenly
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", networks.DEFAULT, "The network, as for apply.py.")
 flags.DEFINE_list("data", [], "Folders of pictures with mattes, with testing sub-folders.")
+flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
 flags.DEFINE_string("photos", "", "A folder of photographs, most of them without people.")
 flags.DEFINE_integer("pictures", 20, "Number of pictures of each folder of --data.", 1)
 
@@ -188,10 +190,11 @@ def main() -> None:
         return
     if not FLAGS.photos:
         raise UserError("--data needs --photos=DIR, too: photographs to put behind the people")
-    photos = [read_image(path) for path in evenly(list_images(FLAGS.photos), _EMPTY)]
+    photos = [read_image(path) for path in evenly(some_images(FLAGS.photos), _EMPTY)]
     folders = []
     for folder in FLAGS.data:
-        pairs = evenly(find_pairs([folder], "testing"), FLAGS.pictures)
+        pairs = examined_pairs([folder], "testing", FLAGS.person_label)
+        pairs = evenly(pairs, FLAGS.pictures)
         folders.append([(image, matte / np.float32(255)) for image, matte in map(read_pair, pairs)])
     print("\nplacing: person IoU")
     placing_table(network, folders, photos)

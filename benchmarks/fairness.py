@@ -52,10 +52,12 @@ def lab(image: np.ndarray) -> np.ndarray:
 
 
 def typology_angle(image: np.ndarray, face: tuple[float, float, float, float]) -> float:
-    """The individual typology angle of the cheeks, in degrees: arctan((L* - 50) / b*).
+    """The individual typology angle of the cheeks, in degrees: arctan2(L* - 50, b*).
 
-    Above 28 is light skin, below 10 brown or dark skin (Chardon et al., 1991). In photographs the
-    light moves it as much as the skin does.
+    For b* > 0, as skin has it, this is arctan((L* - 50) / b*) of the definition (Chardon et al.,
+    1991). Bluish cheeks are beyond 90 if they are light, and below -90 if they are dark. Above 28
+    is light skin, below 10 brown or dark skin. In photographs the light moves the angle as much as
+    the skin does.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -182,7 +184,8 @@ def measure(models: Sequence[Model], pairs: Sequence[Pair]) -> tuple[dict, dict]
 def _main() -> None:
     if not FLAGS.data:
         raise UserError("--data=DIR: give folders of pictures with mattes")
-    pairs = [pair for each in find_datasets(FLAGS.data).values() for pair in each]
+    datasets = find_datasets(FLAGS.data, FLAGS.person_label)
+    pairs = [pair for each in datasets.values() for pair in each]
     models = [open_model(text, FLAGS.input_range) for text in FLAGS.models]
     members, scores = measure(models, pairs)
     print(table(members, scores))
@@ -193,6 +196,7 @@ def _main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_list("models", [], "Models, as benchmarks/segmentation.py takes them.")
     flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
+    flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
     flags.DEFINE_string(
         "input_range",
         "",

@@ -27,11 +27,11 @@ from absl import flags
 
 from augmentation import DEFAULT, Augmentation
 from benchmarks import processes
+from benchmarks.examined import examined_pairs
 from portrait import cli
 from portrait.backend import start_keras
 from portrait.data.backgrounds import load_backgrounds
-from portrait.data.labels import examine
-from portrait.data.pairs import find_pairs, read_pair
+from portrait.data.pairs import read_pair
 from portrait.data.sample.sample import ensure_sample, sample_backgrounds
 from portrait.data.targets import boundary_target
 from portrait.io.images import resize
@@ -41,6 +41,7 @@ from portrait.util import aligned, evenly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("data", [], "Folders of pictures and mattes. Default: the built-in sample.")
+flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
 flags.DEFINE_list("backgrounds", [], "Folders of backgrounds. Default: the built-in ones.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
 flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", 1)
@@ -128,7 +129,7 @@ def time_of_epochs(pairs, size, backgrounds, workers: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pack(pairs, Path(folder), min(8, len(pairs)))
         sources = {cache: (pairs, cache) for cache in ("memory", "disk", "none")}
-        sources["none, shards"] = find_pairs([folder], "training"), "none"
+        sources["none, shards"] = examined_pairs([folder], "training"), "none"
         for name, (source, cache) in sources.items():
             # In a process of its own, whose memory is given back.
             context = multiprocessing.get_context("fork")
@@ -175,7 +176,7 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     size = parse_input_shape(FLAGS.input_shape)
-    pairs = examine(find_pairs(FLAGS.data or [ensure_sample()], "training"))
+    pairs = examined_pairs(FLAGS.data or [ensure_sample()], "training", FLAGS.person_label)
     pairs = evenly(pairs, FLAGS.pictures)
     backgrounds = (
         load_backgrounds(FLAGS.backgrounds, size) if FLAGS.backgrounds else sample_backgrounds()

@@ -19,12 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
+from benchmarks.examined import examined_pairs
 from benchmarks.segmentation_report import SHOWN, score_cells
 from metrics import METRICS
 from portrait import cli
 from portrait.commands import flags as training_flags
 from portrait.commands.train import train
-from portrait.data.pairs import find_pairs, split
+from portrait.data.pairs import split
 from portrait.errors import UserError
 from portrait.evaluation.evaluate import score
 from portrait.inference.network import Network, load
@@ -69,7 +70,7 @@ def main() -> None:
     if len(folders) < 2 or len(folders) < len(FLAGS.data):
         raise UserError("--data=DIR,DIR: give at least two sets with different names")
     held_back = {
-        name: split(find_pairs([folder], "training"), FLAGS.val_ratio)[1]
+        name: split(examined_pairs([folder], "training", FLAGS.person_label), FLAGS.val_ratio)[1]
         for name, folder in folders.items()
     }
     if unknown := set(FLAGS.leave_out) - set(folders):

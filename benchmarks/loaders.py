@@ -27,11 +27,11 @@ from absl import flags
 
 from augmentation import DEFAULT, Augmentation
 from benchmarks import processes
+from benchmarks.examined import examined_pairs
 from portrait import cli
 from portrait.backend import start_keras
 from portrait.data.loading import load
 from portrait.data.order import Order
-from portrait.data.pairs import find_pairs
 from portrait.data.sample.sample import ensure_sample, sample_backgrounds
 from portrait.data.targets import boundary_target
 from portrait.errors import UserError
@@ -40,6 +40,7 @@ from portrait.util import aligned, evenly
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("data", [], "Folders of pictures and mattes. Default: the built-in sample.")
+flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
 flags.DEFINE_string("input_shape", "256", "HEIGHT or HEIGHTxWIDTH.")
 flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", 1)
 flags.DEFINE_integer("pictures", 256, "The largest number of pictures.", 1)
@@ -211,8 +212,8 @@ def table(compute: Compute, workers: int) -> list[list[str]]:
 def main() -> None:
     start_keras()
     cv2.setNumThreads(1)
-    pairs = evenly(find_pairs(FLAGS.data or [ensure_sample()], "training"), FLAGS.pictures)
-    pictures = load(pairs, parse_input_shape(FLAGS.input_shape))
+    pairs = examined_pairs(FLAGS.data or [ensure_sample()], "training", FLAGS.person_label)
+    pictures = load(evenly(pairs, FLAGS.pictures), parse_input_shape(FLAGS.input_shape))
     compute = Compute(pictures.images, pictures.mattes, FLAGS.batch_size)
     rows = [["loader", "workers", "first", "pictures/s", "of ours", "CPU ms"]]
     for workers in map(int, FLAGS.workers):

@@ -42,11 +42,19 @@ class RobustVideoMatting:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """The alpha of the next frame, float32 (H, W), 0..1, from uint8 RGB (H, W, 3)."""
+        _, alpha, *self._memory = self.run(self.inputs(frame))
+        return alpha[0, 0]
+
+    def inputs(self, frame: np.ndarray) -> dict[str, np.ndarray]:
+        """The network's inputs for the next frame, uint8 RGB (H, W, 3)."""
         ratio = np.float32([min(1.0, SIDE / max(frame.shape))])
         inputs = {f"r{number}i": each for number, each in enumerate(self._memory, 1)}
         inputs |= {"src": np.float32(frame.transpose(2, 0, 1)[None] / 255)}
-        _, alpha, *self._memory = self._session.run([], inputs | {"downsample_ratio": ratio})
-        return alpha[0, 0]
+        return inputs | {"downsample_ratio": ratio}
+
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs of the bare network: foreground, alpha and the new memory."""
+        return self._session.run([], inputs)
 
     def matte(self, photo: np.ndarray) -> np.ndarray:
         """The alpha of a photograph, float32 (H, W), 0..1, from uint8 RGB (H, W, 3).

@@ -43,6 +43,7 @@ flags.DEFINE_list(
     "sheets are relative to the first one.",
 )
 flags.DEFINE_list("data", [], "Folders of pictures with mattes.")
+flags.DEFINE_list("person_label", [], "The person's labels in label masks, as in main.py.")
 flags.DEFINE_string(
     "input_range",
     "",
@@ -64,7 +65,7 @@ def _main() -> None:
     if not FLAGS.data:
         raise UserError("--data=DIR: give folders of pictures with mattes")
     shape = parse_input_shape(FLAGS.input_shape) if FLAGS.input_shape else None
-    datasets = find_datasets(FLAGS.data)
+    datasets = find_datasets(FLAGS.data, FLAGS.person_label)
     models = [open_model(text, FLAGS.input_range, shape) for text in FLAGS.models]
     trained = [trained_sets(text) for text in FLAGS.models]
     report = compare(models, datasets, FLAGS.rounds, trained)

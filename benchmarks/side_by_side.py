@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import trange
 
+from benchmarks.examined import examined_pairs
 from benchmarks.robust_video_matting import SIDE, RobustVideoMatting
-from portrait.data.pairs import Pair, find_pairs
+from portrait.data.pairs import Pair
 from portrait.errors import UserError
 from portrait.evaluation.evaluate import score
 from portrait.export.report import machine
@@ -93,9 +94,9 @@ def from_network(network: Network, name: str = "") -> Model:
 def _robust_video_matting(file: Path, name: str) -> Model:
     model = RobustVideoMatting(file)
     shape = SIDE, SIDE * 3 // 4  # an upright photograph
-    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    inputs = model.inputs(np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8))
     size = file.stat().st_size
-    return Model(name or file.stem, shape, model.matte, lambda: model.matte(photo), size)
+    return Model(name or file.stem, shape, model.matte, lambda: model.run(inputs), size)
 
 
 def trained_sets(source: str) -> list[str]:
@@ -183,11 +184,18 @@ def compare(
     return {"machine": machine(), "rounds": rounds, "models": entries}
 
 
-def find_datasets(folders: Sequence[str]) -> dict[str, list[Pair]]:
-    """The testing pairs of each folder, by its name, or by its path if names are the same."""
+def find_datasets(
+    folders: Sequence[str], person_label: Sequence[str] = ()
+) -> dict[str, list[Pair]]:
+    """The testing pairs of each folder, by its name, or by its path if names are the same.
+
+    `person_label` is as in `labels.examine`.
+    """
     names = [Path(folder).resolve().name for folder in folders]
     return {
-        name if names.count(name) == 1 else folder: find_pairs([folder], "testing")
+        name if names.count(name) == 1 else folder: examined_pairs(
+            [folder], "testing", person_label
+        )
         for name, folder in zip(names, folders, strict=True)
     }
 

@@ -31,6 +31,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
+from benchmarks.examined import some_images
 from benchmarks.robust_video_matting import RobustVideoMatting
 from metrics import dt_ssd
 from portrait import cli
@@ -39,7 +40,7 @@ from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError
 from portrait.inference import network as networks
 from portrait.inference.network import Network
-from portrait.io.images import list_images, read_image, shrink
+from portrait.io.images import read_image, shrink
 from portrait.io.video_frames import Frame
 from portrait.io.video_reader import open_video
 from portrait.io.video_writer import VideoWriter
@@ -219,7 +220,7 @@ def main() -> None:
     """Prints the table."""
     if not FLAGS.cutouts or not FLAGS.photos:
         raise UserError("give --cutouts=DIR and --photos=A.jpg,B.jpg")
-    files = list_images(FLAGS.cutouts)
+    files = some_images(FLAGS.cutouts)
     people = [files[int(index) % len(files)] for index in FLAGS.people]
     photos = [read_image(path) for path in FLAGS.photos]
     models = {name: networks.load(name) for name in FLAGS.model}

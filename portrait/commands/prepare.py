@@ -191,7 +191,8 @@ def teachers(
         (row for row in rows if row["kind"] == distil.LEFT_OUT), key=lambda row: float(row["iou"])
     )[:count]
     for earlier in output.glob("left_out_*.png"):
-        earlier.unlink()
+        if earlier.stem.removeprefix("left_out_").isdecimal():  # others may be the user's
+            earlier.unlink()
     for start in range(0, len(differing), _ROWS):
         sheet = distil.sheet(
             [by_name[row["name"]] for row in differing[start : start + _ROWS]], labelled
@@ -213,27 +214,37 @@ def suspects(
     input_range: str = "",
     input_shape: str = "",
 ) -> None:
-    """Writes suspects.csv, and sheets of the `count` most suspicious labels of each set.
+    """Writes sheets of the `count` most suspicious labels of each set, and suspects.csv, the last.
 
     Args:
         data: folders of pictures with mattes.
-        output: the folder to write into.
+        output: a new folder, or the folder of a stopped run with the same arguments.
         exclude: a file with the names of pictures to leave out; empty: none.
         person_label: see `labels.examine`.
         count: the number of labels to show of each set.
         model: the network that the labels are compared with, see `inference.network.load`, also for
             `input_range` and `input_shape`.
+
+    Raises:
+        UserError: `output` holds a complete suspects.csv, which the user may have edited, or other
+            files; no picture or file can be used.
     """
     from portrait.io.images import write_png
     from portrait.prepare import suspects as suspicion
+    from portrait.prepare.datasets import claim, release
 
     output, pairs = Path(output), wanted_pairs(data, exclude, person_label)
+    ranking = output / "suspects.csv"
+    if ranking.exists():
+        raise UserError(f"{ranking} exists and is not overwritten: give a new folder as --output")
     matte_fn = _matte_fn(model, input_range, input_shape)
-    ranked = suspicion.rank(matte_fn, pairs)
-    suspicion.write_ranking(ranked, output / "suspects.csv")
-    print(printable(output / "suspects.csv"))
-    for earlier in output.glob("suspects_*.png"):
-        earlier.unlink()
+    network = {"model": model, "input_range": input_range, "input_shape": input_shape}
+    claim(output, pairs, {"suspects": count, **network})
+    try:
+        ranked = suspicion.rank(matte_fn, pairs)
+    except UserError:
+        release(output)
+        raise
     for name in dict.fromkeys(pair.name.rpartition("/")[0] for pair, _ in ranked):
         worst = [each for each in ranked if each[0].name.rpartition("/")[0] == name][:count]
         for start in range(0, len(worst), _ROWS):
@@ -241,6 +252,8 @@ def suspects(
             path = output / f"suspects_{name or 'data'}_{start // _ROWS + 1}.png"
             write_png(path, sheet)
             print(printable(path))
+    suspicion.write_ranking(ranked, ranking)
+    print(printable(ranking))
 
 
 def blank(

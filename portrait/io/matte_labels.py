@@ -78,11 +78,13 @@ class Reading:
         labels: the labels; None if the values are opacities.
         soft: whether there are opacities between the extremes.
         said: a description of the values and their meaning, for messages.
+        top: the level of an opacity of 1 in soft mattes: 255, or 65535 in a set of 16 bits.
     """
 
     labels: Labels | None
     soft: bool
     said: str
+    top: int = _VOID
 
 
 def find(form: Form, values: np.ndarray, palette: Sequence[int] = ()) -> Found:
@@ -188,7 +190,7 @@ def _decide_numbers(found: Found, given: set[int]) -> Reading:
     common = _common(found.pixels) if few else set(found.pixels)
     if not found.binary and not _are_labels(found, common):
         top = _VOID if max(found.pixels) <= _VOID else _MOST_LEVEL
-        return Reading(None, True, f"soft mattes, {len(found.pixels)} levels of 0 to {top}")
+        return Reading(None, True, f"soft mattes, {len(found.pixels)} levels of 0 to {top}", top)
     said = "label numbers " + _listed(found.pixels, common)
     if person := tuple(sorted(given & common)):
         other = common - {_VOID, *person}

@@ -25,6 +25,7 @@ from portrait.io.images import (
 _GREY_SPREAD = 32  # largest difference of the channels of grey pixels in a JPEG
 _COLOURED_SHARE = 0.001
 _MOST_LABELLED = 100_000_000  # pixels; finding the nearest label takes 15 bytes per pixel
+_OPACITIES = matte_labels.Reading(None, True, "opacities")
 
 # The size in bytes of MATLAB's numeric types.
 _MAT_NUMBERS = {"logical": 1, "single": 4, "double": 8}
@@ -56,8 +57,10 @@ def read_matte(
 ) -> np.ndarray:
     """Reads a matte as uint8 (H, W), 0 background to 255 person, upright by its EXIF orientation.
 
-    Masks of 0 and 1 are scaled to 0 and 255. A 16-bit matte with values up to 255 is treated as an
-    8-bit matte. In label masks, void pixels get the label of the nearest labelled pixel.
+    Masks of 0 and 1 are scaled to 0 and 255, but in a set of soft mattes, 1 is a level like others:
+    the matte of a picture without people may have no higher one. A 16-bit matte with values up to
+    255 is treated as an 8-bit matte, unless its set has higher values. In label masks, void pixels
+    get the label of the nearest labelled pixel.
 
     Args:
         path: the file; `read_values` describes where its matte is.
@@ -70,9 +73,9 @@ def read_matte(
     """
     raw, orientation = read_values(path)
     try:
-        labels = _labels(raw, readings)
-        if labels is None:
-            return oriented(_stretch(raw.values, path), orientation)
+        reading = _reading(raw, readings)
+        if (labels := reading.labels) is None:
+            return oriented(_stretch(raw.values, path, reading), orientation)
         values = raw.values
         _check_labels(values, path)
         if raw.form == "palette" and labels.colours:
@@ -105,20 +108,20 @@ def read_values(path: str | os.PathLike) -> tuple[RawMatte, int]:
     return _values(with_alpha_in_8_bits(picture, path), path), orientation
 
 
-def _labels(raw: RawMatte, readings: Mapping) -> matte_labels.Labels | None:
-    """The labels of a matte; None if its values are opacities."""
+def _reading(raw: RawMatte, readings: Mapping) -> matte_labels.Reading:
+    """The meaning of the values of a matte: that of its set if there is one."""
     if raw.form is None:
-        return None
+        return _OPACITIES
     reading = readings.get(raw.form)
     if reading and (reading.labels or reading.soft):
-        return reading.labels
+        return reading
     found = raw.find()
     if reading and found.binary:
-        return None
+        return reading
     own = matte_labels.decide(found)
     if reading and own.labels:
         raise UserError(f"{own.said}, but the examined mattes are {reading.said}")
-    return own.labels
+    return own
 
 
 def _values(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> RawMatte:
@@ -148,7 +151,7 @@ def _numbers(values: np.ndarray) -> RawMatte:
         values = values.clip(0, 255).astype(np.uint8)
     if values.dtype.kind == "i":
         values = values.clip(0, 65535).astype(np.uint16)
-    return RawMatte("grey", values.astype(np.uint8) if values.dtype == bool else values)
+    return RawMatte("grey", values * np.uint8(255) if values.dtype == bool else values)
 
 
 def _check_labels(values: np.ndarray, path: str | os.PathLike) -> None:
@@ -231,11 +234,15 @@ def _unreadable(path: str | os.PathLike, error: Exception) -> PictureError:
     return PictureError(f"{path}: cannot be read as a .mat file ({first_line(error)})")
 
 
-def _stretch(array: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """Scales a matte of any type and range to uint8 0..255."""
+def _stretch(
+    array: np.ndarray, path: str | os.PathLike, reading: matte_labels.Reading
+) -> np.ndarray:
+    """Scales a matte of any type and range to uint8 0..255, see `read_matte`."""
+    if array.dtype.kind == "f":
+        return to_8_bits(array, path)
     top = array.max()
-    if array.dtype == bool or (array.dtype.kind in "iu" and 0 < top <= 1):
+    if top == 1 and not reading.soft:
         return np.where(array > 0, np.uint8(255), np.uint8(0))
-    if array.dtype.kind in "iu" and top <= 255:
-        return array.clip(0, 255).astype(np.uint8)
-    return to_8_bits(array, path)
+    if max(top, reading.top) <= 255:
+        return array.astype(np.uint8)
+    return to_8_bits(array, path)  # unchanged if the file has 8 bits

@@ -12,7 +12,7 @@ pictures. There are three cases:
 
 import csv
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from metrics import person_iou
+from portrait.data.labels import examine
 from portrait.data.pairs import Pair, read_pair
 from portrait.errors import UserError, warn_skipped
 from portrait.evaluation.cases import Case, draw_cases
@@ -110,6 +111,7 @@ class Teachers:
             raise UserError("no teachers: name networks or folders of mattes")
         self._networks: list[MatteFunction] = []
         self._folders: list[dict[str, Path]] = []
+        self._readings: dict[Path, Mapping] = {}
         for source in sources:
             mattes = _mattes_in(Path(source))
             if mattes:
@@ -129,10 +131,18 @@ class Teachers:
         for mattes in self._folders:
             path = mattes.get(pair.name) or mattes.get(pair.name.rpartition("/")[2])
             if path:
-                alphas.append(resize(read_matte(path), image.shape[:2]).astype(np.float32) / 255)
+                matte = self._read(path, mattes)
+                alphas.append(resize(matte, image.shape[:2]).astype(np.float32) / 255)
         if not alphas:
             raise UserError(f"no teacher has a matte of {pair.name}")
         return opinion(alphas)
+
+    def _read(self, path: Path, mattes: dict[str, Path]) -> np.ndarray:
+        """Reads one of the mattes; all in its folder determine what its values mean."""
+        if path.parent not in self._readings:
+            beside = [Pair(each, each) for each in mattes.values() if each.parent == path.parent]
+            self._readings[path.parent] = examine(beside)[0].readings
+        return read_matte(path, self._readings[path.parent])
 
 
 def opinion(alphas: Sequence[np.ndarray]) -> Opinion:

@@ -105,6 +105,4 @@ def _write(job: _Job, side: int) -> tuple[int, list[str], list[str]]:
 
 
 def _encoded(suffix: str, picture: np.ndarray, options: Sequence[int] = ()) -> bytes:
-    if suffix == ".png" and picture.max() == 1:
-        picture = np.zeros_like(picture)  # it would be read as a mask of 0 and 1
     return cv2.imencode(suffix, np.ascontiguousarray(picture), options)[1].tobytes()

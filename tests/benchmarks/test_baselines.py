@@ -90,7 +90,12 @@ def test_results_are_kept_and_not_mixed(tmp_path):
     mine.do("kmeans")
     mine.show(("kmeans",))
     assert np.asarray(Image.open(tmp_path / "mine" / "portraits.png")).shape == (232, 312, 3)
-    for changed in (replace(budget, epochs=3), shown):
+    result = tmp_path / "out" / "kmeans" / "result.json"
+    older = json.loads(result.read_text())
+    del older["budget"]["person_label"]  # as it was before this flag
+    result.write_text(json.dumps(older))
+    assert bench.result("kmeans") == older
+    for changed in (replace(budget, epochs=3), replace(budget, person_label=["15"]), shown):
         other = baselines_bench.Bench(tmp_path / "out", changed)
         with pytest.raises(UserError, match=r"result\.json"):
             other.result("kmeans")

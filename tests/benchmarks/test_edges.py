@@ -4,9 +4,10 @@ import importlib.util
 
 import numpy as np
 import pytest
+from PIL import Image
 from project import ROOT
 
-from portrait.io.images import resize
+from portrait.io.images import resize, write_png
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +16,17 @@ def edges():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_photographs_are_used_again_if_there_are_fewer_than_people(edges, tmp_path):
+    person = np.zeros((96, 64, 4), np.uint8)
+    person[24:, 16:48, 3] = 255
+    Image.fromarray(person).save(tmp_path / "person.png")
+    for name, level in ("a", 40), ("b", 200):
+        write_png(tmp_path / f"{name}.png", np.full((90, 60, 3), level, np.uint8))
+    photos = [tmp_path / "a.png", tmp_path / "b.png"]
+    scenes = [scene for scene, _ in edges.compositions(3 * [tmp_path / "person.png"], photos)]
+    assert [int(image[0, 0, 0]) for image, _ in scenes] == [40, 200, 40]
 
 
 def test_amplitude_of_the_texture(edges):

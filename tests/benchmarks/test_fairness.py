@@ -20,7 +20,8 @@ def plain(lightness: float, yellow: float, size=(80, 60)) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("lightness", "yellow", "angle"), [(50, 20, 0), (70, 20, 45), (30, 20, -45), (60, 17.32, 30)]
+    ("lightness", "yellow", "angle"),
+    [(50, 20, 0), (70, 20, 45), (30, 20, -45), (60, 17.32, 30), (60, -10, 135)],
 )
 def test_the_typology_angle_of_a_colour(lightness, yellow, angle):
     assert fairness.typology_angle(plain(lightness, yellow), FACE) == pytest.approx(angle, abs=1.5)

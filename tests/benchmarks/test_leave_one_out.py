@@ -57,10 +57,9 @@ def calls(monkeypatch, tmp_path):
     return lambda: [path.read_text() for path in sorted(runs.iterdir())]
 
 
-def run(sets, output, leave_out=()):
-    with flagsaver.flagsaver(
-        data=sets, val_ratio=0.5, output=str(output), reference="", leave_out=list(leave_out)
-    ):
+def run(sets, output, leave_out=(), person_label=()):
+    values = {"leave_out": list(leave_out), "person_label": list(person_label)}
+    with flagsaver.flagsaver(data=sets, val_ratio=0.5, output=str(output), reference="", **values):
         leave_one_out.main()
 
 
@@ -82,6 +81,16 @@ def test_each_set_is_left_out_once_and_trainings_are_not_repeated(sets, calls, t
         assert without[1:4] == ["without", "this", "set"] and without[5] == "0.5000"
     run(sets, tmp_path / "out")
     assert len(calls()) == 4
+
+
+def test_scores_are_of_the_persons_labels(sets, calls, tmp_path, capsys):
+    labels = np.full((24, 32), 7, np.uint8)
+    labels[:, :8], labels[:, 16:] = 0, 9
+    for path in tmp_path.glob("*/training/*_matte.png"):
+        cv2.imwrite(str(path), labels)
+    run(sets, tmp_path / "out", "a", person_label=["9"])
+    whole, without = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert (whole[4], without[5]) == ("1.0000", "0.5000")
 
 
 def test_some_sets_are_left_out(sets, calls, tmp_path, capsys):

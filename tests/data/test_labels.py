@@ -84,7 +84,7 @@ def said(caplog):
         (lambda mask: mask.astype(np.uint8) * 2, ("2 is the person",)),
         (lambda mask: mask.astype(np.uint16) * 15, ("15 is the person",)),
         (lambda mask: mask.astype(np.uint8) * 38, ("38 is the person",)),
-        (lambda mask: mask, ("0 and 1",)),
+        (lambda mask: mask, ("0 and 255",)),  # of 1 bit
     ],
 )
 def test_two_values(tmp_path, draw, words, caplog):
@@ -206,6 +206,40 @@ def test_soft_mattes_of_other_kinds(tmp_path, caplog):
             expected *= {soft: 255, deep: 255 / 65535}.get(draw, 1)
             assert np.abs(matte - expected).max() <= 0.5 + 1e-3
     assert all("soft" in record.getMessage() for record in caplog.records)
+
+
+def soft(mask, top=1.0):
+    return cv2.GaussianBlur(np.float32(mask) * np.float32(top), (9, 9), 0)
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_hardly_anything_in_a_set_of_soft_mattes_is_nobody(tmp_path, dtype, top):
+    """As networks write the alpha of a picture without people."""
+    highest = [top, 1, 250, top]
+    tops = iter(highest)
+    found = mattes(write_set(tmp_path, lambda mask: np.rint(soft(mask, next(tops))).astype(dtype)))
+    for number, (most, matte) in enumerate(zip(highest, found, strict=True)):
+        drawn = np.rint(soft(person(number), most))
+        np.testing.assert_array_equal(matte, np.rint(drawn * 255 / top))
+
+
+def test_masks_of_1_bit_and_files_of_8_bits_among_soft_mattes(tmp_path):
+    kinds = iter([np.uint16, bool, np.uint8, np.uint16])
+
+    def draw(mask):
+        kind = next(kinds)
+        top = np.iinfo(kind).max if kind is not bool else 1
+        return mask if kind is bool else np.rint(soft(mask, top)).astype(kind)
+
+    _, one_bit, eight_bits, _ = mattes(write_set(tmp_path, draw))
+    np.testing.assert_array_equal(one_bit, 255 * person(1))
+    np.testing.assert_array_equal(eight_bits, np.rint(soft(person(2), 255)))
+
+
+def test_a_16_bit_set_of_8_bit_levels(tmp_path):
+    write_set(tmp_path, lambda mask: np.rint(soft(mask, 255)).astype(np.uint16))
+    for number, matte in enumerate(mattes(tmp_path)):
+        np.testing.assert_array_equal(matte, np.rint(soft(person(number), 255)))
 
 
 def test_a_flag_for_labels_leaves_soft_mattes_alone(tmp_path):

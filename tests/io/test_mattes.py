@@ -27,6 +27,8 @@ def test_alpha_counts_where_it_varies(tmp_path):
     photo = Image.fromarray(MATTE[::-1]).convert("RGB")
     photo.putalpha(Image.fromarray(MATTE))
     np.testing.assert_array_equal(saved(tmp_path, photo), MATTE)
+    photo.putalpha(Image.fromarray(MATTE // 255))  # it is an opacity, not a mask of 0 and 1
+    np.testing.assert_array_equal(saved(tmp_path, photo), MATTE // 255)
     photo.putalpha(255)
     np.testing.assert_array_equal(saved(tmp_path, photo), MATTE[::-1])
 

@@ -109,6 +109,10 @@ def test_the_command_writes_targets_and_shows_what_it_left_out(data, tmp_path):
     assert [path.stem for path in written] == [pair.image.stem for pair in pairs[:-1]]
     assert rows(output)[pairs[-1].name] == "left out"
     assert cv2.imread(str(output / "left_out_1.png")) is not None
+    for name in "left_out_2.png", "left_out_1_seen.png":  # of an earlier run, and of the user
+        (output / name).touch()
+    prepare.teachers([str(folder)], output, [str(mattes)])
+    assert {path.name for path in output.glob("*.png")} == {"left_out_1.png", "left_out_1_seen.png"}
     for pair in find_pairs([output / "people"], "training"):
         image, matte = read_pair(pair)
         np.testing.assert_array_equal(image, read_pair(find(pairs, pair))[0])
@@ -138,6 +142,18 @@ def test_a_picture_without_any_teacher_is_named(data):
     (mattes / "people" / f"{pairs[0].image.stem}.webp").unlink()
     with pytest.raises(UserError, match=pairs[0].name):
         Teachers([str(mattes)])(pairs[0], read_pair(pairs[0])[0])
+
+
+def test_a_teacher_who_sees_hardly_anything_sees_nobody(data):
+    """The level 1 of 255 is no mask of 0 and 1 in a folder of soft mattes."""
+    _, mattes, pairs = data
+    for pair in pairs:
+        path = mattes / "people" / f"{pair.image.stem}.png"
+        path.with_suffix(".webp").unlink()
+        Image.fromarray(cv2.GaussianBlur(label(20), (9, 9), 0)).save(path)
+    Image.fromarray(np.uint8(disc(12) > 0.5)).save(path)
+    said = Teachers([str(mattes)])(pairs[-1], read_pair(pairs[-1])[0])
+    assert said.alpha.max() <= 1 / 255
 
 
 def test_no_such_teacher(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_portraits
 import tiny_tflite
+from folders import tree
 from PIL import Image
 
 from portrait.commands import prepare as commands
@@ -111,18 +112,54 @@ def test_the_second_sheet_counts_on(pairs):
     assert np.array_equal(suspects.draw_sheet(red_is_alpha, ranked, 25), draw_cases(columns))
 
 
-def test_sheets_of_each_set_replace_those_of_an_earlier_run(tmp_path, monkeypatch):
+@pytest.fixture
+def search(tmp_path, monkeypatch):
+    """The command, on 26 and 1 pictures of two sets."""
     monkeypatch.chdir(tmp_path)
     red = tiny_tflite.convolution((32, 24), (1, 0, 0), stated=False)
     (tmp_path / "red.tflite").write_bytes(red)
     for name, count in ("desk", 26), ("people", 1):
         tiny_portraits.write(tmp_path / name, count, (32, 24))
-    (tmp_path / "new").mkdir()
-    for name in "suspects_desk_3.png", "bad.txt":  # of an earlier run, and of the user
-        (tmp_path / "new" / name).touch()
-    commands.suspects(["desk", "people"], "new", count=25, model="red.tflite", input_range="0..1")
+
+    def search(output, count=25, data=("desk", "people"), model="red.tflite"):
+        commands.suspects(data, output, count=count, model=model, input_range="0..1")
+
+    return search
+
+
+def test_a_stopped_search_can_be_repeated(search, tmp_path):
+    search("new")
+    whole = tree(tmp_path / "new")
     sheets = {f"suspects_{name}.png" for name in ("desk_1", "desk_2", "people_1")}
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        *("suspects.csv", "bad.txt", *sheets)
-    }
+    assert {name for name in whole if name != "prepared.json"} == {"suspects.csv", *sheets}
     assert len((tmp_path / "new" / "suspects.csv").read_text().splitlines()) == 1 + 27
+    for name in "suspects.csv", "suspects_people_1.png":
+        (tmp_path / "new" / name).unlink()
+    search("new")
+    assert tree(tmp_path / "new") == whole
+
+
+def test_nothing_of_the_user_is_lost(search, tmp_path):
+    search("new")
+    with (tmp_path / "new" / "suspects.csv").open("a") as file:
+        file.write("the head is missing\n")
+    (tmp_path / "suspects_of_mine.png").write_bytes(b"a picture")
+    before = tree(tmp_path)
+    for output, count, message in (
+        ("new", 25, r"new/suspects\.csv exists"),
+        ("new", 3, r"new/suspects\.csv exists"),
+        (".", 25, "other data"),
+    ):
+        with pytest.raises(UserError, match=message):
+            search(output, count)
+        assert tree(tmp_path) == before
+
+
+def test_a_search_that_fails_leaves_no_folder(search, tmp_path):
+    with pytest.raises(UserError, match=r"gone\.tflite"):
+        search("new", model="gone.tflite")
+    for photo in (tmp_path / "people").glob("*[0-9].png"):
+        photo.write_bytes(b"no picture")
+    with pytest.raises(UserError, match="no picture"):
+        search("new", data=["people"])
+    assert not (tmp_path / "new").exists()
