@@ -49,7 +49,8 @@ def bulk(
         flag = "output_alpha" if output_alpha else "virtual_camera"
         raise UserError(f"--{flag} is not for --workers, lists and URLs")
     settings = cli.defaults(apply) | settings
-    tasks = find_tasks(str(source), str(output), settings["effect"])
+    used = filter(None, (settings["background"], settings["plate"]))
+    tasks = find_tasks(str(source), str(output), settings["effect"], used)
     make = functools.partial(_worker, settings)
     make()  # reports wrong arguments once, before the workers start
     try:
@@ -68,12 +69,12 @@ def bulk(
 def _worker(settings: dict) -> Callable[[Path, Path], None]:
     """Loads the network, and returns a function that makes the result of a photo or a video."""
     from portrait.effects import photos, video
-    from portrait.io.photos import is_video
+    from portrait.io.photos import VIDEO_SUFFIXES
 
     job = make_job(settings)
 
     def work(source: Path, target: Path) -> None:
-        if is_video(source):
+        if target.suffix.lower() in VIDEO_SUFFIXES:
             clips = job.clips, job.network, job.smooth
             options = {"refine": job.refine, "plate": job.plate, "quiet": True}
             video.apply_to_video(source, target, *clips, **options)

@@ -7,10 +7,12 @@ files in progress is lost.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import multiprocessing
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,8 +25,8 @@ from tqdm import tqdm
 
 from portrait.errors import UserError
 from portrait.io.files import WriteError, replacing
-from portrait.io.photos import VIDEO_SUFFIXES
-from portrait.io.remote import delivered, fetched, is_url, list_files
+from portrait.io.photos import VIDEO_SUFFIXES, why_left_out
+from portrait.io.remote import delivered, fetched, is_url, list_files, temporary_folder
 from portrait.util import WORKER_CONTEXT, start_worker
 
 log = logging.getLogger(__name__)
@@ -86,8 +88,9 @@ def run(
     made = 0
     bar = tqdm(total=len(tasks), initial=existing, unit=" files", disable=None, smoothing=0.05)
     try:
-        with bar:
-            for done in done_by(missing, make, workers, *([cluster] if cluster else [])):
+        arguments = [cluster] if cluster else []
+        with bar, contextlib.closing(done_by(missing, make, workers, *arguments)) as finished:
+            for done in finished:
                 if done.error:
                     left_out.append(done)
                     bar.set_postfix_str(f"{len(left_out)} left out")
@@ -126,10 +129,9 @@ def attempt(work: Work, task: Task) -> Done:
     Errors and warnings name the source and the target of the task, not local copies of URLs.
 
     Raises:
-        WriteError: the result cannot be written. All others would fail, too.
+        WriteError: the result cannot be written, and all others would fail, too. That its name is
+            too long, or that this picture needs too much memory, is the `error` of `Done`.
     """
-    if not is_url(task.target) and Path(task.target).exists():
-        return Done(task, "")
     given: dict[str, str] = {}
 
     def named(text: str) -> str:
@@ -138,14 +140,19 @@ def attempt(work: Work, task: Task) -> Done:
         return text
 
     try:
+        if not is_url(task.target) and Path(task.target).exists():
+            return Done(task, "")
         with fetched(task.source) as source, delivered(task.target) as target:
             given |= {str(source): task.source, str(target): task.target}
             with _warnings_through(named):
                 work(source, target)
-    except WriteError as error:
-        raise WriteError(named(str(error))) from error
-    except UserError as error:
-        said = named(str(error))
+    except Exception as error:
+        said = why_left_out(error, task.source)
+        if not said and isinstance(error, WriteError):
+            raise WriteError(named(str(error))) from error
+        if not said and not isinstance(error, UserError):
+            raise
+        said = named(said or str(error))
         return Done(task, said if task.source in said else f"{task.source}: {said}")
     return Done(task, "")
 
@@ -177,9 +184,10 @@ def _on_ray(*arguments) -> Iterator[Done]:
 _work: Work | None = None  # of a worker process
 
 
-def _start(make: Callable[[], Work]) -> None:
+def _start(make: Callable[[], Work], folder: str) -> None:
     global _work
     start_worker()
+    tempfile.tempdir = folder
     _work = make()
 
 
@@ -194,13 +202,31 @@ def in_processes(tasks: Iterable[Task], make: Callable[[], Work], workers: int) 
     done one at a time: one that ends its worker again, for example because the picture needs more
     memory than there is, is left out.
     """
+    with _temporary_folder() as folder:
+        yield from _in_processes(tasks, functools.partial(_start, make, folder), workers)
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """A folder for the workers' copies of URLs. Workers that are killed do not remove them."""
+    with temporary_folder("portrait") as outer:
+        folder = Path(outer, "copies")
+        folder.mkdir()
+        try:
+            yield str(folder)
+        finally:  # so that workers that are still busy add no files while it is removed
+            with contextlib.suppress(OSError):
+                folder.rename(Path(outer, "ended"))
+
+
+def _in_processes(tasks: Iterable[Task], start: Callable[[], None], workers: int) -> Iterator[Done]:
     waiting, suspects = deque(tasks), deque()
     while waiting or suspects:
         queue, ahead = (suspects, 1) if suspects else (waiting, 2 * workers)
         pending: dict[Future, Task] = {}
         context = multiprocessing.get_context(WORKER_CONTEXT)
         count = 1 if suspects else min(workers, len(waiting))
-        with ProcessPoolExecutor(count, context, _start, (make,)) as pool:
+        with ProcessPoolExecutor(count, context, start) as pool:
             try:
                 yield from _drain(pool, queue, pending, ahead)
             except BrokenProcessPool:

@@ -5,6 +5,8 @@ for gs://, adlfs for az://. Credentials are where these packages look for them.
 """
 
 import contextlib
+import errno
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,8 +23,14 @@ def is_url(source: str | Path) -> bool:
 
 
 def name_of(url: str) -> PurePosixPath:
-    """The path in a URL, with the bucket and without the protocol."""
-    return PurePosixPath(url.partition("://")[2].lstrip("/"))
+    """The path in a URL, with the bucket or the host, and without the protocol.
+
+    For http:// and https://, also without what follows the path, such as a signature.
+    """
+    protocol, _, path = url.partition("://")
+    if protocol.lower() in ("http", "https"):
+        path = re.split("[?#]", path)[0]
+    return PurePosixPath(path.lstrip("/"))
 
 
 def list_files(url: str) -> list[str]:
@@ -47,17 +55,20 @@ def fetched(source: str | Path) -> Iterator[Path]:
 
     Raises:
         PictureError: it cannot be read.
+        WriteError: there is no space for a copy.
         UserError: its protocol is not installed.
     """
     if not is_url(source):
         yield Path(source)
         return
     files, path = _open(str(source))
-    with tempfile.TemporaryDirectory(prefix="fetched") as folder:
+    with temporary_folder("fetched") as folder:
         local = Path(folder) / name_of(str(source)).name
         try:
             files.get_file(path, str(local))
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise WriteError(f"cannot copy {source}: {error.strerror}") from error
             raise PictureError(f"{source}: {first_line(error)}") from error
         yield local
 
@@ -74,7 +85,7 @@ def delivered(target: str | Path) -> Iterator[Path]:
         yield Path(target)
         return
     files, path = _open(str(target))
-    with tempfile.TemporaryDirectory(prefix="delivered") as folder:
+    with temporary_folder("delivered") as folder:
         local = Path(folder) / name_of(str(target)).name
         yield local
         try:
@@ -84,6 +95,18 @@ def delivered(target: str | Path) -> Iterator[Path]:
                 shutil.copyfileobj(made, stored, 1 << 22)
         except Exception as error:
             raise WriteError(f"cannot write {target}: {first_line(error)}") from error
+
+
+def temporary_folder(prefix: str) -> tempfile.TemporaryDirectory:
+    """Makes a folder that is removed at the end of a `with` block.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise WriteError(f"cannot make a temporary folder: {error.strerror}") from error
 
 
 def _open(url: str):

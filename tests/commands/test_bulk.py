@@ -28,6 +28,10 @@ def ended(tmp_path_factory):
     (folder / "in" / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     tiny_clips.write(folder / "in" / "clip.mp4", np.full((4, 32, 32, 3), 120, np.uint8))
     shutil.copy(folder / "in" / "0.png", folder / "plate.png")
+    (folder / "moving").mkdir()
+    Image.open(folder / "in" / "0.png").save(
+        folder / "moving" / "a.gif", save_all=True, append_images=[Image.open(folder / "plate.png")]
+    )
     red = folder / "red.tflite"
     red.write_bytes(tiny_tflite.convolution((56, 42), (1, 0, 0), stated=False))
     command = [
@@ -42,6 +46,7 @@ def ended(tmp_path_factory):
         [*command, "--output=plain"],
         [*command, "--output=bulk", "--workers=2"],
         [*command, "--output=bulk", "--workers=2"],
+        [*command, "--output=elsewhere", f"--input={(folder / 'moving').as_uri()}"],
         [*command, "--output=plain_plate", "--plate=plate.png"],
         [*command, "--output=bulk_plate", "--plate=plate.png", "--workers=2"],
         [*command, "--output=bad", "--input=bad.txt"],
@@ -71,6 +76,12 @@ def test_workers_give_the_files_of_a_plain_run(ended):
     assert ours.shape == theirs.shape == (4, 32, 32) and np.abs(ours - theirs).max() <= 2
     assert "3 made, 0 existed, 1 left out" in bulk[1]
     assert "0 made, 3 existed, 1 left out" in again[1]
+
+
+def test_of_an_animated_picture_elsewhere_the_first_frame_is_used(ended):
+    folder, (_, _, _, (status, _, err), *_) = ended
+    assert status == 0, err
+    assert list(tree(folder / "elsewhere")) == ["a_alpha.png"]
 
 
 def test_workers_take_a_plate(ended):

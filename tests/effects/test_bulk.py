@@ -1,5 +1,7 @@
 """Tests bulk matting in several processes: killed workers lose, repeat or truncate no file."""
 
+import contextlib
+import errno
 import functools
 import json
 import logging
@@ -8,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +20,7 @@ import pytest
 from project import ROOT
 
 from portrait.effects import bulk
+from portrait.effects.bulk import Task
 from portrait.effects.bulk_tasks import find_tasks
 from portrait.errors import UserError
 from portrait.io.files import WriteError
@@ -101,6 +105,46 @@ def test_a_place_that_cannot_be_written_ends_the_run(tmp_path):
     tasks = find_tasks(str(folder / "list.txt"), str(tmp_path / "out"), ["copy"])
     with pytest.raises(WriteError, match="out"):
         bulk.attempt(functools.partial(bulk_job.work, folder / "log", 0), tasks[0])
+
+
+def test_one_that_needs_too_much_memory_or_has_a_long_name_ends_nothing(tmp_path):
+    long = "\u5199" * 83  # of three bytes: with _copy.png more than 255
+    folder, output = files(tmp_path / "in", 2, "huge", long), tmp_path / "out"
+    tasks = find_tasks(str(folder / "list.txt"), str(output), ["copy"])
+    tasks += [Task(each.source, Path(each.target).as_uri()) for each in tasks[2:]]
+    work = functools.partial(bulk_job.work, folder / "log", 0)
+    done = [bulk.attempt(work, task) for task in reversed(tasks)]
+    assert sorted(results(output)) == ["0000_copy.png", "0001_copy.png"]
+    assert [each.task for each in done if not each.error] == tasks[1::-1]
+    assert all(each.error.startswith(each.task.source) for each in done if each.error)
+    assert "there is not enough memory" in done[1].error and "too long" in done[0].error
+
+
+@pytest.mark.parametrize("ended", ["deadly", "full"])
+def test_no_copy_of_a_url_stays(tmp_path, monkeypatch, ended):
+    folder, output, temporary = files(tmp_path / "in", 3, ended), tmp_path / "out", tmp_path / "t"
+    (tmp_path / "t").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    tasks = find_tasks(folder.as_uri(), str(output), ["copy"])
+    make = functools.partial(bulk_job.make, folder / "log", 0.1)
+    with pytest.raises(WriteError) if ended == "full" else contextlib.nullcontext():
+        assert bulk.run(tasks, make, output, 2) == bulk.Outcome(3, 0, 1)
+    copies = [Path(path.read_text()) for path in (folder / "log").iterdir()]
+    assert copies and all(copy.is_relative_to(temporary) for copy in copies)
+    assert not list(temporary.iterdir())
+
+
+def test_where_there_is_no_space_for_copies_the_run_ends(tmp_path, monkeypatch):
+    import fsspec.implementations.local
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fsspec.implementations.local.LocalFileSystem, "get_file", full)
+    folder = files(tmp_path / "in", 1)
+    (task,) = find_tasks(folder.as_uri(), str(tmp_path / "out"), ["copy"])
+    with pytest.raises(WriteError, match=r"0000\.jpg: No space"):
+        bulk.attempt(functools.partial(bulk_job.work, folder / "log", 0), task)
 
 
 def test_urls_are_read_and_written(tmp_path):

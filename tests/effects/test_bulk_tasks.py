@@ -8,8 +8,9 @@ import tiny_clips
 from PIL import Image
 
 from portrait.effects.bulk import Task
-from portrait.effects.bulk_tasks import find_tasks
+from portrait.effects.bulk_tasks import find_tasks, is_list
 from portrait.errors import UserError
+from portrait.io.remote import name_of
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def folder(tmp_path):
 def test_a_folder(folder):
     tasks = find_tasks(str(folder), "out/", ["blur"])
     assert [task.target for task in tasks] == [
-        *("out/a_blur.png", "out/a.png_blur.png", "out/b_blur.png", "out/clip_blur.mp4")
+        *("out/a.jpg_blur.png", "out/a.png_blur.png", "out/b_blur.png", "out/clip_blur.mp4")
     ]
     assert tasks[3].source == str(folder / "clip.mp4")
     assert find_tasks(str(folder), "out", ["cutout"])[-1].target == "out/clip_cutout.webm"
@@ -39,6 +40,64 @@ def test_a_folder_elsewhere(folder):
         *("memory://out/b_blur.png", "memory://out/clip_blur.mp4")
     ]
     assert tasks[0].source == f"{folder.as_uri()}/a.jpg"
+
+
+def test_a_file_that_is_added_has_no_result_of_another_one(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    before: dict[str, str] = {}
+    for name in ("a.png", "a.jpg", "A.webp", "b.png", "a.gif", "a.mp4", "a.gif.tif"):
+        Image.new("RGB", (8, 8)).save(folder / name) if name != "a.mp4" else (
+            (folder / name).touch()
+        )
+        tasks = find_tasks(str(folder), "out", ["blur"])
+        now = {task.target.casefold(): task.source for task in tasks}
+        assert len(now) == len(tasks)
+        assert all(before[target] == now[target] for target in before.keys() & now.keys())
+        before |= now
+
+
+def test_the_path_of_a_url_names_the_result(tmp_path):
+    lines = [
+        f"https://bucket.example/v/clip.mp4?X-Amz-Signature={'f' * 300}#t=1",
+        "https://h.example/img/photo.jpg?width=600",
+        "HTTP://h.example/photo.php?file=v1.5/x",
+        "s3://b/odd?name#1.jpg",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    assert find_tasks(str(tmp_path / "list.txt"), "out", ["blur"]) == [
+        Task(lines[0], "out/bucket.example/v/clip_blur.mp4"),
+        Task(lines[1], "out/h.example/img/photo_blur.png"),
+        Task(lines[2], "out/h.example/photo_blur.png"),
+        Task(lines[3], "out/b/odd?name#1_blur.png"),
+    ]
+    assert is_list("https://h.example/list.txt?signature=1")
+    assert name_of("https://[damaged/a.jpg").name == "a.jpg"
+
+
+def test_equal_names_get_numbers_that_do_not_depend_on_the_order(tmp_path):
+    lines = [f"https://h.example/photo.jpg?width={width}" for width in (600, 800, 1200)]
+    named = []
+    for order in (lines, lines[::-1]):
+        (tmp_path / "list.txt").write_text("\n".join(order))
+        named.append(set(find_tasks(str(tmp_path / "list.txt"), "out", ["blur"])))
+    assert named[0] == named[1] and len({task.target for task in named[0]}) == 3
+    assert all(task.target.startswith("out/h.example/photo.jpg-") for task in named[0])
+
+
+def test_files_in_use_are_no_results(folder):
+    used = ["out/../out/b_blur.png", "white"]
+    assert "out/b.jpg_blur.png" in [
+        task.target for task in find_tasks(str(folder), "out", ["blur"], used)
+    ]
+
+
+def test_earlier_results_elsewhere_are_no_sources(folder):
+    for name in ("clip_blur.mp4", "b_alpha.png", "b_blur.mp4"):
+        (folder / name).touch()
+    for source in (str(folder), folder.as_uri()):
+        names = [task.source.rpartition("/")[2] for task in find_tasks(source, "out", ["blur"])]
+        assert names == ["a.jpg", "a.png", "b.jpg", "b_blur.mp4", "clip.mp4"]
 
 
 def test_a_list_keeps_its_folders_and_names_every_file_once(tmp_path, monkeypatch):
@@ -72,5 +131,7 @@ def test_what_cannot_be_listed(tmp_path, folder):
             find_tasks(str(tmp_path / source), "out", ["blur"])
     with pytest.raises(UserError, match="--output"):
         find_tasks(str(folder), str(folder), ["blur"])
+    with pytest.raises(UserError, match=r"out\.png: name a folder"):
+        find_tasks(str(folder), "out.png", ["blur"])
     with pytest.raises(UserError, match="nonsense://x"):
         find_tasks("nonsense://x", "out", ["blur"])

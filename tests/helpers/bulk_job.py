@@ -7,17 +7,22 @@ import time
 from pathlib import Path
 
 from portrait.io.decode import PictureError
-from portrait.io.files import replacing
+from portrait.io.files import WriteError, replacing
 
 
 def work(log: Path, seconds: float, source: Path, target: Path) -> None:
-    """Copies a file, slowly and in two parts, and writes its name into a folder of attempts.
+    """Copies a file, slowly and in two parts, and writes its path into a folder of attempts.
 
-    A source called bad... cannot be used; one called deadly... ends the process.
+    A source called bad... cannot be used; huge... needs too much memory; for full... there is no
+    space on the disk; deadly... ends the process.
     """
-    (log / f"{source.name}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    (log / f"{source.name}-{os.getpid()}-{time.monotonic_ns()}").write_text(str(source))
     if source.name.startswith("bad"):
         raise PictureError(f"{source}: cannot be used")
+    if source.name.startswith("huge"):
+        raise MemoryError("Unable to allocate 5.6 GiB")
+    if source.name.startswith("full"):
+        raise WriteError(f"cannot write {target}: No space left on device")
     if source.name.startswith("deadly"):
         os.kill(os.getpid(), signal.SIGKILL)
     contents = source.read_bytes()
