@@ -91,7 +91,7 @@ class CopiedSamples(CopiedAudio):
             start = round(packet.pts * packet.time_base * self._rate)
         if self._end is None:
             self._end = start
-        # Smaller differences are rounded times, of which Matroska's are in milliseconds.
+        # Smaller differences come from rounding: times in Matroska are whole milliseconds.
         if start - self._end > self._rate // 50:
             while self._end < start:
                 samples = min(start - self._end, self._rate)
