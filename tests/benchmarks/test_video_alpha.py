@@ -37,11 +37,11 @@ def test_the_table(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     rows = [line.split() for line in ended.stdout.splitlines()[1:]]
-    assert [row[0] for row in rows] == ["slow"] * 6 + ["still"] * 8
-    assert [row[1] for row in rows[:6]] == [f"{models[0]}:"] * 2 + [f"{models[1]}:"] * 4
+    assert [row[0] for row in rows] == ["slow"] * 8 + ["still"] * 10
+    assert [row[1] for row in rows[:8]] == [f"{models[0]}:"] * 3 + [f"{models[1]}:"] * 5
     # This one does not look at the alpha before, so its scores are the same with it and without.
-    assert rows[2][-3:-1] == rows[4][-3:-1] and rows[3][-3:-1] == rows[5][-3:-1]
+    assert rows[3][-3:-1] == rows[6][-3:-1] and rows[4][-3:-1] == rows[7][-3:-1]
     # A network that is right gives alphas that are nearly right: MAD x1e3, dtSSD.
     for row in rows:
         assert float(row[-3]) < 12 and float(row[-2]) < 12
-    assert Image.open(tmp_path / "sheet.png").size == (8 * 240, 14 * 180)
+    assert Image.open(tmp_path / "sheet.png").size == (8 * 240, 18 * 180)
