@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from portrait.io.decode import PictureError, decode, oriented
-from portrait.io.images import convert_mode, with_alpha_in_8_bits
+from portrait.io.decode import PictureError, oriented
+from portrait.io.images import convert_mode, open_picture
 
 _WHITE = 150  # levels from which a transparent colour belongs to white clothes
 _DARK = 40  # levels up to which a transparent colour may be the black around the person
@@ -29,8 +29,7 @@ def read_cutout(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         PictureError: the file is not a picture, or has no transparency.
     """
-    picture, orientation = decode(path)
-    picture = with_alpha_in_8_bits(picture, path)
+    picture, orientation = open_picture(path)
     if isinstance(picture, np.ndarray):  # a TIFF of floats without alpha
         picture = Image.new("RGB", (1, 1))
     rgba = oriented(np.array(convert_mode(picture, "RGBA", path)), orientation)

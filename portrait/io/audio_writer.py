@@ -27,11 +27,13 @@ def audio_track(
         container: the file to write, before anything is written to it.
         audio: the audio of the other file.
     """
-    codec, kind = audio.stream.codec_context.name, CopiedAudio
-    if container.format.name in _WITHOUT_TIMES and codec.startswith(("pcm_", "adpcm_")):
-        kind = CopiedSamples if _PCM.fullmatch(codec) else EncodedAudio
-    if not _is_taken(container.format.name, audio):
+    codec, form = audio.stream.codec_context.name, container.format.name
+    if not _is_taken(form, audio):
         kind = EncodedAudio
+    elif form in _WITHOUT_TIMES and codec.startswith(("pcm_", "adpcm_")):
+        kind = CopiedSamples if _PCM.fullmatch(codec) else EncodedAudio
+    else:
+        kind = CopiedAudio
     return kind(container, audio.stream)
 
 

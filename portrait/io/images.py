@@ -70,6 +70,14 @@ def without_made(pictures: Sequence[Path], kinds: Sequence[str] = ("matte",)) ->
     return [each for each in pictures if each.stem not in made]
 
 
+def open_picture(path: str | os.PathLike) -> tuple[Image.Image | np.ndarray, int]:
+    """`decode.decode`, with RGBA only as a Pillow image: arrays are grey or RGB."""
+    picture, orientation = decode(path)
+    if isinstance(picture, np.ndarray) and picture.ndim == 3 and picture.shape[2] == 4:
+        picture = Image.fromarray(to_8_bits(picture, path))
+    return picture, orientation
+
+
 def read_image(path: str | os.PathLike) -> np.ndarray:
     """Reads a photograph as uint8 RGB of shape (H, W, 3), upright by its EXIF orientation.
 
@@ -82,7 +90,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         PictureError: the file is missing, truncated, not a picture, or too large: more than 250
             megapixels, or 2 GB when decoded.
     """
-    picture, orientation = decode(path)
+    picture, orientation = open_picture(path)
     array = to_rgb(picture, path)
     del picture  # it may be as large as 1 GB
     return oriented(array, orientation)
@@ -90,20 +98,10 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 def to_rgb(picture: Image.Image | np.ndarray, path: str | os.PathLike) -> np.ndarray:
     """Converts a decoded picture to the result of `read_image`, without the orientation."""
-    picture = with_alpha_in_8_bits(picture, path)
     if isinstance(picture, np.ndarray) or is_deep(picture):
         array = to_8_bits(by_bands(np.asarray, picture), path)
         return np.repeat(array[..., None], 3, axis=2) if array.ndim == 2 else array
     return by_bands(lambda band: _band_to_rgb(band, path), picture)
-
-
-def with_alpha_in_8_bits(
-    picture: Image.Image | np.ndarray, path: str | os.PathLike
-) -> Image.Image | np.ndarray:
-    """Converts an RGBA array of a decoder to a Pillow image; other pictures stay as they are."""
-    if isinstance(picture, Image.Image) or picture.ndim == 2 or picture.shape[2] < 4:
-        return picture
-    return Image.fromarray(to_8_bits(picture, path))
 
 
 def _band_to_rgb(picture: Image.Image, path: str | os.PathLike) -> np.ndarray:

@@ -12,15 +12,8 @@ from PIL import Image
 
 from portrait.errors import UserError, first_line
 from portrait.io import matte_labels
-from portrait.io.decode import PictureError, check_size, decode, oriented, read_bytes
-from portrait.io.images import (
-    by_bands,
-    convert_mode,
-    is_deep,
-    luma,
-    to_8_bits,
-    with_alpha_in_8_bits,
-)
+from portrait.io.decode import PictureError, check_size, oriented, read_bytes
+from portrait.io.images import by_bands, convert_mode, is_deep, luma, open_picture, to_8_bits
 
 _GREY_SPREAD = 32  # largest difference of the channels of grey pixels in a JPEG
 _COLOURED_SHARE = 0.001
@@ -104,8 +97,8 @@ def read_values(path: str | os.PathLike) -> tuple[RawMatte, int]:
     """
     if Path(path).suffix.lower() == ".mat":
         return _numbers(_read_mat(path)), 1
-    picture, orientation = decode(path)
-    return _values(with_alpha_in_8_bits(picture, path), path), orientation
+    picture, orientation = open_picture(path)
+    return _values(picture, path), orientation
 
 
 def _reading(raw: RawMatte, readings: Mapping) -> matte_labels.Reading:

@@ -90,8 +90,9 @@ def why_left_out(error: Exception, source: str | Path) -> str:
     if isinstance(error, WriteError):
         long = any(getattr(each, "errno", 0) == errno.ENAMETOOLONG for each in chain(error))
         return str(error) if long else ""
-    reason = str(error) if isinstance(error, UnfitError) else ""
-    if not isinstance(error, UserError):
+    if isinstance(error, UserError):
+        reason = str(error) if isinstance(error, UnfitError) else ""
+    else:
         reason = told(error)
     return f"{source}: {reason}" if reason else ""
 
