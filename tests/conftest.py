@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_portraits
+import tiny_tflite
 from PIL import Image
 from project import ROOT
 
@@ -27,6 +28,24 @@ def eager():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory):
+    """A portrait of scikit-image as a file."""
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("photos") / "me.jpg"
+    Image.fromarray(data.astronaut()[:448, 40:376]).save(path, quality=95)
+    return path
+
+
+@pytest.fixture(scope="module")
+def red(tmp_path_factory):
+    """A network whose alpha is the red channel, without metadata."""
+    path = tmp_path_factory.mktemp("networks") / "red.tflite"
+    path.write_bytes(tiny_tflite.convolution((56, 42), (1, 0, 0), stated=False))
+    return path
 
 
 @pytest.fixture
