@@ -27,6 +27,7 @@ flags.adopt_module_key_flags(apply_flags)
 
 def dispatch() -> None:
     """Runs the commands that the flags select."""
+    apply_flags.check()
     if FLAGS.serve:
         apply.serve(**cli.arguments(apply.serve))
     elif bulk.is_bulk(FLAGS.input, FLAGS.workers, FLAGS.cluster):

@@ -71,6 +71,8 @@ WRONG = [
     (["--content=a.png", "--save_every=5"], 1, "--save_every"),
     (["--content=a.png", "--lr=0.1"], 1, "--lr"),
     (["--content=a.png", "--style_weight=3"], 1, "--style_weight"),
+    (["--content=a.png", "--seed=3"], 1, "--seed"),
+    (["--convert=True", "--vgg_weights=a.npz"], 1, "--vgg_weights"),
     (["--convert=True", "--strength=0.5"], 1, "--strength"),
     (["--resume=True", "--weight_dir=a.png"], 1, "--weight_dir"),
     (["--resume=True", "--checkpoint_path=runs"], 1, "no flags"),

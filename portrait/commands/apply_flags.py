@@ -4,7 +4,9 @@ from absl import flags
 
 from portrait import cli
 from portrait.commands import apply
+from portrait.errors import UserError
 
+FLAGS = flags.FLAGS
 VERBS = ("input", "serve")
 _DEFAULTS = cli.defaults(apply.apply, apply.serve)
 
@@ -135,3 +137,35 @@ flags.DEFINE_string(
     "Run --workers on a Ray cluster: its address, auto for this machine's cluster, or local.",
 )
 flags.DEFINE_integer("port", _DEFAULTS["port"], "The port of --serve.", 1, 65535)
+
+_PAGE = ("model", "input_range", "threads", "port")
+COMPANIONS = {"port": ("serve",)} | {
+    name: ("input",) for name in (*_DEFAULTS, "workers", "cluster") if name not in _PAGE
+}
+_STYLIZE = ("stylize_person", "stylize_background")
+EFFECTS = {
+    **dict.fromkeys(("aperture", "depth"), ("blur",)),
+    "strength": ("blur", *_STYLIZE),
+    **dict.fromkeys(("background", "match"), ("replace",)),
+    **dict.fromkeys(("style", "paint_size"), _STYLIZE),
+}
+"""The effects that a flag has a meaning for."""
+
+
+def check() -> None:
+    """Refuses flags that would have no effect.
+
+    Raises:
+        UserError: a flag needs another flag or another effect.
+    """
+    if FLAGS.input and FLAGS.serve:
+        raise UserError("--serve and --input exclude each other: the page takes its own pictures")
+    cli.check_companions(COMPANIONS)
+    for name, effects in EFFECTS.items():
+        if FLAGS[name].present and not set(effects) & set(FLAGS.effect):
+            raise UserError(f"--{name} is for --effect={' or '.join(effects)}")
+    if FLAGS["frame_rate"].present:
+        from portrait.io.sequences import is_read_as_sequence
+
+        if not is_read_as_sequence(FLAGS.input):
+            raise UserError("--frame_rate is for numbered pictures as --input (frames/%05d.png)")

@@ -123,7 +123,7 @@ flags.DEFINE_boolean(
 )
 
 GATYS_FLAGS = ("iterations", "optimizer", "start", "save_every")
-LEARNING_FLAGS = ("style_size", "content_weight", "style_weight")
+LEARNING_FLAGS = ("style_size", "content_weight", "style_weight", "vgg_weights", "seed")
 _TRAINS, _PAINTS = ("train", "resume"), ("content",)
 COMPANIONS = {
     **dict.fromkeys(("data", "model_size", "tv_weight", "crop", "nb_epoch", "steps"), _TRAINS),
