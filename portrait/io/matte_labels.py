@@ -211,13 +211,14 @@ def _are_labels(found: Found, common: set[int]) -> bool:
     flat, middle = found.flat
     if len(found.pixels) > _MOST_LABELS:
         return flat > _VERY_FLAT * middle
-    between = common - {0, _VOID}
-    if max(common) > _VOID:
+    top = _VOID if max(common) <= _VOID else _MOST_LEVEL
+    between = common - {0, top}
+    if len(between) == 1 and min(between) * _VOID // top in _MIDDLE and {0, top} <= common:
+        return False  # a trimap
+    if top == _MOST_LEVEL:
         return flat > _VERY_FLAT * middle
     if not any(13 <= each < 240 for each in between) and any(each >= 240 for each in between):
         return False  # 0 and 255 with the noise of a JPEG
-    if len(between) == 1 and min(between) in _MIDDLE and {0, _VOID} <= common:
-        return False  # a trimap
     return flat > _FLAT * middle or max(common - {_VOID}) < _NUMBER_END
 
 
@@ -308,7 +309,7 @@ def _flat(values: np.ndarray, pixels: Counter) -> tuple[int, int]:
     if len(pixels) <= 2 or min(values.shape) < 2:
         return 0, 0
     inner = values[1:, 1:]
-    middle = (inner >= 1) & (inner <= top - (top == _VOID))
+    middle = (inner >= 1) & (inner <= top - (top in (_VOID, _MOST_LEVEL)))
     same = middle & (inner == values[:-1, 1:]) & (inner == values[1:, :-1])
     if len(pixels) <= _MOST_LABELS or not middle.any():
         return int(np.count_nonzero(same)), int(np.count_nonzero(middle))

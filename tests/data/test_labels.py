@@ -242,6 +242,24 @@ def test_a_16_bit_set_of_8_bit_levels(tmp_path):
         np.testing.assert_array_equal(matte, np.rint(soft(person(number), 255)))
 
 
+def test_soft_mattes_of_few_levels_in_16_bits(tmp_path):
+    """A soft corner, and a trimap, are no labels, although most pixels are 0 or 65535."""
+
+    def steps(mask):
+        levels = mask * np.uint16(65535)
+        levels[:2, :2] = [[13107, 26214], [39321, 52428]]
+        return levels
+
+    def trimap(mask):
+        wide = cv2.dilate(np.uint8(mask), np.ones((9, 9))) > mask
+        return np.where(wide, 32768, mask * np.uint16(65535)).astype(np.uint16)
+
+    for draw in (steps, trimap):
+        found = mattes(write_set(tmp_path / draw.__name__, draw))
+        for number, matte in enumerate(found):
+            np.testing.assert_array_equal(matte, np.rint(draw(person(number)) / 257))
+
+
 def test_a_flag_for_labels_leaves_soft_mattes_alone(tmp_path):
     write_set(tmp_path / "labels", lambda mask: numbers(mask, 2, False, table=1))
 
