@@ -14,6 +14,19 @@ FLAGS = flags.FLAGS
 FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "cache", "checkpoint", "checkpoint_path")
 FREE_ON_RESUME += ("output", "refine", "tflite_name", "android", "formats")
 FREE_ON_RESUME += ("allow_cpu_ops", "gpu_check", "sparsity", "clusters")
+_TRAININGS = ("train", "finetune", "resume")
+_READERS = (*_TRAININGS, "compress", "preview_data")
+# Flags of the first README are not listed: its commands give them whatever is to be done.
+COMPANIONS = {
+    **dict.fromkeys(("loss", "boundary_weight", "schedule", "patience", "ema"), _TRAININGS),
+    **dict.fromkeys(("mixed_precision", "devices", "hosts"), _TRAININGS),
+    **dict.fromkeys(("teachers", "backgrounds"), _READERS),
+    **dict.fromkeys(("teacher_share", "input_range"), ("teachers",)),
+    **dict.fromkeys(("formats", "allow_cpu_ops"), ("convert", "compress")),
+    **dict.fromkeys(("sparsity", "clusters"), ("compress",)),
+    "gpu_check": ("convert",),
+    "refine": ("evaluate", "predict"),
+}
 # Flags of earlier versions, which old run.json files may contain.
 RETIRED = ("keep_norms", "vgg_weights", "lite0_weights", "wide_weights", "selfie_weights")
 
@@ -46,6 +59,7 @@ def settle():
     run = _follow_run() if FLAGS.resume else None
     _settle_input_shape()
     _check_network()
+    _check_effects()
     return run
 
 
@@ -98,6 +112,23 @@ def _check_network() -> None:
     registry.builder(FLAGS.model, FLAGS.model_size)
     if FLAGS.convert or FLAGS.compress:
         registry.check_exportable(FLAGS.model)
+
+
+def _check_effects() -> None:
+    """Raises UserError if a flag is given that would have no effect."""
+    cli.check_companions(COMPANIONS)
+    for name, method in (("sparsity", "prune"), ("clusters", "cluster")):
+        if FLAGS[name].present and FLAGS.compress != method:
+            raise UserError(f"--{name} is for --compress={method}")
+    if FLAGS["start"].present and FLAGS.weight_dir and _weights().is_file():
+        raise UserError("--start and --weight_dir name two initial weights: leave one of them out")
+    if FLAGS["checkpoint_path"].present and not (trains() or FLAGS.weight_dir):
+        raise UserError("--checkpoint_path is for trainings: name a run with --weight_dir=RUN")
+    if FLAGS["backgrounds"].present and FLAGS["augment"].present:
+        from augmentation import parse
+
+        if "background" not in parse(FLAGS.augment):
+            raise UserError("--backgrounds is for the augmentation background: add it to --augment")
 
 
 def _weights() -> Path:

@@ -42,8 +42,8 @@ def trained(
     name = registry.full_name(model, model_size)
     shape = registry.parse_input_shape(input_shape or registry.find(model).input_shape)
     network = build(model, shape, model_size)
-    if not weight_dir and start not in ("", "none", "imagenet"):
-        if not registry.find(model).complete:
+    if start and not weight_dir:
+        if start in ("none", "imagenet") or not registry.find(model).complete:
             raise UserError(f"--start={start} is for a training: give --weight_dir=FILE")
         # The pictures determine statistics of layers, on which the alphas do not depend.
         start_from(network, start, np.zeros((1, *shape, 3), np.uint8), exactly=True)

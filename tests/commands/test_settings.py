@@ -82,6 +82,49 @@ def test_what_networks_with_an_alpha_beside_the_picture_cannot_do(settle, model,
         settle(f"--model={model}", "--convert", flag)
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--convert --refine=guided", "--refine is for --evaluate and --predict"),
+        ("--evaluate --formats=float16", "--formats is for --convert and --compress"),
+        ("--predict=. --allow_cpu_ops=True", "--allow_cpu_ops is for"),
+        ("--compress=qat --gpu_check=True", "--gpu_check is for --convert"),
+        ("--compress=qat --clusters=16", "--clusters is for --compress=cluster"),
+        ("--compress=cluster --sparsity=0.9", "--sparsity is for --compress=prune"),
+        ("--evaluate --loss=focal", "--loss is for --train"),
+        ("--evaluate --devices=2", "--devices is for --train"),
+        ("--compress=qat --mixed_precision=float16", "--mixed_precision is for --train"),
+        ("--convert --teachers=fast_scnn", "--teachers is for --train"),
+        ("--train --teacher_share=0.9", "--teacher_share is for --teachers"),
+        ("--evaluate --backgrounds=b", "--backgrounds is for --train"),
+        ("--train --augment=-background --backgrounds=b", "--backgrounds is for the augmentation"),
+        ("--finetune --weight_dir=w.h5 --start=none", "--start and --weight_dir"),
+        ("--evaluate --weight_dir=w.h5 --start=none", "--start and --weight_dir"),
+        ("--evaluate --checkpoint_path=runs", "--checkpoint_path is for trainings"),
+    ],
+)
+def test_flags_without_effect_are_refused(settle, flags, message, tmp_path):
+    (tmp_path / "w.h5").touch()
+    with pytest.raises(UserError, match=message):
+        settle(*flags.split())
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--train --convert --formats=float16 --gpu_check --refine=none --predict=.",
+        "--train --start=none --weight_dir=gone.h5",  # the training starts without it
+        "--evaluate --weight_dir=w.h5 --checkpoint_path=runs",
+        "--train --augment=default --backgrounds=b --teachers=a --teacher_share=0.9",
+        "--preview_data=a.png --teachers=a --input_range=0..1 --backgrounds=b",
+        "--compress=prune --sparsity=0.9 --backgrounds=b --teachers=a",
+    ],
+)
+def test_flags_with_an_effect_are_not(settle, flags, tmp_path):
+    (tmp_path / "w.h5").touch()
+    settle(*flags.split())
+
+
 def test_a_network_for_videos_takes_photographs(settle):
     settle("--model=selfie_net_video", "--evaluate", "--predict=.", "--convert")
     assert FLAGS.input_shape == "256x256"

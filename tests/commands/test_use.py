@@ -42,6 +42,13 @@ def weights(folder):
     return path
 
 
+@pytest.mark.parametrize("start", ["none", "imagenet"])
+def test_initial_weights_of_trainings_are_no_trained_ones(start):
+    """The shipped weights would be scored instead."""
+    with pytest.raises(UserError, match=f"--start={start} is for a training"):
+        use.trained("lite_unet", input_shape="32x32", start=start)
+
+
 def test_scores_are_those_of_the_testing_pictures(folder, tmp_path):
     """If the alpha is 1 everywhere, the IoU is the person's share of the picture."""
     report = use.evaluate(
