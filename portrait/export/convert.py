@@ -95,7 +95,8 @@ def convert_all(
     source = Source(for_inference(model, 4 if android else 3), samples.calibration)
     document = export(source, output, name, samples, chosen, allow_cpu_ops, details, gpu_check)
     if refused_files(document):
-        raise FilesRefused(document, _advice(document, isinstance(formats, Mapping)))
+        advice = _advice(document, isinstance(formats, Mapping), allow_cpu_ops)
+        raise FilesRefused(document, advice)
     return document
 
 
@@ -162,14 +163,16 @@ def export(
     return document
 
 
-def _advice(document: dict, trained_for_8_bits: bool) -> list[str]:
+def _advice(document: dict, trained_for_8_bits: bool, allow_cpu_ops: bool) -> list[str]:
     """Hints for the user of a segmentation network about refused files."""
     refused = [file for file in document["files"] if not file["kept"]]
+    # Other files were refused for their errors, or could not be made.
+    for_ops = [file for file in refused if file["gpu"]["verdict"] == "no" and not allow_cpu_ops]
     advice = []
     plain = not trained_for_8_bits and not takes_alpha(document["model"])
-    if plain and {file["format"] for file in refused} & set(QAT_FORMATS):
+    if plain and {file["format"] for file in refused if file not in for_ops} & set(QAT_FORMATS):
         advice.append("main.py --compress=qat trains a network for 8 bits")
-    if any(file["gpu"]["verdict"] == "no" for file in refused):
+    if for_ops:
         advice.append("--allow_cpu_ops=True keeps files that only CPUs compute correctly")
     return advice
 

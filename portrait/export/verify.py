@@ -128,7 +128,9 @@ def rounding_error(model: Any, pictures: np.ndarray) -> float:
     import keras
 
     def precise(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+        # A function of keras.ops has the type of its arguments.
+        dtype = {"dtype": "float64"} if isinstance(layer, keras.layers.Layer) else {}
+        return type(layer).from_config({**layer.get_config(), **dtype})
 
     # Recursive, because the network for RGBA contains the network for RGB as a layer.
     exact = keras.models.clone_model(model, clone_function=precise, recursive=True)

@@ -147,6 +147,19 @@ def test_ops_of_the_cpu_need_permission(samples, tmp_path, capsys):
     assert file["gpu"]["violations"][0]["layer"] == "picker"
 
 
+def test_advice_is_about_the_reason(samples, tmp_path, monkeypatch):
+    """Training for 8 bits brings no op to GPUs, and a permission that is given does not help."""
+    model = tiny_network.build(tail=FunctionLayer(_mirrored, "picker"))
+    strict = dataclasses.replace(tflite.FORMATS["float32"], tolerance=Tolerance(1e-9))
+    monkeypatch.setitem(tflite.FORMATS, "int8", strict)
+    with pytest.raises(FilesRefused, match="--allow_cpu_ops=True keeps") as for_ops:
+        convert_all(model, tmp_path, "net", samples, formats=["int8"])
+    with pytest.raises(FilesRefused, match="--compress=qat") as for_errors:
+        convert_all(model, tmp_path, "net", samples, formats=["int8"], allow_cpu_ops=True)
+    assert "--compress" not in str(for_ops.value)
+    assert "--allow_cpu_ops" not in str(for_errors.value)
+
+
 def _mirrored(x):
     height, width = tiny_network.SIZE
     indices = [[[y, x] for x in reversed(range(width))] for y in range(height)]

@@ -174,3 +174,13 @@ def test_keras_is_shown_transparent_pictures():
     image = keras.Input((2, 2, 4))
     model = keras.Model(image, image[..., 3:] / 255)
     assert not verify.keras_outputs(model, PICTURES).any()
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_rounding_error_of_a_network_with_functions_of_keras(channels):
+    """The heads of the VGG16 networks split their scores with `keras.ops`."""
+    image = keras.Input((4, 4, channels))
+    scores = keras.layers.Conv2D(2, 1, activation="softmax")(image)
+    model = keras.Model(image, keras.ops.split(scores, 2, axis=-1)[0])
+    pictures = np.random.default_rng(0).integers(0, 2, (2, 4, 4, 3), np.uint8)
+    assert 0 < verify.rounding_error(model, pictures) < 1e-5
