@@ -6,7 +6,7 @@ After "Towards Real-Time Automatic Portrait Matting on Mobile Devices" (Seo et a
 
 import keras
 
-from portrait.models.layers import normalize
+from portrait.models.layers import PReLU, normalize
 
 
 def build(input_shape: tuple[int, int] = (256, 192), size: str = "big") -> keras.Model:
@@ -98,7 +98,7 @@ def _separable(x, channels: int, gain: float = 1.0):
 
 def _prelu(x):
     """PReLU with one slope per channel, which every phone GPU supports."""
-    return keras.layers.PReLU(shared_axes=[1, 2])(x)
+    return PReLU(shared_axes=[1, 2])(x)
 
 
 def _residual(x, blocks: int):

@@ -5,8 +5,8 @@ python benchmarks/training_step.py [--data=DIR] [--input_shape=256]
 Each network is trained on the same number of batches from memory (the limit) and from the loader,
 in turn. The second of two epochs is timed, when the loader's workers are as far ahead at its start
 as at its end; they do not run during the epochs from memory. Goal: with the loader, Fast-SCNN takes
-at most 1.10 times as long. The last line compares a step of Fast-SCNN with the fused batch
-normalisation of `portrait.models.layers` and with Keras's own.
+at most 1.10 times as long. The last lines compare the fused layers of `portrait.models.layers` with
+Keras's own: batch normalisation in a step of Fast-SCNN, and PReLU in one of MattingNet.
 """
 
 import os
@@ -77,16 +77,19 @@ def compiled(model):
     return model
 
 
-def with_keras_norms(model):
-    """A copy of `model` that normalises batches with Keras's own layer."""
+def with_keras_layers(model):
+    """A copy of `model` with Keras's own batch normalisation and PReLU."""
     import keras
 
-    from portrait.models.layers import BatchNormalization
+    from portrait.models import layers
+
+    own = {
+        layers.BatchNormalization: keras.layers.BatchNormalization,
+        layers.PReLU: keras.layers.PReLU,
+    }
 
     def copied(layer):
-        ours = isinstance(layer, BatchNormalization)
-        kind = keras.layers.BatchNormalization if ours else type(layer)
-        return kind.from_config(layer.get_config())
+        return own.get(type(layer), type(layer)).from_config(layer.get_config())
 
     return keras.models.clone_model(model, clone_function=copied)
 
@@ -123,19 +126,19 @@ def compare(name: str, size: tuple[int, int], pictures) -> None:
     )
 
 
-def compare_norms(size: tuple[int, int], pictures) -> None:
-    """Prints the rate of Fast-SCNN's step with our batch normalisation and with Keras's."""
+def compare_layers(name: str, size: tuple[int, int], pictures) -> None:
+    """Prints the time of a step with our layers as a share of that with Keras's."""
     batches = from_memory([loader(pictures, 0)[0]] * FLAGS.batches)
-    network = build("fast_scnn", size)
-    composed, fused = compiled(with_keras_norms(network)), compiled(network)
-    times = [
-        (epoch_seconds(fused, batches), epoch_seconds(composed, batches))
+    network = build(name, size)
+    composed, fused = compiled(with_keras_layers(network)), compiled(network)
+    ratios = [
+        epoch_seconds(fused, batches) / epoch_seconds(composed, batches)
         for _ in range(FLAGS.repeats)
     ]
-    ratio = statistics.median(a / b for a, b in times)
     print(
-        f"\nfast_scnn: a step with the fused batch normalisation takes {ratio:.2f} of the time "
-        "with keras.layers.BatchNormalization"
+        f"{name}: a step with the fused layers takes {statistics.median(ratios):.2f} of the time "
+        f"with Keras's ({' '.join(f'{ratio:.2f}' for ratio in ratios)})",
+        flush=True,
     )
 
 
@@ -159,7 +162,9 @@ def main() -> None:
     print(f"{'network':18}{'memory, img/s':>14}{'loader, img/s':>16}{'ratio':>9}   each")
     for name in FLAGS.networks:
         compare(name, size, pictures)
-    compare_norms(size, pictures)
+    print()
+    for name in ("fast_scnn", "mattingnet_big"):
+        compare_layers(name, size, pictures)
 
 
 if __name__ == "__main__":

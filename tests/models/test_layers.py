@@ -1,11 +1,11 @@
-"""Tests the fused layer against Keras's: values, gradients, moving statistics, files."""
+"""Tests the fused layers against Keras's: values, gradients, moving statistics, files."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from portrait.models.layers import BatchNormalization
+from portrait.models.layers import BatchNormalization, PReLU
 
 # The last one is what pyramid pooling makes of two pictures.
 SHAPES = [(4, 6, 5, 3), (3, 1, 7, 8), (2, 1, 1, 4)]
@@ -89,3 +89,57 @@ def test_files_of_the_two_are_the_same(tmp_path):
     ours.load_weights(tmp_path / "a.weights.h5")
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         assert np.array_equal(a, b)
+
+
+def prelus(channels: int, **options):
+    """The fused PReLU and Keras's with the same random slopes, also negative ones and above 1."""
+    slopes = np.random.default_rng(2).uniform(-0.5, 1.5, (1, 1, channels))
+    pair = [kind(shared_axes=[1, 2], **options) for kind in (PReLU, keras.layers.PReLU)]
+    for layer in pair:
+        layer.build((None, 6, 5, channels))
+        layer.set_weights([slopes])
+    return pair
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_training_step_of_prelu(dtype):
+    x = np.random.default_rng(3).normal(0, 2, (4, 6, 5, 3)).astype(np.float32)
+    x[0, 0, 0] = 0
+    ours, theirs = prelus(3, dtype=dtype)
+    upstream = tf.constant(np.random.default_rng(4).normal(size=x.shape).astype(np.float32))
+
+    @tf.function  # as `fit` does
+    def gradients(layer, x, **arguments):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, **arguments)
+            loss = tf.reduce_sum(tf.cast(y, tf.float32) * upstream)
+        return y, *tape.gradient(loss, [x, layer.alpha.value])
+
+    found = gradients(ours, tf.constant(x), training=True)
+    expected = gradients(theirs, tf.constant(x))
+    rounding = {"float32": 1e-5, "mixed_bfloat16": 2**-7, "mixed_float16": 2**-10}[dtype]
+    for name, a, b in zip(("y", "dx", "dslopes"), found, expected, strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), name
+        a, b = (np.array(tf.cast(each, tf.float32)) for each in (a, b))
+        # At 0, the slope may be that of either side.
+        if name == "dx":
+            a[0, 0, 0] = b[0, 0, 0] = 0
+        assert a == pytest.approx(b, rel=4 * rounding, abs=8 * rounding), name
+
+
+@pytest.mark.parametrize("options", [{"shared_axes": None}, {"shared_axes": [1]}])
+def test_prelu_with_other_slopes(options):
+    x = np.random.default_rng(5).normal(size=(2, 4, 3, 2)).astype(np.float32)
+    ours, theirs = PReLU(**options), keras.layers.PReLU(**options)
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+        layer.set_weights([np.full(layer.alpha.shape, 0.3)])
+    assert np.array_equal(ours(x, training=True), theirs(x))
+
+
+def test_prelu_in_inference():
+    ours, theirs = prelus(3)
+    x = np.random.default_rng(6).normal(size=(2, 6, 5, 3)).astype(np.float32)
+    assert np.array_equal(ours(x), theirs(x))
+    assert ours.name.startswith("p_re_lu")  # as in files of weights and of TFLite
