@@ -71,7 +71,7 @@ def edge_width(alpha: np.ndarray) -> float:
     half = np.float32([-0.5, 0, 0.5])
     right = cv2.sepFilter2D(alpha, cv2.CV_32F, half, np.float32([1]))
     slope = cv2.magnitude(right, cv2.sepFilter2D(alpha, cv2.CV_32F, np.float32([1]), half))
-    edge = (slope > 0.25) | (cv2.absdiff(alpha, 0.5) < 0.25)
+    edge = (slope > 0.25) | (np.abs(alpha - np.float32(0.5)) < 0.25)
     return 1 / max(0.02, float(np.percentile(slope[edge], _SHARP))) if edge.any() else 1.0
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from portrait.matting.guided_filter import guided_filter
+from portrait.matting.guided_filter import edge_width, guided_filter
 
 
 def by_definition(guide, target, radius, eps, tolerance):
@@ -103,3 +103,8 @@ def test_wrong_arguments():
     for bad in ((0, 0.1, 1), (1, 0.0, 1), (1, 0.1, 0)):
         with pytest.raises(ValueError, match="radius"):
             guided_filter(guide, target, *bad)
+
+
+def test_the_edge_of_an_alpha_of_four_pixels_is_measured():
+    """OpenCV would take a number beside an array of 4 x 1 for an array."""
+    assert edge_width(np.float32([[0], [0], [1], [1]])) == 2
