@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -12,6 +13,8 @@ _RATE = 48_000
 _FRAME = {"aac": 1024, "libopus": 960}  # samples per frame
 # These containers store no times for samples of a fixed size: a gap of the times is lost.
 _WITHOUT_TIMES = ("mp4", "mov", "ipod")
+# Of times, in seconds. Smaller ones come from rounding: times in Matroska are whole milliseconds.
+_GAP = Fraction(1, 50)
 _PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(le|be)?")
 
 
@@ -93,8 +96,7 @@ class CopiedSamples(CopiedAudio):
             start = round(packet.pts * packet.time_base * self._rate)
         if self._end is None:
             self._end = start
-        # Smaller differences come from rounding: times in Matroska are whole milliseconds.
-        if start - self._end > self._rate // 50:
+        if start - self._end > _GAP * self._rate:
             while self._end < start:
                 samples = min(start - self._end, self._rate)
                 self._append(av.Packet(self._silence * (samples * self._bytes)))
@@ -110,7 +112,11 @@ class CopiedSamples(CopiedAudio):
 
 
 class EncodedAudio:
-    """A track of audio that is decoded and encoded again, in mono or stereo."""
+    """A track of audio that is decoded and encoded again, in mono or stereo.
+
+    Gaps become silence: the resampler would put the sound before and after a gap into one frame, and
+    up to 20 ms of the sound after the gap would be heard before it.
+    """
 
     def __init__(self, container: av.container.OutputContainer, audio: av.AudioStream):
         codec = "libopus" if container.format.name == "webm" else "aac"
@@ -119,6 +125,7 @@ class EncodedAudio:
         self._track.layout = "stereo" if audio.codec_context.channels > 1 else "mono"
         self._frame = _FRAME[codec]
         self._resampler = self._new_resampler()
+        self._end: Fraction | None = None  # of the sounds so far, in seconds
 
     def write(self, packet: av.Packet) -> None:
         try:
@@ -126,12 +133,30 @@ class EncodedAudio:
         except (av.error.FFmpegError, ValueError):
             return  # a gap of some milliseconds
         for sound in sounds:
+            for silence in self._silence_before(sound):
+                self._encode(silence)
             self._encode(sound)
 
     def close(self) -> None:
         """Writes the remaining samples."""
         self._flush()
         _mux(self._container, self._track.encode())
+
+    def _silence_before(self, sound: av.AudioFrame) -> Iterator[av.AudioFrame]:
+        """Silence from the end of the sounds so far to the start of the next, if there is a gap."""
+        rate, end = sound.sample_rate, self._end
+        start = end or Fraction(0) if sound.pts is None else sound.pts * sound.time_base
+        self._end = start + Fraction(sound.samples, rate)
+        missing = round((start - end) * rate) if end is not None and start - end > _GAP else 0
+        while missing > 0:
+            count = min(missing, rate)
+            silence = av.AudioFrame(sound.format.name, sound.layout.name, count)
+            for plane in silence.planes:
+                plane.update((b"\x80" if "u8" in sound.format.name else b"\0") * plane.buffer_size)
+            silence.sample_rate, silence.time_base = rate, sound.time_base
+            silence.pts = round((start - Fraction(missing, rate)) / sound.time_base)
+            yield silence
+            missing -= count
 
     def _encode(self, sound: av.AudioFrame) -> None:
         try:
