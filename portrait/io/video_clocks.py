@@ -61,6 +61,11 @@ class Clocks:
         seconds = self._seconds(packet)
         if seconds is None:
             return
+        if not self._shifts:
+            # FFmpeg does not know the start of a short video, and takes that of the audio. Frames
+            # before the start would be cut off in MP4.
+            shown = seconds if packet.pts is None else packet.pts * base
+            self.start = min(self.start, max(shown, Fraction(0)))
         shift = self._shifts.setdefault(stream, -self.start)
         if self._jumps(packet, float(seconds + shift)):
             shift = self._shifts[stream] = self._shift_after_jump(packet, seconds)

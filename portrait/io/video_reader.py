@@ -27,6 +27,7 @@ from portrait.io.video_streams import (
 )
 
 _RATES = Fraction(1, 100), Fraction(1000)  # plausible numbers of frames per second
+_LEAST_LEFT = Fraction(1, 1000)  # seconds
 
 
 def open_video(path: str | os.PathLike) -> "VideoReader | AnimationReader":
@@ -167,11 +168,16 @@ class VideoReader:
         return next(believed, Fraction(30))
 
     def _left_after(self, pts: int) -> int:
-        """The time from `pts` to the end of the file; 0 if the duration is not plausible."""
+        """The time from `pts` to the end of the file; 0 if the duration is not plausible.
+
+        The duration of MPEG-TS may end with the start of the last frame. Players would not show a
+        frame of less than a millisecond, because MP4 rounds the end of a track to milliseconds.
+        """
         if self._clocks.jumped or not self._video.duration:
             return 0
         start = round(self._clocks.start / self.time_base)
-        return max((self._video.start_time or 0) + self._video.duration - start - pts, 0)
+        left = (self._video.start_time or 0) + self._video.duration - start - pts
+        return left if left * self.time_base >= _LEAST_LEFT else 0
 
 
 class _Growing:
