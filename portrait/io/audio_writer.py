@@ -114,8 +114,8 @@ class CopiedSamples(CopiedAudio):
 class EncodedAudio:
     """A track of audio that is decoded and encoded again, in mono or stereo.
 
-    Gaps become silence: the resampler would put the sound before and after a gap into one frame, and
-    up to 20 ms of the sound after the gap would be heard before it.
+    Gaps become silence: the resampler would put the sound before and after a gap into one frame,
+    and up to 20 ms of the sound after the gap would be heard before it.
     """
 
     def __init__(self, container: av.container.OutputContainer, audio: av.AudioStream):
