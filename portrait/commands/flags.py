@@ -229,8 +229,8 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "output",
     "output",
-    "The folder that --evaluate, --predict and --convert write to. Default for files exported from "
-    "a run: the run's folder.",
+    "The folder that --evaluate, --predict, --convert and --compress write to. Default for files "
+    "exported from a run: export in the run's folder.",
 )
 flags.DEFINE_string("tflite_name", "", "Name of the exported files. Default: the network's name.")
 flags.DEFINE_boolean("android", False, "Export for Android: 4 input channels, RGBA.")

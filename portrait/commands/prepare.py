@@ -316,4 +316,8 @@ def _matte_fn(model: str, input_range: str, input_shape: str):
     from portrait.inference.network import load
 
     shape = parse_input_shape(input_shape) if input_shape else None
-    return load(model, input_range=input_range, input_shape=shape).matte
+    network = load(model, input_range=input_range, input_shape=shape)
+    if shape and network.tflite:
+        height, width = network.input_shape
+        raise UserError(f"--input_shape is for weights: {model} takes {height}x{width} only")
+    return network.matte

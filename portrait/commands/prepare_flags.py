@@ -127,6 +127,9 @@ def settle() -> list[str]:
         if alone in steps and len(steps) > 1:
             others = ", ".join(f"--{name}" for name in steps if name != alone)
             raise UserError(f"--{alone} is a step by itself: do {others} in another command")
+    for name in ("blank", "suspects", "teachers"):
+        if name in steps and FLAGS["workers"].present:
+            raise UserError(f"--{name} works in one process: leave out --workers")
     for name in ("blank", "cutouts"):
         if FLAGS[name].value and (FLAGS.data or FLAGS.exclude):
             raise UserError(f"--{name} reads its own folders: leave out --data and --exclude")

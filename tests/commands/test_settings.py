@@ -101,6 +101,9 @@ def test_what_networks_with_an_alpha_beside_the_picture_cannot_do(settle, model,
         ("--finetune --weight_dir=w.h5 --start=none", "--start and --weight_dir"),
         ("--evaluate --weight_dir=w.h5 --start=none", "--start and --weight_dir"),
         ("--evaluate --checkpoint_path=runs", "--checkpoint_path is for trainings"),
+        ("--train --data=", "--data= is empty"),
+        ("--evaluate --weight_dir=", "--weight_dir= is empty"),
+        ("--convert --formats=", "--formats= is empty"),
     ],
 )
 def test_flags_without_effect_are_refused(settle, flags, message, tmp_path):

@@ -233,6 +233,8 @@ def test_command_line(street, tmp_path):
         ("--blank", "--data"): [x, f"--blank={street}", data],
         ("--suspects", "--groups"): [x, data, "--suspects", "--groups=2"],
         ("--model", "--suspects", "--blank"): [x, data, "--soft", "--model=selfie_net_big"],
+        ("--suspects", "--workers"): [x, data, "--suspects", "--workers=4"],
+        ("--input_shape", "288x256"): [x, data, "--suspects", "--input_shape=512"],
         ("--input_shape=65x96",): [x, data, "--suspects", "--input_shape=65x96"],
     }
     done, *failed = scripts.run(
