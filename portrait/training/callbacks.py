@@ -33,14 +33,15 @@ def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progres
     """
     progress = run.load_state(model) if resume else Progress()
     done = progress.epoch >= recipe.epochs
-    if done or 0 < recipe.patience <= progress.waited:
+    waited = 0 < recipe.patience <= progress.waited
+    if done or waited:
         reason = progress.finished or (
             f"{progress.epoch} epochs are done"
             if done
             else f"{progress.waited} epochs without an improvement"
         )
-        patience = " or --patience" if recipe.patience else ""
-        raise UserError(f"{run.folder} is finished ({reason}): raise --nb_epoch{patience}")
+        limits = " and ".join(["--nb_epoch"] * done + ["--patience"] * waited)
+        raise UserError(f"{run.folder} is finished ({reason}): raise {limits}")
     progress.finished = ""
     if progress.epoch:
         log.info("resuming %s after epoch %d", run.folder, progress.epoch)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import functools
 
 import keras
@@ -264,13 +265,15 @@ def test_patience_and_what_is_finished(tmp_path, without_curves):
     run, model, best = start(tmp_path, recipe, model)
     assert [row["epoch"] for row in history(run)] == [1, 2, 3]
     assert checkpoints(run) == [1, 2] and best == run.checkpoint(1)
-    with pytest.raises(UserError, match=r"2 epochs.*--patience"):
+    with pytest.raises(UserError, match=r"2 epochs\): raise --patience$"):
         train(model, *sequences(), run, recipe, resume=True)
+    with pytest.raises(UserError, match=r"raise --nb_epoch and --patience$"):
+        train(model, *sequences(), run, dataclasses.replace(recipe, epochs=3), resume=True)
 
     longer = Recipe(epochs=4, lr=0.0, ema=False, patience=0)
     assert train(model, *sequences(), run, longer, resume=True) == best
     assert len(history(run)) == 4 and checkpoints(run) == [1, 2]
-    with pytest.raises(UserError, match=r"4 epochs.*--nb_epoch"):
+    with pytest.raises(UserError, match=r"4 epochs are done\): raise --nb_epoch$"):
         train(model, *sequences(), run, longer, resume=True)
 
 
