@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -133,8 +132,7 @@ class EncodedAudio:
         except (av.error.FFmpegError, ValueError):
             return  # a gap of some milliseconds
         for sound in sounds:
-            for silence in self._silence_before(sound):
-                self._encode(silence)
+            self._fill_gap(sound)
             self._encode(sound)
 
     def close(self) -> None:
@@ -142,35 +140,47 @@ class EncodedAudio:
         self._flush()
         _mux(self._container, self._track.encode())
 
-    def _silence_before(self, sound: av.AudioFrame) -> Iterator[av.AudioFrame]:
-        """Silence from the end of the sounds so far to the start of the next, if there is a gap."""
-        rate, end = sound.sample_rate, self._end
+    def _fill_gap(self, sound: av.AudioFrame) -> None:
+        """Writes silence from the end of the sounds so far to the start of the next."""
+        end = self._end
         start = end or Fraction(0) if sound.pts is None else sound.pts * sound.time_base
-        self._end = start + Fraction(sound.samples, rate)
-        missing = round((start - end) * rate) if end is not None and start - end > _GAP else 0
-        while missing > 0:
-            count = min(missing, rate)
-            silence = av.AudioFrame(sound.format.name, sound.layout.name, count)
+        self._end = start + Fraction(sound.samples, sound.sample_rate)
+        if end is None or start - end <= _GAP:
+            return
+        self._renew_resampler()
+        first, last = (round(each * _RATE) for each in (end, start))
+        for place in range(first, last, _RATE):
+            count = min(_RATE, last - place)
+            silence = av.AudioFrame(self._track.format.name, self._track.layout.name, count)
             for plane in silence.planes:
-                plane.update((b"\x80" if "u8" in sound.format.name else b"\0") * plane.buffer_size)
-            silence.sample_rate, silence.time_base = rate, sound.time_base
-            silence.pts = round((start - Fraction(missing, rate)) / sound.time_base)
-            yield silence
-            missing -= count
+                plane.update(bytes(plane.buffer_size))
+            silence.sample_rate, silence.pts = _RATE, place
+            silence.time_base = Fraction(1, _RATE)
+            self._write(silence)
 
     def _encode(self, sound: av.AudioFrame) -> None:
         try:
             parts = self._resampler.resample(sound)
         except ValueError:  # the sample rate or the channels change here
-            self._flush()
-            self._resampler = self._new_resampler()
+            self._renew_resampler()
             parts = self._resampler.resample(sound)
         for part in parts:
-            _mux(self._container, self._track.encode(part))
+            self._write(part)
+
+    def _write(self, part: av.AudioFrame) -> None:
+        """Encodes a part in the format of the track. The encoder wants one time base for all."""
+        if part.pts is not None:
+            part.pts = round(part.pts * part.time_base * _RATE)
+        part.time_base = Fraction(1, _RATE)
+        _mux(self._container, self._track.encode(part))
 
     def _flush(self) -> None:
         for part in self._resampler.resample(None):
-            _mux(self._container, self._track.encode(part))
+            self._write(part)
+
+    def _renew_resampler(self) -> None:
+        self._flush()
+        self._resampler = self._new_resampler()
 
     def _new_resampler(self) -> av.AudioResampler:
         return av.AudioResampler(
