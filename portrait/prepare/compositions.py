@@ -92,7 +92,7 @@ def compose(
         left = round((width - narrow) * random.uniform(0.25, 0.75))
         colours, alpha = colours[:, left : left + narrow], alpha[:, left : left + narrow]
     scale = float(np.exp(random.uniform(*np.log(_SIZE))))
-    size = round(alpha.shape[0] * scale), round(alpha.shape[1] * scale)
+    size = tuple(max(1, round(side * scale)) for side in alpha.shape)
     small = resize(alpha, size)
     # The colours of transparent pixels do not count in the mean.
     person = resize(colours * alpha[..., None], size) / np.maximum(small, 1e-3)[..., None]

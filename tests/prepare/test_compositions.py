@@ -36,6 +36,16 @@ def test_pictures_mix_person_and_background_by_the_matte():
     assert shapes == {True, False}
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (40, 1), (1, 40)])
+def test_people_of_one_pixel_do_not_vanish(shape):
+    blue = np.full((60, 40, 3), (20, 40, 200), np.uint8)
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        people = np.full((*shape, 3), 200, np.uint8), np.ones(shape, np.float32)
+        picture, matte = compositions.compose(*people, blue, random)
+        assert picture.shape == (*matte.shape, 3) and matte.all()
+
+
 def test_writes_each_person_and_keeps_what_is_there(person, tmp_path):
     scenes = [np.full((60, 60, 3), 90, np.uint8)]
     written = compositions.write([person], scenes, tmp_path / "new", 2)
