@@ -66,6 +66,13 @@ def test_without_an_outline_there_is_nothing_to_do(level):
     np.testing.assert_array_equal(soft_matte(photo, mask), mask)
 
 
+@pytest.mark.parametrize("shape", [(2, 40), (40, 1)])
+def test_pictures_that_are_smaller_than_a_window_keep_their_mask(shape):
+    mask = np.zeros(shape, np.uint8)
+    mask[:20, :20] = 255
+    np.testing.assert_array_equal(soft_matte(np.zeros((*shape, 3), np.uint8), mask), mask)
+
+
 def test_trimap_by_hand():
     mask = np.uint8([[1, 1, 1, 1, 0, 0, 0, 0]] * 3)
     assert make_trimap(mask, 1).tolist() == [[1, 1, 1, 0.5, 0.5, 0, 0, 0]] * 3
