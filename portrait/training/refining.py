@@ -19,14 +19,15 @@ from portrait.inference.network import Network, load
 from portrait.io.images import PictureError, resize
 from portrait.matting.refine import refine_guided
 
-NETWORKS = ("lite_unet_288x256", "selfie_net_big_256x256")
+NETWORKS = ("lite_unet", "selfie_net_big", "ensemble")
 """The shipped networks whose alphas are refined in training."""
 
-_TILES = 12_000
+_TILES = 24_000
 _EACH = 5
-_TRUE = 0.6  # share of coarse alphas that are made from the matte, not by a network
-_PERFECT = 0.7  # share of these that have no errors but their size
+_TRUE = 0.3  # share of coarse alphas that are made from the matte, not by a network
+_PERFECT = 0.4  # share of these that have no errors but their size
 _PIXEL = (1.0, 4.5)  # size of a pixel of the network in pixels of the picture
+_MARGIN = (0.05, 0.3)  # around the person in the window of a network, in sizes of the person
 _SQUEEZE = 0.15  # logarithm of the largest ratio of a pixel's sides to the mean of both
 _ON_ERRORS = 0.3  # share of tiles whose middle is where the coarse alpha is wrong
 
@@ -164,13 +165,11 @@ def random_coarse(
     Returns:
         The alpha, float32 (h, w), 0..1, and the size of its pixels in pixels of the image.
     """
-    own = np.sqrt(matte.size)
     # As many between 1 and 2 as between 2 and 4.
     drawn = float(np.exp(random.uniform(*np.log(_PIXEL))))
     if networks and random.random() >= _TRUE:
         network = networks[random.integers(len(networks))]
-        alpha = network.run(resize(image, network.input_shape).astype(np.float32))
-        grid = own / np.sqrt(alpha.size)
+        alpha, grid = _seen(network, image, _window(matte, network.input_shape, random))
         # Alphas of small pictures are shrunk, because their pixels would be hardly coarser.
         pixel = max(grid, drawn if random.random() < 0.5 else grid)
         return _shrunk(alpha, matte.shape, pixel), max(1.0, pixel)
@@ -179,6 +178,34 @@ def random_coarse(
     shape = (matte.shape[0] / squeezed, matte.shape[1] * squeezed)
     alpha = _shrunk(matte / np.float32(255), shape, drawn)
     return alpha if random.random() < _PERFECT else degraded(alpha, random), drawn
+
+
+def _window(
+    matte: np.ndarray, input_shape: tuple[int, int], random: np.random.Generator
+) -> tuple[slice, slice]:
+    """A window around the person, about as `effects.windows` chooses it, with a random margin."""
+    rows, columns = (np.flatnonzero(matte.max(axis=axis) > 127) for axis in (1, 0))
+    if not len(rows):
+        return np.s_[:, :]
+    margin = 1 + 2 * random.uniform(*_MARGIN)
+    height, width = (margin * (each[-1] + 1 - each[0]) for each in (rows, columns))
+    scale = max(height / input_shape[0], width / input_shape[1])
+    sides = []
+    for each, side, most in zip((rows, columns), input_shape, matte.shape, strict=True):
+        middle, half = (each[0] + each[-1] + 1) / 2, scale * side / 2
+        sides.append(slice(max(0, round(middle - half)), min(most, round(middle + half))))
+    return tuple(sides)
+
+
+def _seen(
+    network: Network, image: np.ndarray, window: tuple[slice, slice]
+) -> tuple[np.ndarray, float]:
+    """A network's alpha of a window, float32 of the image's size, and the size of its pixels."""
+    part = image[window]
+    seen = network.run(resize(part, network.input_shape).astype(np.float32))
+    alpha = np.zeros(image.shape[:2], np.float32)
+    alpha[window] = resize(seen, part.shape[:2])
+    return alpha, float(np.sqrt(part[..., 0].size / seen.size))
 
 
 def _shrunk(alpha: np.ndarray, shape: tuple[float, float], pixel: float) -> np.ndarray:

@@ -57,8 +57,8 @@ def test_every_picture_is_used_about_equally_often(tmp_path):
         assert uses[:2].tolist() == [0, 0]
         # By one at most in the first round, and by one in the round that replaces.
         assert uses[2:].max() - uses[2:].min() <= 2
-        if count == 75:  # also tiles of a picture that is used again are all different
-            assert len(np.unique(cut.images.reshape(count, -1), axis=0)) == count
+        if count == 75:  # also tiles of a picture that is used again differ, but for chance
+            assert len(np.unique(cut.images.reshape(count, -1), axis=0)) >= count - 2
 
 
 def test_pictures_without_an_outline(tmp_path):
@@ -85,6 +85,31 @@ def test_a_network_gives_the_coarse_alpha(folder):
     from_network = [(alpha, pixel) for alpha, pixel in seen if (alpha == 0.5).all()]
     assert 4 <= len(from_network) <= 16
     assert all(pixel == pytest.approx(10) for _, pixel in from_network)
+
+
+def test_networks_see_a_window_around_the_person():
+    """A person of 80 x 60 pixels in a picture of 400 x 300, and a network of 40 x 30."""
+    image = np.zeros((400, 300, 3), np.uint8)
+    image[200:280, 100:160] = 255
+    ran = []
+
+    class Brightness:
+        input_shape = (40, 30)
+
+        def run(self, pixels):
+            ran.append(pixels[..., 0].mean() / 255)
+            return pixels[..., 0] / np.float32(255)
+
+    for seed in range(20):
+        before = len(ran)
+        random = np.random.default_rng(seed)
+        alpha, pixel = refining.random_coarse(image, image[..., 0], [Brightness()], random)
+        found = resize(alpha, image.shape[:2]) >= 0.5
+        assert (found != (image[..., 0] > 0)).sum() < 0.2 * 80 * 60
+        if len(ran) > before:
+            assert 2.1 < pixel < 4.6
+    # The margins are 0.05 to 0.3 of the person's size on each side.
+    assert len(ran) > 5 and 1 / 1.7**2 < min(ran) < max(ran) < 1 / 1.05**2
 
 
 def test_degraded_mattes_are_near_the_truth():
