@@ -70,14 +70,38 @@ def test_a_perfect_refiner_gives_the_truth_along_the_outline(disc, scale, pixel)
     assert np.abs(alpha - matte).max() < 0.1 and np.abs(alpha - matte).mean() < 1e-3
 
 
-def test_a_refiner_that_changes_nothing_leaves_the_step_before(disc):
+def test_a_refiner_that_changes_nothing_keeps_the_coarse_alpha(disc):
     image, matte = disc
     coarse = resize(matte, (100, 87))
     refiner = Refiner(no_change)
     alpha = refine_learned(image, coarse, enlarge, refiner)
-    assert alpha == pytest.approx(resize(coarse, matte.shape), abs=1e-5)
+    assert np.abs(alpha - matte).mean() < np.abs(resize(coarse, matte.shape) - matte).mean()
+    # Each pixel of the coarse alpha stays the mean of its area.
+    means = [resize(each, coarse.shape) for each in (alpha, resize(coarse, matte.shape))]
+    kept, enlarged = (np.abs(each - coarse).mean() for each in means)
+    assert kept < 0.35 * enlarged
     # An outline of 440 pixels, in tiles whose middle has 32 x 32.
     assert 440 / 32 / np.sqrt(2) < refiner.calls < 2 * 440 / 32
+
+
+def test_precise_alphas_are_kept_and_others_corrected(disc):
+    """The refiner's outline is 0.25 pixels too far to the right. If the coarse alpha is true, this
+    error is removed; if the coarse alpha is wrong by eight pixels, the refiner's outline is kept.
+    """
+    image, matte = disc
+
+    def aside(levels):
+        true = own_colour(levels)
+        return 0.75 * true + 0.25 * np.roll(true, 1, axis=1)
+
+    error = {}
+    for shift in (0, 8):
+        coarse = resize(np.roll(matte, shift, axis=1), (100, 87))
+        alpha = refine_learned(image, coarse, enlarge, Refiner(aside))
+        error[shift] = np.abs(alpha - matte).mean()
+    by_one, by_eight = (np.abs(np.roll(matte, n, axis=1) - matte).mean() for n in (1, 8))
+    assert error[0] < 0.5 * 0.25 * by_one
+    assert error[8] < 0.2 * by_eight
 
 
 def test_an_alpha_without_edges_is_not_taken_for_a_coarse_one(disc):
