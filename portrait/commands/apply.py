@@ -49,7 +49,7 @@ def apply(
     style: str = "",
     paint_size: int = 0,
     linear: bool = False,
-    refine: str = "guided",
+    refine: str = "auto",
     smooth: bool = True,
     frame_rate: float = 25.0,
     model: str = DEFAULT,

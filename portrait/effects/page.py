@@ -12,7 +12,7 @@ from portrait.effects import backgrounds, catalogue, page_guard, styles
 from portrait.effects.blur import APERTURES
 from portrait.effects.catalogue import Settings, render
 from portrait.effects.depth import DEPTHS
-from portrait.effects.matting import REFINEMENTS, matte
+from portrait.effects.matting import AUTO, REFINEMENTS, matte
 from portrait.errors import UserError
 from portrait.inference.network import Network
 from portrait.io.images import read_image, shrink
@@ -216,7 +216,7 @@ def _lay_out_outline() -> dict:
     with gradio.Accordion("Outline", open=False), gradio.Row():
         return {
             "refine": gradio.Dropdown(
-                list(REFINEMENTS),
+                [AUTO, *REFINEMENTS],
                 label="Refinement",
                 info="closed_form takes seconds, and a minute at the first time.",
             ),
@@ -257,7 +257,7 @@ def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]
         colour: str = "",
         behind: np.ndarray | None = None,
         style: str = "",
-        refine: str = "guided",
+        refine: str = AUTO,
         **plain,
     ) -> tuple[np.ndarray | None, str]:
         if picture is None or not effects:

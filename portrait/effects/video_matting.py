@@ -35,11 +35,11 @@ class VideoMatter:
         network: Network,
         smooth: bool = True,
         plate: Plate | None = None,
-        refine: str = "guided",
+        refine: str = "auto",
     ):
         self._network = network
         self._plate = plate
-        self._refine = refinement(refine)
+        self._refine = refinement(refine, moving=True)
         self._smooth = smooth
         self._starts = CutFinder()
 

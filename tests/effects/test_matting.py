@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from portrait.data.sample.astronaut import matted_portrait
+from portrait.effects.matting import AUTO, matte
+from portrait.inference.network import Network
 from portrait.io.images import resize
 from portrait.matting.closed_form import cache_folder
 from portrait.matting.compositing import blend
@@ -51,6 +53,16 @@ def test_nothing_to_refine():
         alpha = np.full((50, 60), value, np.float32)
         assert refine_guided(image, alpha) == pytest.approx(alpha, abs=1e-5)
         assert np.array_equal(refine_closed_form(image, alpha), alpha)
+
+
+def test_photographs_are_refined_by_the_learned_refinement():
+    image, alpha = np.zeros((96, 128, 3), np.uint8), np.zeros((96, 128), np.float32)
+    cv2.circle(image, (70, 50), 30, (220, 200, 180), -1)
+    cv2.circle(alpha, (72, 52), 30, 1.0, -1)
+    network = Network("test", (48, 64), lambda picture: resize(alpha, (48, 64)))
+    auto, learned, guided = (matte(image, network, name) for name in (AUTO, "learned", "guided"))
+    assert np.array_equal(auto, learned) and not np.array_equal(auto, guided)
+    assert np.array_equal(matte(image, network), auto)
 
 
 def test_trimap():

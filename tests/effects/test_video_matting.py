@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from portrait.effects.matting import REFINEMENTS, refinement
+from portrait.effects.matting import AUTO, REFINEMENTS, refinement
 from portrait.effects.video_matting import VideoMatter
 from portrait.errors import UserError
 from portrait.inference.network import Network
@@ -12,17 +12,19 @@ from portrait.inference.network import Network
 WHITE_IS_PERSON = Network("test", (64, 48), lambda image: (image[..., 0] > 128).astype(np.float32))
 
 
-@pytest.mark.parametrize("refine", REFINEMENTS)
+@pytest.mark.parametrize("refine", [AUTO, *REFINEMENTS])
 def test_frames_are_refined_as_photographs_are(refine):
     """Each refinement gets the coarse alpha, and gives another alpha than the default."""
     image = np.full((96, 128, 3), 60, np.uint8)
     cv2.circle(image, (70, 50), 30, (220, 200, 180), -1)
     matter = VideoMatter(WHITE_IS_PERSON, smooth=False, refine=refine)
-    expected = refinement(refine)(image, VideoMatter(WHITE_IS_PERSON, False).coarse(image))
+    expected = refinement(refine, moving=True)(
+        image, VideoMatter(WHITE_IS_PERSON, False).coarse(image)
+    )
     alpha = matter(image)
     assert np.array_equal(alpha, expected)
     guided = VideoMatter(WHITE_IS_PERSON, smooth=False)(image)
-    assert np.array_equal(alpha, guided) == (refine == "guided")
+    assert np.array_equal(alpha, guided) == (refine in ("guided", AUTO))
 
 
 def test_an_unknown_refinement():
