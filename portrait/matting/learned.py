@@ -19,7 +19,11 @@ _ONE = 1.6  # width of a sharp edge of an enlarged alpha, in pixels of the netwo
 _LARGEST = 4.0  # pixels of the network beyond this size are refined in several passes
 _FEWEST = 160  # pixels of a network on the longer side: an alpha without any edge is not coarser
 _REACH = 3.0  # of the band around soft alphas, in pixels of the network
-_LIMITS = 20.0  # pixels of the network, within which the coarse alphas limit the result
+_LIMITS = 12.0  # pixels of the network, within which the coarse alphas limit the result
+# Difference of the largest and the smallest coarse alpha within that distance, from which and at
+# which there is an outline. Where it is smaller, the network is in doubt over a wide area, and a
+# tile shows too little to decide for it.
+_OUTLINE = 0.9, 0.99
 # The mean difference in the band between a coarse alpha and the local means of the result, up to
 # which the coarse alpha is precise, and from which it is not.
 _PRECISE = 0.08, 0.11
@@ -138,9 +142,12 @@ def _one_pass(
     # Between the smallest and the largest coarse alpha nearby, nobody appears in an uncertain area.
     fine = total / np.maximum(weight, 1e-6)
     limits = np.ones((2 * math.ceil(_LIMITS * pixel) + 1,) * 2, np.uint8)
-    fine = fine.clip(cv2.erode(coarse, limits), cv2.dilate(coarse, limits))
+    least, most = cv2.erode(coarse, limits), cv2.dilate(coarse, limits)
+    fine = fine.clip(least, most)
     near = cv2.blur(band.astype(np.float32), (2 * reach + 1, 2 * reach + 1))
     near *= (weight > 0) & (band > 0)
+    doubt, outline = _OUTLINE
+    near *= ((most - least - doubt) / (outline - doubt)).clip(0, 1)
     return rough + near * (fine - rough)
 
 
