@@ -100,7 +100,7 @@ flags.DEFINE_enum(
     _DEFAULTS["refine"],
     ("auto", "guided", "learned", "closed_form", "none"),
     "The refinement of the alpha at full size. guided is a guided filter; learned runs a small "
-    "network along the outline (alphas of videos take two to three times as long); closed_form "
+    "network along the outline (alphas of videos take up to three times as long); closed_form "
     "solves for the alpha there, which is slow. auto: learned for photos, guided for videos.",
 )
 flags.DEFINE_boolean("smooth", _DEFAULTS["smooth"], "Smooth the alphas of videos.")

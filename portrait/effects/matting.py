@@ -30,8 +30,8 @@ def matte(
         refine: "guided" follows the photograph's edges with a guided filter, "learned" runs a small
             network on tiles along the outline, "closed_form" solves closed-form matting (Levin et
             al., 2008) in a band there, which takes seconds, "none" stretches the network's alpha.
-            "auto" is "learned" for photographs and "guided" for videos, where it would take two to
-            three times as long.
+            "auto" is "learned" for photographs and "guided" for videos, whose alphas would take up
+            to three times as long.
 
     Returns:
         float32 (H, W), person = 1. All 0 if there is nobody.
