@@ -63,7 +63,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class PReLU(keras.layers.PReLU):
     """`keras.layers.PReLU` with one slope per channel; same weights, names and results.
 
-    On the TensorFlow backend without a GPU, training steps on 4-D inputs use ops that XLA fuses.
+    On the TensorFlow backend without a GPU, training steps on 4-D inputs of a known width use ops
+    that XLA fuses.
     All other cases call the parent.
     """
 
@@ -72,6 +73,7 @@ class PReLU(keras.layers.PReLU):
             keras.backend.backend() == "tensorflow"
             and training
             and len(inputs.shape) == 4
+            and inputs.shape[2] is not None
             and self.alpha.shape[:-1] == (1, 1)
             and not has_gpu()
         )

@@ -138,6 +138,14 @@ def test_prelu_with_other_slopes(options):
     assert np.array_equal(ours(x, training=True), theirs(x))
 
 
+def test_prelu_of_pictures_of_any_size():
+    model = keras.Sequential([keras.Input((None, None, 2)), PReLU(shared_axes=[1, 2])])
+    model.compile("sgd", loss="mse")
+    x = np.random.default_rng(7).normal(size=(2, 6, 5, 2)).astype(np.float32)
+    model.fit(x, np.abs(x), verbose=0)
+    assert (np.asarray(model.layers[0].alpha) < 0).all()
+
+
 def test_prelu_in_inference():
     ours, theirs = prelus(3)
     x = np.random.default_rng(6).normal(size=(2, 6, 5, 3)).astype(np.float32)
