@@ -49,7 +49,7 @@ def refinement(name: str, moving: bool = False) -> Callable[[np.ndarray, np.ndar
     """The function from a picture and its coarse alpha to the fine alpha; see `matte`.
 
     Args:
-        name: one of `REFINEMENTS`.
+        name: one of `REFINEMENTS`, or `AUTO`.
         moving: whether the pictures are the frames of a video.
 
     Raises:
