@@ -3,7 +3,7 @@
 Keras 3 composes the training step of its BatchNormalization from about fifteen element-wise ops.
 TensorFlow has one fused kernel for them, which halves the time of a training step of Fast-SCNN on
 two CPU cores (`benchmarks/training_step.py`). PReLU has no kernel; XLA compiles one. With it, a
-training step of MattingNet takes about two thirds of the time.
+training step of MattingNet takes 0.8 of the time, in bfloat16 0.64 (docs/experiments.md).
 """
 
 import functools
