@@ -105,11 +105,13 @@ def test_a_run_tells_its_network(trained, tmp_path):
     assert status == 1 and str(run) in err.splitlines()[-1]
 
 
-def test_a_finished_run_needs_more_epochs(trained):
+def test_a_finished_run_needs_more_epochs_and_keeps_its_flags(trained):
+    settings = only(trained, "runs/*") / "run.json"
+    before = settings.read_bytes()
     status, _, err = command_line.run(
-        "--resume=True", f"--checkpoint_path={trained / 'runs'}", "--workers=0"
+        *("--resume=True", f"--checkpoint_path={trained / 'runs'}", "--workers=0", "--nb_epoch=1")
     )
-    assert status == 1
+    assert status == 1 and settings.read_bytes() == before
     line = err.splitlines()[-1]
     assert str(only(trained, "runs/*")) in line and "--nb_epoch" in line
 

@@ -131,9 +131,10 @@ def _fit(network, parts: tuple, run, recipe, flags: dict, layout, scopes) -> Pat
     training, validation = parts
     counts = len(training.images), len(validation.images)
     resumes = run is not None
+    changes = {}
     with contextlib.ExitStack() as stack:
         if layout.leads:
-            run = _open_run(run, flags, *counts)
+            run, changes = _open_run(run, flags, *counts)
             print(
                 f"{network.name} at {flags['input_shape']}: {counts[0]} pictures for training, "
                 f"{counts[1]} for validation; run folder {run.folder}"
@@ -147,9 +148,10 @@ def _fit(network, parts: tuple, run, recipe, flags: dict, layout, scopes) -> Pat
             shape = network.input_shape[1:3]
             another = functools.partial(build, flags["model"], shape, flags["model_size"])
             model = devices.replicated(network, another, scopes)
-        places = {"scopes": scopes, "single": network, "quiet": not layout.leads}
+        options = {"changes": changes, "scopes": scopes, "single": network}
+        options["quiet"] = not layout.leads
         try:
-            best = fit.train(model, training, validation, run, recipe, resumes, **places)
+            best = fit.train(model, training, validation, run, recipe, resumes, **options)
         except KeyboardInterrupt:
             command = f"main.py --resume=True --checkpoint_path={run.folder}"
             raise KeyboardInterrupt(f"{command} continues the training") from None
@@ -212,7 +214,7 @@ def _fill(network, weights: Path | None, start: str, pictures, val_ratio: float)
 
 
 def _open_run(run, flags: dict, training: int, validation: int):
-    """A new run, or `run`; its run.json keeps the flags and the numbers of pictures.
+    """A new run, or `run` and the entries that its run.json gets when it continues.
 
     Raises:
         UserError: `run` was trained with other numbers of pictures.
@@ -234,12 +236,10 @@ def _open_run(run, flags: dict, training: int, validation: int):
                 f"{training} and {validation} now: continue with --finetune=True "
                 f"--weight_dir={run.folder}"
             )
-        with run.lock():
-            run.write_settings(settings | {"flags": flags, "data": counts})
-        return run
+        return run, {"flags": flags, "data": counts}
     settings = {"command": sys.argv, "flags": flags, "data": counts, "keras": keras.__version__}
     name = full_name(flags["model"], flags["model_size"])
-    return Run.create(flags["checkpoint_path"] or Path("trained_models") / name, settings)
+    return Run.create(flags["checkpoint_path"] or Path("trained_models") / name, settings), {}
 
 
 def _show_unseen(network, data: list[str], val_ratio: float, folder: Path) -> None:

@@ -80,6 +80,9 @@ CHANGES: dict[str, Callable[[Layers], None]] = {
 }
 """Effects that change a layer; several can be combined."""
 
+_NEW_BACKGROUND = ("replace", "green_screen")
+_BEHIND = (*_NEW_BACKGROUND, "blur", "stylize_background", "grayscale_background")
+
 RESULTS: dict[str, Callable[[Layers], np.ndarray]] = {
     "alpha": _alpha,
     "cutout": _cutout,
@@ -108,6 +111,13 @@ def check(names: Sequence[str], settings: Settings) -> None:
         raise UserError(f"--effect={','.join(names)}: {rest[0]} comes after all changes")
     if len(rest) == 2 and (rest[0] not in RESULTS or rest[1] != SIDE_BY_SIDE):
         raise UserError(f"--effect={','.join(names)}: {rest[0]} and {rest[1]} exclude each other")
+    for place, name in enumerate(names):
+        later = [each for each in names[place + 1 :] if each in _NEW_BACKGROUND]
+        if name in _BEHIND and later:
+            raise UserError(
+                f"--effect={','.join(names)}: {later[0]} covers what {name} changes: put {name} "
+                "after it, or leave it out"
+            )
     if "replace" in names and settings.background is None:
         raise UserError("--effect=replace needs --background=COLOUR, a picture or a video")
     if settings.style is None and any(name.startswith("stylize") for name in names):

@@ -146,7 +146,7 @@ def from_tflite(
     input_numbers = INPUT_RANGES["0..255"]
     takes = model.channels == 4 and takes_alpha(stated_name(model.file)) == "previous"
     if model.takes_floats and not takes:
-        stated = stated_normalization(model.file)
+        stated = stated_normalization(model.file, name)
         if not stated and input_range not in INPUT_RANGES:
             raise UserError(
                 f"{name} has no metadata with the range of its input: give --input_range="

@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -111,14 +112,14 @@ def in_processes(
 
 
 def read_exclusions(path: str | os.PathLike) -> set[str]:
-    """Names of pairs ("selfies/00012"), one on each line; # starts a comment.
+    """Names of pairs ("selfies/00012"), one on each line; # after a space starts a comment.
 
     Raises:
         UserError: the file cannot be read.
     """
     # Names of pictures are composed Unicode, see `pairs.Pair`.
     lines = unicodedata.normalize("NFC", read_list(path)).splitlines()
-    return {name for line in lines if (name := line.split("#")[0].strip())}
+    return {name for line in lines if (name := re.split(r"(?:^|\s)#", line)[0].strip())}
 
 
 def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:

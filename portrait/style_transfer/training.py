@@ -104,14 +104,23 @@ def train_style(
     loss = PerceptualLoss(read_paintings(style_image, style_size), weights, terms, precision)
     crops = PhotoCrops(learn, crop, batch_size, steps, len(names), seed)
     resume = run is not None
-    run = _open_run(run, flags, names)
+    paths = {name: list(map(str, flags[name])) for name in ("style_image", "data")}
+    settings = {"flags": flags | paths, "styles": names}
+    if not resume:
+        begun = {"command": sys.argv, **settings, "keras": keras.__version__}
+        run = Run.create(checkpoint_path, begun)
     print(
         f"{network.name}: {', '.join(names)}; {len(learn)} photos for training, {len(held_out)} "
         f"for validation; run folder {run.folder}"
     )
     recipe = Recipe(epochs=nb_epoch, lr=lr, patience=0)
     try:
-        best = train(network, loss, crops, held_out, names, run, recipe, resume, stability_weight)
+        best = train(
+            *(network, loss, crops, held_out, names, run, recipe),
+            changes=settings if resume else None,
+            resume=resume,
+            stability_weight=stability_weight,
+        )
     except KeyboardInterrupt:
         command = f"stylize.py --resume=True --checkpoint_path={run.folder}"
         raise KeyboardInterrupt(f"{command} continues the training") from None
@@ -125,18 +134,6 @@ def _check_styles(run: Run | None, names: list[str]) -> None:
             f"{run.folder} was started with the styles {', '.join(began)}: it cannot continue with "
             f"{', '.join(names)}"
         )
-
-
-def _open_run(run: Run | None, flags: dict, names: list[str]) -> Run:
-    """A new run, or `run`; its run.json keeps the arguments of `train_style` and the styles."""
-    paths = {name: list(map(str, flags[name])) for name in ("style_image", "data")}
-    settings = {"flags": flags | paths, "styles": names}
-    if run is None:
-        begun = {"command": sys.argv, **settings, "keras": keras.__version__}
-        return Run.create(flags["checkpoint_path"], begun)
-    with run.lock():
-        run.write_settings(run.settings() | settings)
-    return run
 
 
 class PaintingTrainer(keras.Model):
@@ -176,6 +173,7 @@ def train(
     recipe: Recipe,
     resume: bool = False,
     stability_weight: float = 0.0,
+    changes: dict | None = None,
 ) -> Path:
     """Trains `network` and leaves checkpoints, history, previews and state in the folder of `run`.
 
@@ -192,6 +190,7 @@ def train(
         recipe: epochs, learning rate, schedule, moving average.
         resume: continue `run`.
         stability_weight: see `PaintingTrainer`.
+        changes: entries of run.json that a resumed run replaces.
 
     Returns:
         The checkpoint of the best epoch. `network` ends with its weights.
@@ -207,7 +206,7 @@ def train(
         trainer = PaintingTrainer(network, loss, stability_weight)
         trainer.compile(make_optimizer(recipe, len(crops)), jit_compile=False)
         trainer.optimizer.build(trainer.trainable_variables)
-        progress = go_on(run, trainer, recipe, resume)
+        progress = go_on(run, trainer, recipe, resume, changes)
         trainer.fit(
             crops,
             validation_data=FixedBatches(photos, len(names), crops.batch_size),

@@ -11,6 +11,7 @@ import flatbuffers
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
 
+from portrait.errors import UserError
 from portrait.tflite import graph as tflite_graph
 
 BUFFER_NAME = "TFLITE_METADATA"
@@ -104,10 +105,13 @@ def _table(builder: flatbuffers.Builder, fields: dict[int, Any]) -> int:
     return builder.EndObject()
 
 
-def stated_normalization(file: bytes) -> tuple[float, float] | None:
+def stated_normalization(file: bytes, name: str) -> tuple[float, float] | None:
     """Reads (mean, std) from the NormalizationOptions in the metadata of a `.tflite` file.
 
     Returns None without them. Field numbers are from MediaPipe's metadata_schema.fbs.
+
+    Raises:
+        UserError: they differ from channel to channel; `name` is in the message.
     """
     root = _root(file)
     for graph in _tables(root, 3) if root else ():
@@ -115,7 +119,13 @@ def stated_normalization(file: bytes) -> tuple[float, float] | None:
             for unit in _tables(image, 4):
                 if unit.Get(number_types.Uint8Flags, _place(unit, 0)) == _NORMALIZATION_OPTIONS:
                     options = Table(root.Bytes, unit.Indirect(_place(unit, 1)))
-                    return _float(options, 0), _float(options, 1)
+                    mean, std = ({*_floats(options, field)} for field in (0, 1))
+                    if len(mean) > 1 or len(std) > 1:
+                        raise UserError(
+                            f"{name} normalises each channel with other numbers in its metadata: "
+                            "put the normalisation into the network"
+                        )
+                    return (mean.pop(), std.pop()) if mean and std else None
     return None
 
 
@@ -149,6 +159,10 @@ def _tables(table: Table, field: int) -> list[Table]:
     return [Table(table.Bytes, table.Indirect(start + 4 * i)) for i in range(count)]
 
 
-def _float(table: Table, field: int) -> float:
-    """The first element of a field that is a vector of floats."""
-    return float(table.Get(number_types.Float32Flags, table.Vector(table.Offset(4 + 2 * field))))
+def _floats(table: Table, field: int) -> list[float]:
+    """The elements of a field that is a vector of floats."""
+    offset = table.Offset(4 + 2 * field)
+    if not offset:
+        return []
+    start, count = table.Vector(offset), table.VectorLen(offset)
+    return [table.Get(number_types.Float32Flags, start + 4 * i) for i in range(count)]

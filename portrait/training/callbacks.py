@@ -22,11 +22,14 @@ from portrait.util import evenly
 log = logging.getLogger(__name__)
 
 
-def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progress:
+def go_on(
+    run: Run, model: keras.Model, recipe: Recipe, resume: bool, changes: dict | None = None
+) -> Progress:
     """Loads the state of `run` into `model`, which must be compiled, and returns the progress.
 
     Args:
         resume: False starts the run. A run that was killed in its first epoch starts, too.
+        changes: entries of run.json that replace those of earlier, unless the run is refused.
 
     Raises:
         UserError: the run is finished, by its epochs or its patience; see also `Run.load_state`.
@@ -42,6 +45,8 @@ def go_on(run: Run, model: keras.Model, recipe: Recipe, resume: bool) -> Progres
         )
         limits = " and ".join(["--nb_epoch"] * done + ["--patience"] * waited)
         raise UserError(f"{run.folder} is finished ({reason}): raise {limits}")
+    if changes:
+        run.write_settings(run.settings() | changes)
     progress.finished = ""
     if progress.epoch:
         log.info("resuming %s after epoch %d", run.folder, progress.epoch)

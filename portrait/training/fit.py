@@ -42,6 +42,7 @@ def train(
     recipe: Recipe,
     resume: bool = False,
     *,
+    changes: dict | None = None,
     scopes: Scopes = ONE_DEVICE,
     single: keras.Model | None = None,
     quiet: bool = False,
@@ -52,6 +53,7 @@ def train(
     weights of the best epoch.
 
     Args:
+        changes: entries of run.json that a resumed run replaces.
         scopes: from `devices.started`, in which `model` was built if it is on several devices.
         single: the same network on one device, for pictures and checkpoints; it ends with these
             weights, too. None: `model` itself.
@@ -68,7 +70,7 @@ def train(
     with run.lock():
         with scopes.building():
             compile_model(model, recipe, len(training))
-        progress = go_on(run, model, recipe, resume)
+        progress = go_on(run, model, recipe, resume, changes)
         keeper = PreviewCheckpointer(run, recipe, progress, validation, single)
         with scopes.training():
             model.fit(

@@ -78,7 +78,7 @@ def test_quantised_models_take_bytes(kind):
 def test_our_own_files_say_what_they_take():
     network = for_inference(tiny_network.build(SIZE), channels=4)
     file = tflite.convert(network, "float32")
-    assert stated_normalization(file) == (0, 1)
+    assert stated_normalization(file, "small") == (0, 1)
     alpha = from_tflite(file, "ours").matte(picture())
     rgba = np.dstack([picture(), np.zeros(SIZE)])[np.newaxis].astype(np.float32)
     np.testing.assert_allclose(alpha, np.asarray(network(rgba))[0, ..., 0], atol=1e-5)

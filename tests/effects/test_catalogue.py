@@ -44,7 +44,6 @@ def colours(result):
         (["stylize_background"], [240, 120, 0], [235, 195, 55]),
         (["replace", "stylize_person"], [15, 135, 255], [10, 50, 30]),
         (["replace", "stylize_background"], [240, 120, 0], [245, 205, 225]),
-        (["stylize_background", "replace"], [240, 120, 0], [10, 50, 30]),
         (["grayscale_background", "blur"], [240, 120, 0], [64, 64, 64]),
     ],
 )
@@ -112,6 +111,9 @@ def test_side_by_side(picture):
         (["cutout", "blur"], SETTINGS, "cutout"),
         (["alpha", "cutout"], SETTINGS, "alpha"),
         (["side_by_side", "alpha"], SETTINGS, "alpha"),
+        (["blur", "replace"], SETTINGS, "put blur after it"),
+        (["stylize_background", "blur", "green_screen"], SETTINGS, "put stylize_background"),
+        (["replace", "green_screen"], SETTINGS, "green_screen covers what replace"),
         (["replace"], Settings(), "--background"),
         (["stylize_person"], Settings(), "--style"),
         (["blur"], Settings(strength=1.5), "--strength"),

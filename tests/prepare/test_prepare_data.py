@@ -169,8 +169,9 @@ def test_two_pictures_of_one_name_are_refused(street, tmp_path):
 
 def test_exclusions(tmp_path):
     listed = tmp_path / "bad.txt"
-    listed.write_text("# found by hand\nstreet/00001  # shadow\n\n  desk/é\n", encoding="utf-8")
-    assert datasets.read_exclusions(listed) == {"street/00001", "desk/é"}
+    lines = "# found by hand\nstreet/00001  # shadow\n\n  desk/é\nme#2.jpg#0\t#two\n"
+    listed.write_text(lines, encoding="utf-8")
+    assert datasets.read_exclusions(listed) == {"street/00001", "desk/é", "me#2.jpg#0"}
     listed.write_text("\ufeffdesk/e\u0301\n", encoding="utf-8")  # as Windows and macOS write it
     assert datasets.read_exclusions(listed) == {"desk/é"}
     with pytest.raises(UserError, match=r"none\.txt"):

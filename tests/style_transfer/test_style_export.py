@@ -65,7 +65,7 @@ def test_a_tflite_file_takes_and_gives_raw_pixels(trained, exported, kind):
     assert file.interpreter.get_signature_list() == {
         "serving_default": {"inputs": ["image"], "outputs": ["painted"]}
     }
-    assert stated_normalization(file.file) is None
+    assert stated_normalization(file.file, "style") is None
     photo = picture(*SHAPE, seed=5)
     painted = np.asarray(model(np.float32(photo)[None]))[0]
     assert painted.std() > 10

@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
 
+from portrait.errors import UserError
 from portrait.export import tflite
 from portrait.models.build import build, for_inference
 from portrait.tflite import metadata
@@ -81,23 +82,41 @@ def test_a_network_for_videos_states_its_name_alone():
     model = for_inference(build("selfie_net_video", (64, 32), "small"))
     file = tflite.convert(model, "float32")
     assert metadata.stated_name(file) == "selfie_net_video_small"
-    assert metadata.stated_normalization(file) is None
+    assert metadata.stated_normalization(file, "video") is None
     written = metadata.name_only("net", "words")
     assert written[4:8] == b"M001"
     assert [_text(_root(written), place) for place in (0, 1, 7)] == [b"net", b"words", b"1.0.0"]
     assert not any(_root(written).Offset(4 + 2 * place) for place in (3, 4))
     plain = tflite.convert(for_inference(tiny_network.build(), 3), "float32")
     assert metadata.stated_name(plain) == "tiny"
-    assert metadata.stated_normalization(plain) == (0, 1)
+    assert metadata.stated_normalization(plain, "tiny") == (0, 1)
     assert metadata.stated_name(tiny_tflite.convolution((8, 8), stated=False)) == ""
+
+
+def test_numbers_of_each_channel_are_refused():
+    """As of a network that was trained with ImageNet's means."""
+    file = tflite.convert(for_inference(tiny_network.build(), 3), "float32")
+    stored = _stored(file)
+    several = bytearray(stored)
+    image = _item(_item(_root(several), 3), 2)
+    options = _table(_item(image, 4), 1)
+    count = options.Vector(_field(options, 0) - options.Pos) - 4
+    several[count] = 2  # the next number is another field, and differs
+    with pytest.raises(UserError, match="net normalises each channel"):
+        metadata.stated_normalization(bytes(file).replace(stored, several), "net")
+
+
+def _stored(file: bytes) -> bytes:
+    """The metadata in a `.tflite` file."""
+    parsed = schema.Model.GetRootAs(file, 0)
+    entries = [parsed.Metadata(i) for i in range(parsed.MetadataLength())]
+    (entry,) = [each for each in entries if each.Name() == b"TFLITE_METADATA"]
+    return parsed.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
 
 
 def test_file_holds_it():
     model = for_inference(tiny_network.build(), 4)
-    parsed = schema.Model.GetRootAs(tflite.convert(model, "float32"), 0)
-    entries = [parsed.Metadata(i) for i in range(parsed.MetadataLength())]
-    (entry,) = [each for each in entries if each.Name() == b"TFLITE_METADATA"]
-    stored = parsed.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+    stored = _stored(tflite.convert(model, "float32"))
     assert stored[4:8] == b"M001"
     assert _text(_root(stored), 0) == b"tiny_rgba"
     assert b"RGBA" in _text(_root(stored), 1)

@@ -271,10 +271,13 @@ def test_patience_and_what_is_finished(tmp_path, without_curves):
         train(model, *sequences(), run, dataclasses.replace(recipe, epochs=3), resume=True)
 
     longer = Recipe(epochs=4, lr=0.0, ema=False, patience=0)
-    assert train(model, *sequences(), run, longer, resume=True) == best
+    changes = {"flags": {"nb_epoch": 4}}
+    assert train(model, *sequences(), run, longer, resume=True, changes=changes) == best
     assert len(history(run)) == 4 and checkpoints(run) == [1, 2]
+    assert run.settings() == changes
     with pytest.raises(UserError, match=r"4 epochs are done\): raise --nb_epoch$"):
-        train(model, *sequences(), run, longer, resume=True)
+        train(model, *sequences(), run, longer, resume=True, changes={"flags": {"nb_epoch": 3}})
+    assert run.settings() == changes, "a run that is refused keeps its flags"
 
 
 class Spoiled(PortraitSequence):
