@@ -1,5 +1,6 @@
 """Tests apply.py and its command line on a portrait of scikit-image."""
 
+import dataclasses
 import functools
 import os
 import signal
@@ -16,7 +17,9 @@ import tiny_tflite
 from PIL import Image
 from project import ROOT
 
-from portrait.commands.apply import apply
+from portrait import cli
+from portrait.commands.apply import apply, make_job
+from portrait.effects import catalogue
 from portrait.effects.blur import APERTURES
 from portrait.effects.depth import DEPTHS
 from portrait.errors import UserError
@@ -24,6 +27,18 @@ from portrait.errors import UserError
 
 def read(path):
     return np.asarray(Image.open(path))
+
+
+def test_an_argument_with_the_name_of_a_setting_sets_it(red, monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Settings(catalogue.Settings):
+        darkness: float = 0.5
+
+    monkeypatch.setattr(catalogue, "Settings", Settings)
+    given = {"model": red, "input_range": "0..1", "choke": 2, "darkness": 0.25}
+    job = make_job(cli.defaults(apply) | given)
+    for settings in (job.stills.settings, job.clips.settings):
+        assert (settings.darkness, settings.choke, settings.strength) == (0.25, 2, 0.5)
 
 
 def test_the_default_is_a_blurred_background_without_tensorflow(portrait, tmp_path):

@@ -6,7 +6,7 @@ of the arguments.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,19 +220,20 @@ def _effects(given: Mapping, plate: "Plate | None") -> "tuple[Effects, Effects]"
     from portrait.effects import backgrounds, catalogue, styles
     from portrait.matting.foreground import blur_fusion, multilevel
 
-    names = ("aperture", "depth", "match", "despill", "choke", "feather", "linear")
     strength = {} if given["strength"] is None else {"strength": given["strength"]}
     style = None
     if given["style"]:
         # Painting is most of the work for a frame, so it takes all cores.
         threads = max(given["threads"], os.cpu_count() or 1)
         style = styles.load(given["style"], threads, given["paint_size"], **strength)
-    settings = catalogue.Settings(
-        background=backgrounds.load(given["background"]) if given["background"] else None,
-        style=style,
+    loaded = {
+        "background": backgrounds.load(given["background"]) if given["background"] else None,
+        "style": style,
         **strength,
-        **{name: given[name] for name in names},
-    )
+    }
+    # Settings and arguments have the same names, so a new one needs no line here.
+    names = {field.name for field in fields(catalogue.Settings)} & set(given) - {"strength"}
+    settings = catalogue.Settings(**{name: given[name] for name in names} | loaded)
     estimates = [plate.estimator(each) if plate else each for each in (multilevel, blur_fusion)]
     effect = given["effect"]
     return tuple(catalogue.Effects(effect, replace(settings, estimate=each)) for each in estimates)
