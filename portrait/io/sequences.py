@@ -167,7 +167,7 @@ def _goes_on(one: str, other: str) -> bool:
 def _numbers(pattern: Path) -> list[int]:
     """The numbers of the existing pictures in increasing order."""
     start, end = (re.escape(part) for part in _NUMBER.split(pattern.name))
-    name = re.compile(f"{start}(\\d+){end}")
+    name = re.compile(f"{start} *(\\d+){end}")  # "%5d" fills up with spaces
     try:
         found = [name.fullmatch(entry.name) for entry in os.scandir(pattern.parent)]
     except OSError as error:

@@ -38,8 +38,9 @@ def test_other_names(name):
     assert not is_sequence(name)
 
 
-def test_pictures_come_in_the_order_of_their_numbers(tmp_path):
-    reader = SequenceReader(fill(tmp_path, 8, 9, 10, 11, pattern="%d.png"), 25)
+@pytest.mark.parametrize("pattern", ["%d.png", "%2d.png"])
+def test_pictures_come_in_the_order_of_their_numbers(pattern, tmp_path):
+    reader = SequenceReader(fill(tmp_path, 8, 9, 10, 11, pattern=pattern), 25)
     assert (reader.frames, reader.first, reader.rate) == (4, 8, 25)
     frames = list(reader)
     assert [frame.image[0, 0, 0] for frame in frames] == [8, 9, 10, 11]
