@@ -113,16 +113,16 @@ def paint_by_gatys(
 
         def watch(iteration: int, terms: dict[str, float], picture: np.ndarray) -> None:
             nonlocal latest
-            latest = picture
+            latest = blend(photo, picture, strength)
             if save_every and iteration % save_every == 0:
-                write_png(target.with_suffix("") / f"{iteration:04}.png", picture)
+                write_png(target.with_suffix("") / f"{iteration:04}.png", latest)
 
         try:
             painted = paint(photo, painting, weights, settings, watch)
         except KeyboardInterrupt:
             if latest is None:
                 raise
-            write_png(target, blend(photo, latest, strength))
+            write_png(target, latest)
             raise KeyboardInterrupt(f"{target} is unfinished") from None
         write_png(target, blend(photo, painted, strength))
 

@@ -175,8 +175,8 @@ def files(tmp_path, monkeypatch):
 
 def test_one_call_paints_files_and_leaves_pictures_on_the_way(files):
     photo, wave, output = files
-    sizes = {"size": 20, "style_size": 16}
-    written = gatys.paint_by_gatys([photo], wave, output, iterations=4, save_every=2, **sizes)
+    options = {"size": 20, "style_size": 16, "strength": 0.5}
+    written = gatys.paint_by_gatys([photo], wave, output, iterations=4, save_every=2, **options)
     assert written == [output / "photo_wave_gatys.png"]
     assert read_image(written[0]).shape == (20, 16, 3)
     steps = sorted((output / "photo_wave_gatys").iterdir())
