@@ -160,6 +160,8 @@ def check() -> None:
     """
     if FLAGS.input and FLAGS.serve:
         raise UserError("--serve and --input exclude each other: the page takes its own pictures")
+    if FLAGS.virtual_camera and FLAGS["output"].present:
+        raise UserError("--virtual_camera and --output exclude each other: leave one out")
     cli.check_companions(COMPANIONS)
     for name, effects in EFFECTS.items():
         if FLAGS[name].present and not set(effects) & set(FLAGS.effect):

@@ -20,7 +20,7 @@ from portrait.data import loading
 from portrait.data.targets import boundary_target
 from portrait.inference import network as networks
 from portrait.inference.network import MatteFunction
-from portrait.training.refining import degraded, smooth_noise
+from portrait.training.coarse_alphas import degraded, smooth_noise
 
 NETWORK = "selfie_net_big_256x256"
 """The shipped network whose alphas are previous alphas."""

@@ -11,6 +11,7 @@ WITHOUT_EFFECT = [
     (["--input=a.png", "--port=80"], "--serve"),
     (["--serve=True", "--refine=none"], "--input"),
     (["--serve=True", "--input=a.png"], "--serve and --input"),
+    (["--input=0", "--virtual_camera=/dev/video2", "--output=a.mp4"], "--virtual_camera and"),
 ]
 WITH_EFFECT = [
     ["--input=a.png", "--strength=0.5", "--effect=grayscale_background,stylize_person"],

@@ -8,7 +8,7 @@ import tiny_portraits
 from portrait.data.pairs import find_pairs
 from portrait.errors import UserError
 from portrait.io.images import resize, write_png
-from portrait.training import refining
+from portrait.training import coarse_alphas, refining
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_network_gives_the_coarse_alpha(folder):
             return np.full(pixels.shape[:2], 0.5, np.float32)
 
     seen = [
-        refining.random_coarse(image, image[..., 0], [Half()], np.random.default_rng(seed))
+        coarse_alphas.random_coarse(image, image[..., 0], [Half()], np.random.default_rng(seed))
         for seed in range(20)
     ]
     from_network = [(alpha, pixel) for alpha, pixel in seen if (alpha == 0.5).all()]
@@ -103,7 +103,7 @@ def test_networks_see_a_window_around_the_person():
     for seed in range(20):
         before = len(ran)
         random = np.random.default_rng(seed)
-        alpha, pixel = refining.random_coarse(image, image[..., 0], [Brightness()], random)
+        alpha, pixel = coarse_alphas.random_coarse(image, image[..., 0], [Brightness()], random)
         found = resize(alpha, image.shape[:2]) >= 0.5
         assert (found != (image[..., 0] > 0)).sum() < 0.2 * 80 * 60
         if len(ran) > before:
@@ -112,12 +112,39 @@ def test_networks_see_a_window_around_the_person():
     assert len(ran) > 5 and 1 / 1.7**2 < min(ran) < max(ran) < 1 / 1.05**2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_motion_softens_the_outline_of_picture_and_matte_alike(seed):
+    matte = np.zeros((200, 160), np.uint8)
+    matte[60:140, 50:110] = 255
+    colours = np.array([200, 40, 120]), np.array([20, 90, 230])
+    image = np.where(matte[..., None] > 0, *colours).astype(np.uint8)
+    moved, soft = coarse_alphas.in_motion(image, matte, np.random.default_rng(seed))
+    assert (moved.dtype, soft.dtype) == (np.uint8, np.uint8)
+    assert np.mean((soft > 10) & (soft < 245)) > 0.003
+    assert soft.mean() == pytest.approx(matte.mean(), rel=0.02)
+    alpha = soft[..., None] / 255
+    expected = alpha * colours[0] + (1 - alpha) * colours[1]
+    assert np.abs(moved - expected).max() < 4
+
+
+def test_motion_blurs_the_background_half_of_the_time():
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (200, 160, 3), np.uint8)
+    matte = np.zeros((200, 160), np.uint8)
+    matte[150:, 60:100] = 255
+    kept = [
+        (coarse_alphas.in_motion(image, matte, random)[0][:40] == image[:40]).all()
+        for _ in range(20)
+    ]
+    assert 5 <= sum(kept) <= 15
+
+
 def test_degraded_mattes_are_near_the_truth():
     matte = np.zeros((100, 90), np.float32)
     cv2.circle(matte, (45, 50), 30, 1.0, -1)
     changed = 0
     for seed in range(20):
-        alpha = refining.degraded(matte, np.random.default_rng(seed))
+        alpha = coarse_alphas.degraded(matte, np.random.default_rng(seed))
         assert alpha.dtype == np.float32 and alpha.min() >= 0 and alpha.max() <= 1
         changed += not np.array_equal(alpha, matte)
         assert ((alpha >= 0.5) != (matte >= 0.5)).mean() < 0.05
@@ -154,7 +181,7 @@ def test_tiles_that_are_not_square_are_turned_by_half():
 def test_mattes_keep_their_share_when_they_shrink():
     matte = np.zeros((120, 90), np.uint8)
     matte[30:90, 20:70] = 255
-    alpha, pixel = refining.random_coarse(
+    alpha, pixel = coarse_alphas.random_coarse(
         np.zeros((120, 90, 3), np.uint8), matte, [], np.random.default_rng(3)
     )
     assert 1 <= pixel <= 4.5
