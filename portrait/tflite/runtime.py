@@ -12,6 +12,7 @@ from portrait.backend import stderr_kept_back
 from portrait.errors import UserError, first_line
 
 _WARM_UP, _RUNS = 3, 20  # of `TfliteModel.latency`
+_TYPES = (np.float32, np.uint8, np.int8)  # of inputs
 
 
 class TfliteModel:
@@ -63,11 +64,18 @@ class TfliteModel:
                 self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise UserError(f"{name}: LiteRT cannot load it: {first_line(error)}") from error
-        self._taken = self.interpreter.get_input_details()[0]
-        self._given = self.interpreter.get_output_details()[-1]
+        inputs = self.interpreter.get_input_details()
+        if len(inputs) != 1:
+            raise UserError(f"{name}: it has {len(inputs)} inputs, not one picture")
+        self._taken, self._given = inputs[0], self.interpreter.get_output_details()[-1]
         shape, answer = (tuple(each["shape"].tolist()) for each in (self._taken, self._given))
         if len(shape) != 4 or shape[0] != 1 or shape[3] not in (3, 4, 5):
             raise UserError(f"{name}: the input is {_by(shape)}, not a picture (1xHxWx3 to 5)")
+        if -1 in self._taken["shape_signature"][1:]:  # LiteRT would take pictures of 1 x 1
+            raise UserError(f"{name}: the size of its input is not fixed")
+        if self._taken["dtype"] not in _TYPES:
+            kind = np.dtype(self._taken["dtype"]).name
+            raise UserError(f"{name}: the input is {kind}, not float32, uint8 or int8")
         if len(answer) != 4 or answer[0] != 1:
             raise UserError(f"{name}: the output is {_by(answer)}, not a picture (1xHxWxC)")
         self.input_shape, self.channels, self.output_shape = shape[1:3], shape[3], answer[1:]

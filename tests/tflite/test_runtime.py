@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from portrait.errors import UserError
 from portrait.inference.network import shipped_files
-from portrait.tflite import runtime
+from portrait.tflite import graph, runtime
 from portrait.tflite.runtime import TfliteModel
+from tests.helpers import tiny_tflite
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +57,45 @@ def test_latency_is_the_median_after_the_warm_up(file, monkeypatch):
 def test_what_is_no_model_is_named():
     with pytest.raises(UserError, match=r"net\.tflite"):
         TfliteModel(b"no model", "net.tflite")
+
+
+def _with_input(kind: int, shape: tuple[int, ...], alone: bool) -> bytes:
+    """A file of 4 x 4 pixels with a further input, from which its picture is cast if it is alone.
+
+    Args:
+        kind: the type of the further input.
+        shape: the shape of the further input, in which -1 is a side that is not fixed.
+        alone: whether it replaces the picture.
+    """
+    model = graph.parse(tiny_tflite.convolution((4, 4)))
+    main = model.subgraphs[0]
+    tensor = schema.TensorT()
+    tensor.name, tensor.type, tensor.buffer = "given", kind, 0
+    tensor.shape, tensor.shapeSignature = [abs(side) for side in shape], list(shape)
+    main.tensors.append(tensor)
+    place = len(main.tensors) - 1
+    main.inputs = [place] if alone else [*main.inputs, place]
+    if alone:
+        code, cast = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CAST
+        code.version = 1
+        model.operatorCodes.append(code)
+        cast.opcodeIndex, cast.inputs, cast.outputs = len(model.operatorCodes) - 1, [place], [0]
+        main.operators.insert(0, cast)
+    return graph.pack(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "alone", "reason"),
+    [
+        ("INT16", (1, 4, 4, 3), True, "the input is int16, not float32, uint8 or int8"),
+        ("INT64", (1, 4, 4, 3), True, "the input is int64"),
+        ("BOOL", (1, 4, 4, 3), True, "the input is bool"),
+        ("FLOAT32", (1, -1, -1, 3), True, "the size of its input is not fixed"),
+        ("FLOAT32", (1, 8), False, "it has 2 inputs"),
+    ],
+)
+def test_other_inputs_are_refused(kind, shape, alone, reason):
+    """With numbers of other types, the alpha would be 0; with 1 x 1 pixels, one grey."""
+    with pytest.raises(UserError, match=rf"net\.tflite: {reason}"):
+        TfliteModel(_with_input(getattr(schema.TensorType, kind), shape, alone), "net.tflite")
