@@ -16,8 +16,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from portrait.errors import UserError
-from portrait.tflite import graph
+from portrait.models.registry import takes_alpha
+from portrait.tflite.metadata import stated_name, stated_normalization
+from portrait.tflite.runtime import TfliteModel
 from portrait.tflite.unpack import unpack_float16
 
 HERE = Path(__file__).resolve().parent
@@ -27,6 +31,8 @@ PACKAGES = HERE / "node_modules" / "@litertjs"
 PAGE = ("index.html", "style.css", "icon.svg", "manifest.webmanifest")
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
 WORKER = "sw.js"
+LIST = "models/models.json"  # in built pages only, unlike the worker
+RAW = (0.0, 1.0)  # mean and deviation of pixels that are not normalised
 _IMPORTED = 'from "@litertjs/wasm-utils"'  # without a bundler, the browser needs an address instead
 
 
@@ -39,9 +45,9 @@ def build(target: Path, own: list[Path] = ()) -> None:
 
     Raises:
         UserError: LiteRT.js is not installed, the folder holds something else, or a file is
-            missing, is not a .tflite file, or has outputs that the page cannot use.
+            missing, is not a .tflite file, or has inputs or outputs that the page cannot use.
     """
-    if target.exists() and not (target / WORKER).is_file():
+    if target.exists() and not (target / LIST).is_file():
         raise UserError(f"{target} does not hold a built page, so it is not replaced")
     if not PACKAGES.is_dir():
         raise UserError("LiteRT.js is not installed: run npm ci in web/, or make web")
@@ -90,11 +96,12 @@ def _models(folder: Path, own: list[Path]) -> None:
         model = path.read_bytes()
         if model[4:8] != b"TFL3":
             raise UserError(f"{path} is not a .tflite file")
+        paints = _paints(model, path)
         name = _file_name(path, [each["file"] for each in listed])
         size = _zip(folder / name, unpack_float16(model))
-        listed.append(entry | {"file": name, "bytes": size, "paints": _paints(model, path)})
+        listed.append(entry | {"file": name, "bytes": size, "paints": paints})
     shutil.copy(ROOT / "docs" / "licences.md", folder)
-    (folder / "models.json").write_text(json.dumps(listed, indent=1))
+    (folder / Path(LIST).name).write_text(json.dumps(listed, indent=1))
 
 
 def _file_name(path: Path, taken: Sequence[str]) -> str:
@@ -112,12 +119,23 @@ def _title(path: Path) -> str:
 
 
 def _paints(model: bytes, path: Path) -> bool:
-    """Returns whether a file returns pictures rather than alphas."""
-    main = graph.parse(model).subgraphs[0]
-    shape = tuple(main.tensors[main.outputs[0]].shape)
-    if len(shape) != 4 or shape[3] not in (1, 3):
-        raise UserError(f"{path} returns {shape}, which is neither an alpha nor a picture")
-    return bool(shape[3] == 3)
+    """Returns whether a file returns pictures rather than alphas.
+
+    Raises:
+        UserError: the page cannot give it a picture, or cannot use what it returns.
+    """
+    network = TfliteModel(model, str(path))
+    *size, channels = network.output_shape
+    if tuple(size) != network.input_shape or channels not in (1, 3):
+        shape = " x ".join(map(str, network.output_shape))
+        raise UserError(f"{path} returns {shape}, which is no alpha or picture of its input's size")
+    if network.channels > 4 or takes_alpha(stated_name(model)):
+        raise UserError(f"{path} takes an alpha beside the picture, which the page does not have")
+    if network.interpreter.get_input_details()[0]["dtype"] == np.int8:
+        raise UserError(f"{path} takes int8, but the page gives float32 or uint8")
+    if channels == 1 and network.takes_floats and stated_normalization(model) != RAW:
+        raise UserError(f"{path} has no metadata that says that it takes pixels of 0 to 255")
+    return channels == 3
 
 
 def _sample(path: Path) -> None:
@@ -152,6 +170,9 @@ def main(arguments: list[str]) -> int:
         build(target, [Path(name) for name in arguments[1:]])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: cannot write {target}: {error.strerror or error}", file=sys.stderr)
         return 1
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 1e6:.1f} MB; try it: python -m http.server --directory {target}")

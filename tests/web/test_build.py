@@ -57,6 +57,56 @@ def test_a_folder_with_something_else_is_not_replaced(tmp_path, capsys):
     assert (tmp_path / "thesis.txt").is_file()
 
 
+def test_its_own_source_is_not_replaced(tmp_path, capsys):
+    """The source has a worker, too."""
+    for name in (build.WORKER, "models.json", "package.json"):
+        (tmp_path / name).write_text("source")
+    assert build.main([str(tmp_path)]) == 1
+    assert "does not hold a built page" in capsys.readouterr().err
+    assert (tmp_path / "package.json").read_text() == "source"
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """Empty files instead of LiteRT.js, for tests of what is built around it."""
+    core, tools = (tmp_path / "packages" / name for name in ("core", "wasm-utils"))
+    for folder in (core / "dist", core / "wasm", tools / "dist"):
+        folder.mkdir(parents=True)
+    (core / "dist" / "index.js").write_text('from "@litertjs/wasm-utils"')
+    (core / "package.json").write_text('{"version": "0"}')
+    (tools / "dist" / "index.js").touch()
+    for name in build.RUNTIMES:
+        (core / "wasm" / f"{name}.js").touch()
+        (core / "wasm" / f"{name}.wasm").touch()
+    monkeypatch.setattr(build, "PACKAGES", tmp_path / "packages")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (tiny_tflite.convolution((32, 32))[:400], "LiteRT cannot load it"),
+        (tiny_tflite.convolution((32, 32), stated=False), "no metadata"),
+        (
+            tiny_tflite.convolution((32, 32), (*tiny_tflite.RED, 0), name="selfie_net_video_big"),
+            "an alpha beside the picture",
+        ),
+    ],
+)
+def test_networks_that_the_page_cannot_use_are_refused(content, reason, packages, tmp_path, capsys):
+    own = tmp_path / "own.tflite"
+    own.write_bytes(content)
+    assert build.main([str(tmp_path / "dist"), str(own)]) == 1
+    message = capsys.readouterr().err
+    assert str(own) in message and reason in message and message.count("\n") == 1
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(packages, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert build.main([str(tmp_path / "file" / "dist")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}")
+
+
 def test_files_that_are_no_networks_are_refused_and_the_page_stays(folder, tmp_path):
     two = tmp_path / "two.tflite"
     two.write_bytes(tiny_tflite.convolution((32, 32), np.ones((2, 3))))
