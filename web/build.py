@@ -129,11 +129,12 @@ def _paints(model: bytes, path: Path) -> bool:
     if tuple(size) != network.input_shape or channels not in (1, 3):
         shape = " x ".join(map(str, network.output_shape))
         raise UserError(f"{path} returns {shape}, which is no alpha or picture of its input's size")
-    if network.channels > 4 or takes_alpha(stated_name(model)):
+    if network.channels > 4 or takes_alpha(stated_name(model, str(path))):
         raise UserError(f"{path} takes an alpha beside the picture, which the page does not have")
     if network.interpreter.get_input_details()[0]["dtype"] == np.int8:
         raise UserError(f"{path} takes int8, but the page gives float32 or uint8")
-    if channels == 1 and network.takes_floats and stated_normalization(model) != RAW:
+    stated = stated_normalization(model, str(path))
+    if channels == 1 and network.takes_floats and stated != RAW:
         raise UserError(f"{path} has no metadata that says that it takes pixels of 0 to 255")
     return channels == 3
 

@@ -144,7 +144,7 @@ def from_tflite(
             "--refine=learned"
         )
     input_numbers = INPUT_RANGES["0..255"]
-    takes = model.channels == 4 and takes_alpha(stated_name(model.file)) == "previous"
+    takes = model.channels == 4 and takes_alpha(stated_name(model.file, name)) == "previous"
     if model.takes_floats and not takes:
         stated = stated_normalization(model.file, name)
         if not stated and input_range not in INPUT_RANGES:

@@ -5,13 +5,16 @@ and image_segmenter_metadata_schema.fbs (V001). The first contains the second, a
 buffer of the model that is called `BUFFER_NAME`.
 """
 
+import contextlib
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import flatbuffers
 from flatbuffers import encode, number_types
 from flatbuffers.table import Table
 
-from portrait.errors import UserError
+from portrait.errors import UserError, first_line
 from portrait.tflite import graph as tflite_graph
 
 BUFFER_NAME = "TFLITE_METADATA"
@@ -111,29 +114,56 @@ def stated_normalization(file: bytes, name: str) -> tuple[float, float] | None:
     Returns None without them. Field numbers are from MediaPipe's metadata_schema.fbs.
 
     Raises:
-        UserError: they differ from channel to channel; `name` is in the message.
+        UserError: they differ from channel to channel, or the metadata are damaged; `name` is in
+            the message.
     """
-    root = _root(file)
-    for graph in _tables(root, 3) if root else ():
-        for image in _tables(graph, 2)[:1]:
-            for unit in _tables(image, 4):
-                if unit.Get(number_types.Uint8Flags, _place(unit, 0)) == _NORMALIZATION_OPTIONS:
-                    options = Table(root.Bytes, unit.Indirect(_place(unit, 1)))
-                    mean, std = ({*_floats(options, field)} for field in (0, 1))
-                    if len(mean) > 1 or len(std) > 1:
-                        raise UserError(
-                            f"{name} normalises each channel with other numbers in its metadata: "
-                            "put the normalisation into the network"
-                        )
-                    return (mean.pop(), std.pop()) if mean and std else None
+    with _damage_named(name):
+        root = _root(file)
+        for graph in _tables(root, 3) if root else ():
+            for image in _tables(graph, 2)[:1]:
+                for unit in _tables(image, 4):
+                    if unit.Get(number_types.Uint8Flags, _place(unit, 0)) == _NORMALIZATION_OPTIONS:
+                        options = Table(root.Bytes, unit.Indirect(_place(unit, 1)))
+                        return _one_for_all(options, name)
     return None
 
 
-def stated_name(file: bytes) -> str:
-    """Reads the model's name in the metadata of a `.tflite` file; empty without one."""
-    root = _root(file)
-    place = root and root.Offset(4)
-    return root.String(root.Pos + place).decode(errors="replace") if place else ""
+def stated_name(file: bytes, name: str = "the file") -> str:
+    """Reads the model's name in the metadata of a `.tflite` file; empty without one.
+
+    Raises:
+        UserError: the metadata are damaged; `name` is in the message.
+    """
+    with _damage_named(name):
+        root = _root(file)
+        place = root and root.Offset(4)
+        return root.String(root.Pos + place).decode(errors="replace") if place else ""
+
+
+@contextlib.contextmanager
+def _damage_named(name: str) -> Iterator[None]:
+    """Raises UserError for the different exceptions that damaged metadata raise in flatbuffers."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{name}: cannot read its metadata: {first_line(error)}") from error
+
+
+def _one_for_all(options: Table, name: str) -> tuple[float, float] | None:
+    """The mean and std of NormalizationOptions, which must be equal for all channels."""
+    mean, std = ({*_floats(options, field)} for field in (0, 1))
+    if len(mean) > 1 or len(std) > 1:
+        raise UserError(
+            f"{name} normalises each channel with other numbers in its metadata: put the "
+            "normalisation into the network"
+        )
+    if not mean or not std:
+        return None
+    if 0 in std or not all(map(math.isfinite, mean | std)):
+        raise ValueError(f"pixels cannot be normalised by {min(mean)} and {min(std)}")
+    return mean.pop(), std.pop()
 
 
 def _root(file: bytes) -> Table | None:

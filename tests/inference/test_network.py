@@ -55,6 +55,24 @@ def test_files_are_named_where_they_are_wrong(tmp_path):
             networks.load(tmp_path / f"{name}.weights.h5")
 
 
+ONE = b"\1\0\0\0\0\0\x80\x3f"  # the std in the metadata: one number, 1.0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda data: b"\xff\xff\xff\x7f" + data[4:],  # the place of the first table
+        lambda data: data.replace(ONE, ONE[:4] + bytes(4), 1),  # a std of 0
+    ],
+)
+def test_metadata_that_cannot_be_used_are_one_line(changed, tmp_path):
+    file = tiny_tflite.convolution(SIZE)
+    start = file.index(b"M001") - 4
+    (tmp_path / "own.tflite").write_bytes(file[:start] + changed(file[start:]))
+    with pytest.raises(UserError, match=r"own\.tflite: cannot read its metadata"):
+        networks.load(tmp_path / "own.tflite")
+
+
 def test_weights_and_the_file_made_of_them_agree():
     weights = networks.load(SHIPPED / "selfie_net_big")
     assert weights.input_shape == (256, 256)  # as it was trained
