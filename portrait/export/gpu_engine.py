@@ -110,8 +110,9 @@ class Verdict(NamedTuple):
         return self.mean_error <= largest and (self.iou is None or self.iou >= IOU)
 
     def as_json(self) -> dict:
-        """Converts to plain values, with None for NaN."""
-        values = {name: None if x != x else x for name, x in self._asdict().items()}
+        """Converts to plain values, with None for NaN and infinity, which JSON does not have."""
+        wrong = (np.inf, -np.inf)
+        values = {n: None if x != x or x in wrong else x for n, x in self._asdict().items()}
         return values | {"good": self.good}
 
 

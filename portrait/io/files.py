@@ -94,8 +94,11 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
                 os.fsync(written.fileno())
             temporary.replace(path)
     except OSError as error:
-        in_the_way = isinstance(error, FileExistsError)
-        reason = f"{path.parent} is a file" if in_the_way else error.strerror or str(error)
+        reason = error.strerror or str(error)
+        if isinstance(error, FileExistsError):
+            reason = f"{path.parent} is a file"
+        elif isinstance(error, shutil.Error):  # a list of (from, to, reason) for each file
+            reason = str(error.args[0][0][2])
         raise WriteError(f"cannot write {path}: {reason}") from error
     finally:
         with contextlib.suppress(OSError):  # also if the folder cannot be searched

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,19 @@ def test_folder_replaces_a_folder(tmp_path):
         raise ValueError
     assert names(target) == ["new"]
     assert names(tmp_path) == ["net.mlpackage"]
+
+
+def test_a_folder_that_cannot_be_copied_has_one_reason(tmp_path):
+    """shutil raises a list with the names and the reason of every file."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in "ab":
+        (source / name).symlink_to(tmp_path / "gone")
+    target = tmp_path / "net.mlpackage"
+    with pytest.raises(UserError) as error, replacing(target) as temporary:
+        shutil.copytree(source, temporary)
+    assert str(error.value).startswith(f"cannot write {target}: [Errno 2] No such file")
+    assert str(error.value).count("[") == 1
 
 
 def test_folder_does_not_replace_a_file(tmp_path):
