@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+import tiny_tflite
 from ai_edge_litert import schema_py_generated as schema
 
 from portrait.errors import UserError
 from portrait.inference.network import shipped_files
 from portrait.tflite import graph, runtime
 from portrait.tflite.runtime import TfliteModel
-from tests.helpers import tiny_tflite
 
 
 @pytest.fixture(scope="module")
