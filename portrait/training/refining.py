@@ -24,7 +24,7 @@ NETWORKS = ("lite_unet", "selfie_net_big", "ensemble")
 
 _TILES = 24_000
 _EACH = 5
-_MOVING = 0.25  # share of pictures with motion blur
+_MOVING = 0.15  # share of pictures with motion blur
 _ON_ERRORS = 0.3  # share of tiles whose middle is where the coarse alpha is wrong
 
 
