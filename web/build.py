@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from portrait.errors import UserError
+from portrait.inference.network import INPUT_RANGES
 from portrait.models.registry import takes_alpha
 from portrait.tflite.metadata import stated_name, stated_normalization
 from portrait.tflite.runtime import TfliteModel
@@ -32,7 +33,6 @@ PAGE = ("index.html", "style.css", "icon.svg", "manifest.webmanifest")
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
 WORKER = "sw.js"
 LIST = "models/models.json"  # in built pages only, unlike the worker
-RAW = (0.0, 1.0)  # mean and deviation of pixels that are not normalised
 _IMPORTED = 'from "@litertjs/wasm-utils"'  # without a bundler, the browser needs an address instead
 
 
@@ -134,7 +134,7 @@ def _paints(model: bytes, path: Path) -> bool:
     if network.interpreter.get_input_details()[0]["dtype"] == np.int8:
         raise UserError(f"{path} takes int8, but the page gives float32 or uint8")
     stated = stated_normalization(model, str(path))
-    if channels == 1 and network.takes_floats and stated != RAW:
+    if channels == 1 and network.takes_floats and stated != INPUT_RANGES["0..255"]:
         raise UserError(f"{path} has no metadata that says that it takes pixels of 0 to 255")
     return channels == 3
 

@@ -109,12 +109,6 @@ class Verdict(NamedTuple):
         largest = MEAN_ERROR if self.iou is not None else 255 * MEAN_ERROR
         return self.mean_error <= largest and (self.iou is None or self.iou >= IOU)
 
-    def as_json(self) -> dict:
-        """Converts to plain values, with None for NaN and infinity, which JSON does not have."""
-        wrong = (np.inf, -np.inf)
-        values = {n: None if x != x or x in wrong else x for n, x in self._asdict().items()}
-        return values | {"good": self.good}
-
 
 def run(file: Path, pictures: np.ndarray, engine: Engine = FLOAT16) -> Run:
     """Runs a file in a separate process.

@@ -95,7 +95,7 @@ class Result:
             "activations": [_described(each) for each in self.activations],
             "against_keras": {name: _figures(parity) for name, parity in self.parity.items()},
             "latency_ms": {str(n): seconds * 1e3 for n, seconds in self.latency.items()},
-            "gpu_float16": self.gpu_float16 and self.gpu_float16.as_json(),
+            "gpu_float16": self.gpu_float16 and _judged(self.gpu_float16),
         }
 
 
@@ -104,6 +104,11 @@ def _described(activation: Activation | None) -> dict | None:
     if activation is None:
         return None
     return activation._asdict() | {"largest": _number(activation.largest)}
+
+
+def _judged(verdict: Verdict) -> dict:
+    errors = {name: _number(getattr(verdict, name)) for name in ("max_error", "mean_error", "iou")}
+    return verdict._asdict() | errors | {"good": verdict.good}
 
 
 def _figures(parity: Parity) -> dict[str, float | None]:

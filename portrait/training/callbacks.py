@@ -29,7 +29,7 @@ def go_on(
 
     Args:
         resume: False starts the run. A run that was killed in its first epoch starts, too.
-        changes: entries of run.json that replace those of earlier, unless the run is refused.
+        changes: entries that replace those in run.json, unless the run is refused.
 
     Raises:
         UserError: the run is finished, by its epochs or its patience; see also `Run.load_state`.
