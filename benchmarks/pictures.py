@@ -172,11 +172,9 @@ def dim_clip() -> Iterator[np.ndarray]:
 
 def smoothing(network: networks.Network) -> list[Image.Image]:
     """The frames of the animation: alphas without (left) and with smoothing (right)."""
-    matters = [VideoMatter(network, smooth) for smooth in (False, True)]
-    return [
-        _cells([resize(matter(image), _CELL) for matter in matters])
-        for image in tqdm(dim_clip(), total=_FRAMES, desc="smoothing.gif", unit=" frames")
-    ]
+    alphas = [VideoMatter(network, smooth).alphas(dim_clip()) for smooth in (False, True)]
+    pairs = tqdm(zip(*alphas, strict=True), total=_FRAMES, desc="smoothing.gif", unit=" frames")
+    return [_cells([resize(alpha, _CELL) for alpha in pair]) for pair in pairs]
 
 
 def _cells(alphas: list[np.ndarray]) -> Image.Image:

@@ -11,6 +11,7 @@ from absl import flags
 
 from portrait.effects import video
 from portrait.effects.catalogue import Effects
+from portrait.effects.video_matting import VideoMatter
 from portrait.inference.network import Network
 from portrait.io.video_frames import Frame
 from portrait.io.video_reader import open_video
@@ -52,31 +53,26 @@ def write_clip(path: Path, shape: tuple[int, ...], images: Iterable[np.ndarray])
 
 
 def run_alone(
-    clip: Path, work: Callable[[np.ndarray], np.ndarray], target: Path
-) -> tuple[int, Stage, Stage]:
-    """Decodes each frame, calls `work` with its image, and encodes the result, without overlap.
+    clip: Path, matter: VideoMatter, render: Callable, target: Path
+) -> tuple[int, dict[str, Stage]]:
+    """Decodes a clip, computes its alphas, renders and encodes in one thread, without overlap.
 
     Returns:
-        The number of frames, and the stages of decoding and encoding.
+        The number of frames, and the stages decode, alpha, render and encode.
     """
     reader = open_video(clip)
-    decode = Stage(iter(reader).__next__)
-    writer, write, count = None, None, 0
-    while True:
-        try:
-            frame = decode()
-        except StopIteration:
-            break
-        if not isinstance(frame, Frame):
-            continue
-        frame.image = work(frame.image)
-        if writer is None:
-            writer = VideoWriter(target, frame.image.shape, reader.time_base, reader.rate)
-            write = Stage(writer.write)
+    frames = [frame for frame in reader if isinstance(frame, Frame)]
+    decode = Stage(iter(open_video(clip)).__next__)
+    alpha = Stage(matter.alphas(frame.image for frame in frames).__next__)
+    render = Stage(render)
+    writer = VideoWriter(target, frames[0].image.shape, reader.time_base, reader.rate)
+    write = Stage(writer.write)
+    for frame in frames:
+        decode()
+        frame.image = render(frame.image, alpha())
         write(frame)
-        count += 1
     writer.close()
-    return count, decode, write
+    return len(frames), {"decode": decode, "alpha": alpha, "render": render, "encode": write}
 
 
 def time_overlapping(

@@ -118,19 +118,17 @@ def stylizing(style: Callable) -> Effects:
 
 def time_stages(clip: Path, paint: Callable, fit: Callable, network, target: Path) -> None:
     """Prints the milliseconds of CPU time of each stage."""
-    matte = Stage(VideoMatter(network))
     net, steady = Stage(paint), Stage(Steady())
     style = Stage(FullSize(net, fit, steady=steady))
-    render = Stage(stylizing(style))
-    count, decode, write = run_alone(clip, lambda image: render(image, matte(image)), target)
+    count, around = run_alone(clip, VideoMatter(network), stylizing(style), target)
     stages = {
-        "decode": decode.cpu,
-        "alpha": matte.cpu,
+        "decode": around["decode"].cpu,
+        "alpha": around["alpha"].cpu,
         "network": net.cpu,
         "steady": steady.cpu,
         "enlarge": style.cpu - net.cpu - steady.cpu,
-        "composite": render.cpu - style.cpu,
-        "encode": write.cpu,
+        "composite": around["render"].cpu - style.cpu,
+        "encode": around["encode"].cpu,
     }
     for name, seconds in stages.items():
         print(f"  {name:10}{1000 * seconds / count:8.1f} ms CPU")

@@ -90,23 +90,21 @@ def effects() -> Effects:
 
 def time_stages(clip: Path, network: networks.Network, target: Path) -> None:
     """Prints the milliseconds of each stage, in wall and CPU time, without overlap."""
-    network_stage = Stage(network.run)
-    matter = VideoMatter(networks.Network("", network.input_shape, network_stage))
-    look, refine = Stage(matter.coarse), Stage(refine_guided)
-    render = Stage(effects())
-
-    def work(image: np.ndarray) -> np.ndarray:
-        return render(image, refine(image, look(image)))
-
-    count, decode, write = run_alone(clip, work, target)
-    look.wall, look.cpu = look.wall - network_stage.wall, look.cpu - network_stage.cpu
+    look, refine = Stage(network.run), Stage(refine_guided)
+    matter = VideoMatter(networks.Network("", network.input_shape, look), refine=refine)
+    count, around = run_alone(clip, matter, effects(), target)
+    smooth = around["alpha"]
+    smooth.wall, smooth.cpu = (
+        smooth.wall - look.wall - refine.wall,
+        smooth.cpu - look.cpu - refine.cpu,
+    )
     stages = {
-        "decode": decode,
-        "network": network_stage,
-        "smooth": look,
+        "decode": around["decode"],
+        "network": look,
+        "smooth": smooth,
         "refine": refine,
-        "effect": render,
-        "encode": write,
+        "effect": around["render"],
+        "encode": around["encode"],
     }
     total = sum(stage.cpu for stage in stages.values())
     for name, stage in stages.items():
@@ -136,8 +134,7 @@ def measure_flicker(network: networks.Network) -> None:
 
 
 def video_alphas(network: networks.Network, images: np.ndarray, smooth: bool) -> np.ndarray:
-    matter = VideoMatter(network, smooth)
-    return np.stack([matter(image) for image in images])
+    return np.stack(list(VideoMatter(network, smooth).alphas(images)))
 
 
 def measure_memory(network: networks.Network, folder: Path) -> None:

@@ -17,6 +17,7 @@ time of the alpha in ms for each frame. --rvm compares with RobustVideoMatting's
 """
 
 import dataclasses
+import functools
 import sys
 import tempfile
 import time
@@ -185,7 +186,7 @@ def write_clip(path: Path, frames: Iterator[tuple[np.ndarray, np.ndarray]]) -> n
     return np.stack(mattes)
 
 
-def methods_of(network: Network, plate: Plate | None) -> dict[str, VideoMatter]:
+def methods_of(network: Network, plate: Plate | None) -> dict[str, Callable]:
     """The ways to use a network, by name; `plate` is the clean plate of the clip, if it has one."""
     alone = dataclasses.replace(network, takes_previous=False)
     methods = {
@@ -198,19 +199,20 @@ def methods_of(network: Network, plate: Plate | None) -> dict[str, VideoMatter]:
         methods["previous, smooth"] = VideoMatter(network)
     if plate:
         methods["smooth, with plate"] = VideoMatter(alone, plate=plate)
-    return methods
+    return {name: matter.alphas for name, matter in methods.items()}
 
 
 def measure(
-    name: str, path: Path, mattes: np.ndarray, matter: Callable[[np.ndarray], np.ndarray]
+    name: str,
+    path: Path,
+    mattes: np.ndarray,
+    matted: Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]],
 ) -> tuple[str, np.ndarray]:
     """Runs a method over a clip; a row of the table, and the alphas."""
-    alphas, cpu = [], 0.0
-    for frame in open_video(path):
-        start = time.process_time()
-        alphas.append(matter(frame.image))
-        cpu += time.process_time() - start
-    alphas = np.stack(alphas)
+    images = [frame.image for frame in open_video(path)]
+    start = time.process_time()
+    alphas = np.stack(list(matted(iter(images))))
+    cpu = time.process_time() - start
     mad = 1000 * np.abs(alphas - mattes).mean(axis=(1, 2))
     row = f"{mad.mean():9.2f}{dt_ssd(alphas, mattes):9.2f}{1000 * cpu / len(alphas):9.1f}"
     return row + (f"{mad[_CUT::_CUT].mean():9.2f}" if name == "cut" else ""), alphas
@@ -236,19 +238,21 @@ def main() -> None:
                 wall = Scene(people[0], photos[first % len(photos)], MOTIONS[name]).wall(0)
                 plate = Plate(wall.astype(np.uint8))
             methods = {
-                f"{model}: {method}": matter
+                f"{model}: {method}": matted
                 for model, network in models.items()
-                for method, matter in methods_of(network, plate).items()
+                for method, matted in methods_of(network, plate).items()
             }
             if FLAGS.rvm:
-                methods["RobustVideoMatting"] = RobustVideoMatting(FLAGS.rvm)
+                methods["RobustVideoMatting"] = functools.partial(
+                    map, RobustVideoMatting(FLAGS.rvm)
+                )
             width = max(map(len, methods))
             if not rows:
                 print(f"{'':{width + 9}}{'MAD':>9}{'dtSSD':>9}{'CPU ms':>9}{'after':>9}")
-            for method, matter in methods.items():
+            for method, matted in methods.items():
                 if FLAGS.only not in method:
                     continue
-                row, alphas = measure(name, path, mattes, matter)
+                row, alphas = measure(name, path, mattes, matted)
                 print(f"{name:9}{method:{width}}{row}", flush=True)
                 rows.append(_strip(path, alphas))
     if not rows:

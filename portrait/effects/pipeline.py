@@ -16,14 +16,16 @@ class Pipeline:
 
     Args:
         source: yields the items; a thread iterates over it.
-        stages: functions from an item to an item, each in its own thread.
+        stages: functions from an iterator over items to an iterable of results, such as
+            generators, which may hold items back; each runs in its own thread.
         between: the length of the queues between stages.
 
     Iterating yields the results. An exception in the source or a stage is raised there, after the
-    results of all earlier items. Use it in a `with` block, which ends the threads.
+    results of all earlier items: for the stages behind it, the items end there. Use it in a `with`
+    block, which ends the threads.
     """
 
-    def __init__(self, source: Iterable, *stages: Callable[[Any], Any], between: int = 4):
+    def __init__(self, source: Iterable, *stages: Callable[[Iterator], Iterable], between: int = 4):
         self._stop = threading.Event()
         queues = [queue.Queue(between) for _ in range(len(stages) + 1)]
         self._last = queues[-1]
@@ -50,26 +52,31 @@ class Pipeline:
             yield item
 
     def _feed(self, source: Iterable, after: queue.Queue) -> None:
+        end = _END
         try:
             for item in source:
                 if not self._put(after, item):
                     return
-            self._put(after, _END)
         except BaseException as error:  # raised again in the thread that iterates
-            self._put(after, _Failure(error))
+            end = _Failure(error)
+        self._put(after, end)
 
     def _work(self, stage: Callable, before: queue.Queue, after: queue.Queue) -> None:
-        while True:
-            item = self._take(before)
-            if item is _END or isinstance(item, _Failure):
-                self._put(after, item)
-                return
-            try:
-                item = stage(item)
-            except BaseException as error:
-                item = _Failure(error)
-            if not self._put(after, item):
-                return
+        failed: list[_Failure] = []
+
+        def items() -> Iterator:
+            while (item := self._take(before)) is not _END:
+                if isinstance(item, _Failure):
+                    failed.append(item)  # the stage still gives out what it holds back
+                    return
+                yield item
+
+        def results() -> Iterator:
+            yield from stage(items())
+            for failure in failed:
+                raise failure.error
+
+        self._feed(results(), after)
 
     def _put(self, into: queue.Queue, item: Any) -> bool:
         """Puts an item into a queue; returns False if the pipeline was stopped before."""

@@ -1,79 +1,175 @@
-"""Smooths the alphas of a video, without a lag behind movement.
+"""Smooths the alphas of a video by their neighbours, without a lag behind movement.
 
-Each alpha is mixed with the previous alpha, which is warped by optical flow. For each pixel, the
-weight of the previous alpha depends on how well the flow explains the new frame, on the movement,
-and on the difference of the two alphas: differences from flicker are small, differences from
-movement are large.
+Each alpha is mixed with the alphas of the frames before and after, which optical flow moves to its
+place. What only one of the three frames shows, such as a hole or a blob, goes: an alpha that is far
+from the median of the three does not count. Where nothing moves, the smoothed alpha of the frame
+before, which is a mean of many frames, is mixed in as well.
 """
 
-from dataclasses import dataclass
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
 
 from metrics import flow_sources
+from portrait.io.images import resize
 
-# Weights of the previous alpha if frames and alphas agree. Flow is not exact, so larger weights
-# blur the outline of what moves: docs/effects.md has the scores.
-_KEEP_STILL = 0.85
-_KEEP_MOVING = 0.5
-_STILL = 0.3  # scale of movement between the two weights, in pixels for each frame
+# docs/effects.md has the scores.
+_FLOW_SCALE = 2  # the grid is larger than the pictures for the optical flow by this factor
 _COLOUR = 12.0  # scale of the flow's error, in grey levels
-_JUMP = 1.2  # difference of the alphas at which the weight is 0
+_BELIEVED = 0.5  # trust in the flow from which an alpha is one of the three
+_OUTLIER = 0.8  # distance from the median at which an alpha does not count
+_KEEP = 0.85  # weight of the smoothed alpha before where nothing moves
+_STILL = 0.15  # scale of movement that counts as none, in pixels for each frame
+_JUMP = 1.2  # difference from the smoothed alpha before at which it does not count
 
 
-@dataclass
-class _Frame:
-    grey: np.ndarray
-    alpha: np.ndarray
+@dataclasses.dataclass(frozen=True)
+class _Way:
+    """Where the pixels of a frame are in a neighbouring frame.
 
-
-class Smoother:
-    """Smooths the alphas of successive frames; use one object per video.
-
-    Example:
-        smoother = Smoother()
-        for image, alpha in frames:
-            alpha = smoother(image, alpha)
+    Attributes:
+        moved: their movement to there in pixels, right and down, float32 (h, w, 2).
+        trust: how well it explains the frame, float32 (h, w), 0..1.
+        still: the trust where nothing moves, 0 where much does, float32 (h, w).
     """
 
-    def __init__(self):
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._before: _Frame | None = None
+    moved: np.ndarray
+    trust: np.ndarray
+    still: np.ndarray
 
-    def __call__(self, image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-        """Takes the next frame.
+    def carried(self, alpha: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+        """The alpha (h, w) of the neighbouring frame, moved to this frame, within a box."""
+        rows, columns = box
+        x = self.moved[(*box, 0)] + np.arange(columns.start, columns.stop, dtype=np.float32)
+        y = self.moved[(*box, 1)] + np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+        return cv2.remap(alpha, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-        Args:
-            image: uint8 RGB (h, w, 3), of the alpha's size.
-            alpha: float32 (h, w), 0..1.
 
-        Returns:
-            float32 (h, w), 0..1.
-        """
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if self._before is not None and self._before.grey.shape == grey.shape:
-            alpha = self._mixed(grey, alpha, self._before)
-        self._before = _Frame(grey, alpha)
-        return alpha
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """A frame of a video with its alpha.
 
-    def _mixed(self, grey: np.ndarray, alpha: np.ndarray, before: _Frame) -> np.ndarray:
-        places = flow_sources(self._flow, grey, before.grey)
-        carried = cv2.remap(before.alpha, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        missed = cv2.absdiff(
-            cv2.remap(before.grey, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), grey
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        alpha: float32 of any size, 0..1.
+        grey: the picture in grey for the optical flow, uint8, smaller than the grid.
+        grid: the size (h, w) at which alphas are mixed.
+        before, after: the ways to the neighbouring frames. None: the scene starts or ends, or the
+            way was not found yet.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray
+    grey: np.ndarray
+    grid: tuple[int, int]
+    starts: bool = False
+    before: _Way | None = None
+    after: _Way | None = None
+
+    @classmethod
+    def of(cls, image: np.ndarray, alpha: np.ndarray, starts: bool) -> "Moment":
+        """A frame whose alpha's size is that of the grid; `starts`: a new scene starts here."""
+        size = tuple(max(1, side // _FLOW_SCALE) for side in alpha.shape)
+        grey = cv2.cvtColor(resize(image, size), cv2.COLOR_RGB2GRAY)
+        return cls(image, alpha, grey, alpha.shape, starts)
+
+
+def smooth(moments: Iterable[Moment]) -> Iterator[Moment]:
+    """Smooths the alphas of successive frames, one frame late.
+
+    The ways are found where they are missing, and stay: smoothing again, after a refinement, needs
+    no more optical flow. Alphas that are larger than the grid keep their details: only their
+    difference to the smoothed alpha is as coarse as the grid.
+    """
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    last: Moment | None = None
+    alphas: list[np.ndarray | None] = [None, None]  # of the frame before `last` and of `last`
+    kept: np.ndarray | None = None  # the smoothed alpha before `last`
+    for moment in moments:
+        alpha = resize(moment.alpha, moment.grid)
+        if last is not None:
+            if not moment.starts and moment.before is None:
+                last = dataclasses.replace(last, after=_way(flow, last, moment))
+                moment = dataclasses.replace(moment, before=_way(flow, moment, last))
+            kept = _mixed(last, *alphas, alpha, kept)
+            yield _changed(last, kept - alphas[1])
+        last, alphas = moment, [alphas[1], alpha]
+    if last is not None:
+        yield _changed(last, _mixed(last, *alphas, None, kept) - alphas[1])
+
+
+def _way(flow: cv2.DISOpticalFlow, moment: Moment, neighbour: Moment) -> _Way:
+    grey = moment.grey
+    places = flow_sources(flow, grey, neighbour.grey, scale=1)
+    there = cv2.remap(neighbour.grey, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    missed = cv2.blur(cv2.absdiff(there, grey).astype(np.float32), (5, 5))
+    trust = np.exp(-np.square(missed / np.float32(_COLOUR)))
+    (height, width), (rows, columns) = moment.grid, grey.shape
+    right = (places[0] - np.arange(columns, dtype=np.float32)) * np.float32(width / columns)
+    down = (places[1] - np.arange(rows, dtype=np.float32)[:, None]) * np.float32(height / rows)
+    still = trust * np.exp((right * right + down * down) / np.float32(-(_STILL**2)))
+    return _Way(*(resize(each, moment.grid) for each in (cv2.merge([right, down]), trust, still)))
+
+
+def _mixed(
+    moment: Moment,
+    before: np.ndarray | None,
+    alpha: np.ndarray,
+    after: np.ndarray | None,
+    kept: np.ndarray | None,
+) -> np.ndarray:
+    """The smoothed alpha on the grid, from the alphas of three frames and the smoothed one before.
+
+    `before`, `after` and `kept` are not used across the start of a scene.
+    """
+    ways = ((moment.before, before), (moment.after, after))
+    known = [(way, other) for way, other in ways if way is not None]
+    box = _box_of([alpha, *(other for _, other in known)])
+    result = np.zeros_like(alpha)
+    if not result[box].size:
+        return result
+    here = alpha[box]
+    neighbours = [(way.trust[box], way.carried(other, box)) for way, other in known]
+    usual = here
+    if len(neighbours) == 2:
+        usual = _median(
+            here, *(np.where(trust > _BELIEVED, other, here) for trust, other in neighbours)
         )
-        missed = cv2.blur(missed.astype(np.float32), (5, 5))
-        believed = np.exp(-np.square(missed / np.float32(_COLOUR)))
-        differing = cv2.absdiff(carried, alpha) / np.float32(_JUMP)
-        keep = self._keep(*places) * believed * np.maximum(0, 1 - np.square(differing))
-        return alpha + keep * (carried - alpha)
+    # The small weight is for the case that none of the three counts.
+    weight = _agreement(here, usual, _OUTLIER) + np.float32(1e-3)
+    total, mixed = weight, weight * here
+    for trust, other in neighbours:
+        weight = trust * _agreement(other, usual, _OUTLIER)
+        total, mixed = total + weight, mixed + weight * other
+    mixed /= total
+    if moment.before is not None:
+        keep, held = np.float32(_KEEP) * moment.before.still[box], kept[box]
+        mixed += keep * _agreement(held, mixed, _JUMP) * (held - mixed)
+    result[box] = mixed
+    return result
 
-    @staticmethod
-    def _keep(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The weight of the previous alpha by the movement of each pixel from (x, y)."""
-        height, width = x.shape
-        across = x - np.arange(width, dtype=np.float32)
-        down = y - np.arange(height, dtype=np.float32)[:, None]
-        still = np.exp((across * across + down * down) / np.float32(-(_STILL**2)))
-        return _KEEP_MOVING + np.float32(_KEEP_STILL - _KEEP_MOVING) * still
+
+def _box_of(alphas: Sequence[np.ndarray]) -> tuple[slice, slice]:
+    """The rows and columns in which any of the alphas is not 0."""
+    most = functools.reduce(cv2.max, alphas)
+    left, top, width, height = cv2.boundingRect((most > 0).astype(np.uint8))
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _median(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    return np.maximum(low, np.minimum(high, third))
+
+
+def _agreement(alpha: np.ndarray, other: np.ndarray, scale: float) -> np.ndarray:
+    """1 where two alphas are equal, falling to 0 where they differ by `scale` or more."""
+    return np.maximum(0, 1 - np.square((alpha - other) / np.float32(scale)))
+
+
+def _changed(moment: Moment, change: np.ndarray) -> Moment:
+    """The moment with an alpha that is changed by `change`, which is on the grid."""
+    alpha = moment.alpha + resize(change, moment.alpha.shape)
+    return dataclasses.replace(moment, alpha=alpha.clip(0, 1))

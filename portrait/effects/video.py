@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -265,17 +266,34 @@ def _make_stages(
     """Makes the two stages between decoder and encoder, which pass audio packets on unchanged.
 
     Returns:
-        `find`, from a `Frame` to the frame and its alpha, and `paint`, which applies the effects.
+        `find`, from `Frame`s to the frames and their alphas, and `paint`, which applies the
+        effects.
     """
 
-    def find(item: Frame | av.Packet) -> tuple[Frame | av.Packet, np.ndarray | None]:
-        return item, matter(item.image) if isinstance(item, Frame) else None
+    def find(
+        items: Iterator[Frame | av.Packet],
+    ) -> Iterator[tuple[Frame | av.Packet, np.ndarray | None]]:
+        waiting: deque[Frame | av.Packet] = deque()
 
-    def paint(found: tuple) -> tuple[Frame | av.Packet, np.ndarray | None]:
-        item, alpha = found
-        if isinstance(item, Frame):
-            seconds = float(item.pts * time_base)
-            item.image = effects(item.image, alpha, seconds)
-        return item, alpha
+        def images() -> Iterator[np.ndarray]:
+            for item in items:
+                waiting.append(item)
+                if isinstance(item, Frame):
+                    yield item.image
+
+        for alpha in matter.alphas(images()):
+            while not isinstance(waiting[0], Frame):
+                yield waiting.popleft(), None
+            yield waiting.popleft(), alpha
+        yield from ((packet, None) for packet in waiting)
+
+    def paint(
+        found: Iterator[tuple[Frame | av.Packet, np.ndarray | None]],
+    ) -> Iterator[tuple[Frame | av.Packet, np.ndarray | None]]:
+        for item, alpha in found:
+            if isinstance(item, Frame):
+                seconds = float(item.pts * time_base)
+                item.image = effects(item.image, alpha, seconds)
+            yield item, alpha
 
     return find, paint

@@ -1,30 +1,43 @@
 """Computes the alphas of a video's frames."""
 
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 
 from portrait.effects.matting import refinement
-from portrait.effects.smoothing import Smoother
-from portrait.effects.windows import coarse_alpha, look, only_people, still_hold, windows_around
+from portrait.effects.smoothing import Moment, smooth
+from portrait.effects.windows import (
+    coarse_alpha,
+    look,
+    only_people,
+    only_seen,
+    still_hold,
+    windows_around,
+)
 from portrait.inference.network import Network
 from portrait.io.cuts import CutFinder
-from portrait.io.images import Window, resize
+from portrait.io.images import Window
 from portrait.matting.plate import Plate
 
 _LOOK_AGAIN = 15  # frames between two searches for people in the whole picture
+_GROWTH = 1.1  # factor of the people's area from which the whole picture must confirm it
 
 
 class VideoMatter:
     """Computes the alphas of a video's frames in order; one object for each video.
 
     The network sees windows around the people of the previous frame, and the whole picture every 15
-    frames. After a cut, everything starts afresh. A network that takes the previous alpha gets it
-    within the windows, but not for the whole picture, where it searches for new people.
+    frames. It also sees the whole picture if the people seem to have grown suddenly: then parts of
+    the background that look like people only in a window are removed. After a cut, everything
+    starts afresh. A network that takes the previous alpha gets it within the windows, but not for
+    the whole picture, where it searches for new people.
 
     Args:
         network: the network for the alpha.
         smooth: whether to smooth the alphas, see `smoothing`.
         plate: the scene without people, for a camera that does not move.
-        refine: see `matting.matte`.
+        refine: see `matting.matte`; or a function from an image and its coarse alpha to the alpha.
 
     Raises:
         UserError: there is no such refinement.
@@ -35,46 +48,67 @@ class VideoMatter:
         network: Network,
         smooth: bool = True,
         plate: Plate | None = None,
-        refine: str = "auto",
+        refine: str | Callable[[np.ndarray, np.ndarray], np.ndarray] = "auto",
     ):
         self._network = network
         self._plate = plate
-        self._refine = refinement(refine, moving=True)
+        self._refine = refine if callable(refine) else refinement(refine, moving=True)
         self._smooth = smooth
         self._starts = CutFinder()
 
-    def _restart(self) -> None:
-        """Forgets the frames of an earlier scene."""
-        self._smoother = Smoother() if self._smooth else None
-        self._windows: list[Window] = []
-        self._before: np.ndarray | None = None
-        self._frames = 0
+    def alphas(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Computes the alphas of frames, two frames late if they are smoothed.
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Computes the alpha, float32 (H, W), of the next frame, uint8 RGB (H, W, 3)."""
-        alpha = self._refine(image, self.coarse(image))
-        return self._plate.refine(image, alpha) if self._plate else alpha
+        They are smoothed before the refinement, which follows errors in the outline, and after it,
+        because it finds slightly different outlines in similar frames.
 
-    def coarse(self, image: np.ndarray) -> np.ndarray:
-        """Computes the alpha of the next frame on the grid, float32 (h, w)."""
-        if self._starts(image):
-            self._restart()
-        alpha = self._look(image)
-        if self._smoother:
-            alpha = self._smoother(resize(image, alpha.shape), alpha)
-        self._before = only_people(alpha, self._before)
+        Args:
+            images: uint8 RGB (H, W, 3).
+
+        Yields:
+            float32 (H, W), 0..1.
+        """
+        moments = map(self.coarse, images)
+        if self._smooth:
+            moments = smooth(moments)
+        moments = map(self._refined, moments)
+        if self._smooth:
+            moments = smooth(moments)
+        for moment in moments:
+            yield self._plate.refine(moment.image, moment.alpha) if self._plate else moment.alpha
+
+    def coarse(self, image: np.ndarray) -> Moment:
+        """The next frame, uint8 RGB (H, W, 3), with its alpha on the grid, not smoothed."""
+        starts = self._starts(image)
+        if starts:
+            self._windows: list[Window] = []
+            self._before: np.ndarray | None = None
+            self._frames = 0
+            self._area = 0
+        self._before = only_people(self._look(image), self._before)
         self._place(self._before, image)
         self._frames += 1
-        return self._before
+        return Moment.of(image, self._before, starts)
+
+    def _refined(self, moment: Moment) -> Moment:
+        return dataclasses.replace(moment, alpha=self._refine(moment.image, moment.alpha))
 
     def _look(self, image: np.ndarray) -> np.ndarray:
+        seen = None
         if self._frames % _LOOK_AGAIN == 0 or not self._windows:
             seen = coarse_alpha(self._network, image)
             known = seen if self._before is None else np.maximum(seen, self._before)
             self._place(known, image)
             if not self._windows:
                 return seen
-        return look(self._network, image, self._windows, self._before)
+        alpha = look(self._network, image, self._windows, self._before)
+        area = np.count_nonzero(alpha >= 0.5)
+        if area > _GROWTH * self._area:
+            seen = coarse_alpha(self._network, image) if seen is None else seen
+            alpha = only_seen(alpha, seen)
+            self._area = area = np.count_nonzero(alpha >= 0.5)
+        self._area = min(self._area, area)
+        return alpha
 
     def _place(self, alpha: np.ndarray, image: np.ndarray) -> None:
         """Moves the windows, but only if people come close to their edges: moves may be visible."""

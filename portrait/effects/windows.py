@@ -34,6 +34,8 @@ _SPECK = 0.001  # the same for the parts that get windows, because they may be p
 _SURE = 0.95  # alpha from which the network is certain
 _CORE = 0.3  # share of a person's pixels with certain alphas, at least
 _STILL_CORE = 0.15  # the same for a part that overlaps a person of the previous frame
+_REACH = 0.06  # distance from what the whole picture shows, as a share of the grid's longer side
+_SMALL = 0.02  # smaller people, as a share of the grid, may be missing in the whole picture
 _FRINGE = 0.1  # alpha from which adjoining pixels belong to a person
 
 
@@ -200,6 +202,30 @@ def only_people(alpha: np.ndarray, before: np.ndarray | None = None) -> np.ndarr
     kept = (cores >= needed * sizes) & (sizes >= _NOBODY * alpha.size)
     kept[0] = False
     return np.where(kept[labels], alpha, np.float32(0))
+
+
+def only_seen(alpha: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Removes large parts that windows show and the whole picture does not.
+
+    A window may show a part of the background that looks like a person if nothing else is visible.
+
+    Args:
+        alpha: of the windows, float32 (h, w), 0..1.
+        seen: of the whole picture, in which small people may be missing, float32 (h, w).
+
+    Returns:
+        float32 (h, w): `alpha`, 0 in large parts far from those of `seen`. If nobody is seen in the
+        whole picture, `alpha` does not change.
+    """
+    reach = 2 * round(_REACH * max(alpha.shape)) + 1
+    near = cv2.dilate((seen >= _THRESHOLD).astype(np.uint8), np.ones((reach, reach), np.uint8))
+    if not near.any():
+        return alpha
+    far = ((alpha > _FRINGE) & (near == 0)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(far)
+    removed = stats[:, cv2.CC_STAT_AREA] >= _SMALL * alpha.size
+    removed[0] = False
+    return np.where(removed[labels], np.float32(0), alpha)
 
 
 def _ramp(start: int, end: int, length: int) -> np.ndarray:

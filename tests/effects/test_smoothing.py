@@ -1,11 +1,13 @@
 """Tests that smoothing removes flicker, and that moving outlines do not lag behind."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
 from metrics import dt_ssd, flicker
-from portrait.effects.smoothing import Smoother
+from portrait.effects.smoothing import Moment, smooth
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +30,10 @@ def clip():
     return np.stack(images).astype(np.uint8), np.stack(mattes)
 
 
-def smoothed(images, alphas):
-    smoother = Smoother()
-    return np.stack([smoother(image, alpha) for image, alpha in zip(images, alphas, strict=True)])
+def smoothed(images, alphas, starts=(0,)):
+    pairs = enumerate(zip(images, alphas, strict=True))
+    moments = (Moment.of(image, alpha, index in starts) for index, (image, alpha) in pairs)
+    return np.stack([moment.alpha for moment in smooth(moments)])
 
 
 def test_movement_does_not_lag(clip):
@@ -75,14 +78,54 @@ def test_flicker_goes_from_what_moves(clip, step):
     assert np.abs(np.diff(seen(step))).max() < 0.3 * 2 / 3
 
 
+def test_what_only_one_frame_shows_goes(clip):
+    """A hole in the person and a blob on the wall, in one frame of a moving clip."""
+    images, mattes = clip
+    alphas = mattes[:9].copy()
+    cv2.circle(alphas[4], (62, 60), 9, 0.0, -1)
+    cv2.circle(alphas[4], (150, 30), 9, 1.0, -1)
+    result = smoothed(images[:9], alphas)
+    assert np.abs(result - mattes[:9]).max(axis=(0, 1, 2)) < 0.5
+    assert result[4, 60, 62] > 0.9 and result[4, 30, 150] < 0.1
+    # The first and the last frame have one neighbour, which outvotes nobody.
+    alphas = mattes[:3].copy()
+    cv2.circle(alphas[0], (50, 60), 9, 0.0, -1)
+    assert smoothed(images[:3], alphas)[0, 60, 50] < 0.5
+
+
 def test_a_cut_begins_anew(clip):
     images, mattes = clip
-    smoother = Smoother()
-    smoother(images[0], mattes[0])
-    other = np.full_like(images[0], 255)
-    nobody = np.zeros_like(mattes[0])
-    assert smoother(other, nobody).max() < 0.05
-    assert np.array_equal(smoother(images[0][:50, :60], mattes[0][:50, :60]), mattes[0][:50, :60])
+    there, here = images[:4], images[4:8, ::-1]
+    alphas = np.concatenate([mattes[:4], mattes[4:8, ::-1] / 2])
+    result = smoothed(np.concatenate([there, here]), alphas, starts=(0, 4))
+    assert np.array_equal(result[:4], smoothed(there, alphas[:4]))
+    assert np.array_equal(result[4:], smoothed(here, alphas[4:]))
+
+
+def test_larger_alphas_keep_their_details(clip):
+    """After a refinement, alphas are larger than the grid on which they are mixed."""
+    images, mattes = clip
+    moments = list(smooth(Moment.of(*pair, False) for pair in zip(images, mattes, strict=True)))
+    fine = np.zeros((len(moments), 480, 800), np.float32)
+    for index, alpha in enumerate(fine):
+        cv2.circle(alpha, (200 + 12 * index, 240), 120, 1.0, -1)
+        alpha[::2] *= 0.5
+    fine[15, 200:220, 360:400] = 0  # a hole in one frame
+    larger = [
+        dataclasses.replace(moment, alpha=alpha)
+        for moment, alpha in zip(moments, fine, strict=True)
+    ]
+    result = np.stack([moment.alpha for moment in smooth(larger)])
+    assert result.shape == fine.shape and result.min() >= 0 and result.max() <= 1
+    assert np.abs(result[10] - fine[10]).mean() < 0.01
+    # The stripes of one pixel are still there, and the hole is filled with their mean.
+    assert np.ptp(result[15, 240:244, 380]) > 0.45
+    assert np.abs(result[15, 205:215, 380] - 0.75).max() < 0.1
+
+
+def test_nobody(clip):
+    images, mattes = clip
+    assert not smoothed(images[:4], np.zeros_like(mattes[:4])).any()
 
 
 @pytest.mark.parametrize("shape", [(60, 320), (320, 60), (1, 500), (8, 8)])

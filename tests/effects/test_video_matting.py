@@ -19,11 +19,11 @@ def test_frames_are_refined_as_photographs_are(refine):
     cv2.circle(image, (70, 50), 30, (220, 200, 180), -1)
     matter = VideoMatter(WHITE_IS_PERSON, smooth=False, refine=refine)
     expected = refinement(refine, moving=True)(
-        image, VideoMatter(WHITE_IS_PERSON, False).coarse(image)
+        image, VideoMatter(WHITE_IS_PERSON, False).coarse(image).alpha
     )
-    alpha = matter(image)
+    (alpha,) = matter.alphas([image])
     assert np.array_equal(alpha, expected)
-    guided = VideoMatter(WHITE_IS_PERSON, smooth=False)(image)
+    (guided,) = VideoMatter(WHITE_IS_PERSON, smooth=False).alphas([image])
     assert np.array_equal(alpha, guided) == (refine in ("guided", AUTO))
 
 
@@ -36,18 +36,18 @@ def test_who_left_is_not_remembered():
     image = np.full((256, 192, 3), 110, np.uint8)
     image[100:130, 90:115] = 140
     matter = VideoMatter(WHITE_IS_PERSON, smooth=False)
-    assert matter.coarse(image)[115, 100] > 0.9
+    assert matter.coarse(image).alpha[115, 100] > 0.9
     image[:] = 110
-    assert not any(matter.coarse(image).any() for _ in range(3))
+    assert not any(matter.coarse(image).alpha.any() for _ in range(3))
 
 
 def test_who_comes_in_is_seen_within_15_frames():
     image = np.full((96, 256, 3), 110, np.uint8)
     image[20:90, 10:60] = 140
     matter = VideoMatter(WHITE_IS_PERSON, smooth=False)
-    assert matter.coarse(image).any()
+    assert matter.coarse(image).alpha.any()
     image[20:90, 190:240] = 140
-    alphas = [matter.coarse(image) for _ in range(15)]
+    alphas = [matter.coarse(image).alpha for _ in range(15)]
     assert not alphas[0][:, 180:].any()
     assert alphas[-1][60, 30] > 0.9 and alphas[-1][60, 215] > 0.9
 
@@ -60,9 +60,9 @@ def test_who_is_too_small_for_a_look_at_the_whole_is_not_lost():
     matter = VideoMatter(Network("needs size", (64, 48), run), smooth=False)
     near, far = np.full((2, 360, 640, 3), 190, np.uint8)
     near[20:, 200:400, 0] = far[200:, 270:330, 0] = 255
-    assert matter.coarse(near).any()
+    assert matter.coarse(near).alpha.any()
     # Every 15th frame is looked at as a whole, too.
-    assert all(matter.coarse(far)[300, 300] > 0.9 for _ in range(20))
+    assert all(matter.coarse(far).alpha[300, 300] > 0.9 for _ in range(20))
 
 
 @pytest.mark.parametrize("smooth", [True, False])
@@ -72,13 +72,40 @@ def test_after_a_cut_everything_is_as_in_a_new_video(smooth):
     first[40:, 10:90] = 255
     second[...] = (90, 40, 110)
     second[60:, 180:220] = 255
-    matter, fresh = VideoMatter(WHITE_IS_PERSON, smooth), VideoMatter(WHITE_IS_PERSON, smooth)
-    for image in [first] * 4:
-        matter(image)
-    for _ in range(3):
-        alpha = matter(second)
-        assert np.array_equal(alpha, fresh(second))
-    assert alpha[100, 200] > 0.9 and not alpha[:, :150].any()
+    both = list(VideoMatter(WHITE_IS_PERSON, smooth).alphas([first] * 4 + [second] * 3))
+    for shot, alphas in ((first, both[:4]), (second, both[4:])):
+        fresh = VideoMatter(WHITE_IS_PERSON, smooth).alphas([shot] * len(alphas))
+        assert np.array_equal(alphas, list(fresh))
+    assert both[-1][100, 200] > 0.9 and not both[-1][:, :150].any()
+
+
+def test_alphas_come_in_order_and_late():
+    """A smoothed alpha needs two later frames, one for each smoothing."""
+    taken = []
+    pictures = np.zeros((6, 144, 256, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        picture[40:, 60 + 10 * index : 130 + 10 * index] = 255
+    lefts = []
+    for alpha in VideoMatter(WHITE_IS_PERSON).alphas(taken.append(p) or p for p in pictures):
+        lefts.append((len(taken), np.flatnonzero(alpha[100] > 0.5)[0]))
+    assert [count for count, _ in lefts] == [3, 4, 5, 6, 6, 6]
+    assert np.abs(np.array([left for _, left in lefts]) - np.arange(60, 120, 10)).max() <= 2
+
+
+def test_a_window_does_not_make_people_of_the_background():
+    """A network takes a lamp for a person, but only if the lamp fills the picture."""
+
+    def run(image):
+        red, green = image[..., 0] > 200, image[..., 1] > 200
+        return (red | green if green.mean() > 0.2 else red).astype(np.float32)
+
+    picture = np.full((360, 640, 3), 60, np.uint8)
+    picture[60:, 150:330, 0] = 255
+    picture[60:, 300:420, 1] = 255
+    matter = VideoMatter(Network("lamp", (64, 48), run), smooth=False)
+    alphas = [matter.coarse(picture).alpha for _ in range(20)]
+    assert all(alpha[200, 200] > 0.9 for alpha in alphas)
+    assert not any(alpha[:, 380:].any() for alpha in alphas)
 
 
 class Watched:
@@ -100,7 +127,7 @@ def test_the_alpha_before_is_given_back_and_forgotten_at_a_cut():
         picture[40:, 60 + 4 * index : 130 + 4 * index] = 255
     pictures[20:, 70:, 20:60], pictures[20:, :20] = 255, 120
     matter = VideoMatter(watched.network, smooth=False)
-    alphas = [matter.coarse(picture) for picture in pictures]
+    alphas = [matter.coarse(picture).alpha for picture in pictures]
     # The first frame and the first after the cut have a look at the whole and one without a past;
     # the 16th has another look at the whole.
     none = [index for index, share in enumerate(watched.before) if share is None]
@@ -117,11 +144,11 @@ def test_who_was_lost_leaves_no_alpha_before():
     image = np.full((144, 256, 3), 110, np.uint8)
     image[40:, 60:130] = 140
     matter = VideoMatter(watched.network, smooth=False)
-    assert matter.coarse(image).any() and matter.coarse(image).any()
+    assert matter.coarse(image).alpha.any() and matter.coarse(image).alpha.any()
     image[:] = 110
-    assert not matter.coarse(image).any()
+    assert not matter.coarse(image).alpha.any()
     del watched.before[:]
     image[40:, 60:130] = 140
-    assert matter.coarse(image).any()
+    assert matter.coarse(image).alpha.any()
     # The person is found in the whole picture. In the window, there was nobody before.
     assert watched.before == [None, 0]

@@ -30,7 +30,7 @@ def test_every_new_shot_is_found():
     assert starts([*shot(0, 5), *shot(1, 4), *shot(2, 1), *shot(3, 6)]) == [0, 5, 9, 10]
 
 
-@pytest.mark.parametrize("step", [0, 2, 8])
+@pytest.mark.parametrize("step", [0, 2, 8, 16])
 def test_a_moving_camera_is_no_cut(step):
     assert starts(shot(0, 20, step)) == [0]
 
