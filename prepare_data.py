@@ -2,7 +2,7 @@
 
   python prepare_data.py --data=DIR,DIR --output=NEW --soft=True     soft mattes from binary ones
   python prepare_data.py --data=DIR --output=NEW --teachers=A,B      soft targets from teachers
-  python prepare_data.py --data=DIR --output=NEW --crops=2           upper bodies from whole ones
+  python prepare_data.py --data=DIR --output=NEW --crops=2           portraits from whole bodies
   python prepare_data.py --data=DIR --output=NEW --groups=500        several people in one picture
   python prepare_data.py --cutouts=DIR --backgrounds=DIR --output=NEW exact mattes for the refiner
   python prepare_data.py --data=DIR,DIR --output=NEW --suspects=True labels to check

@@ -30,14 +30,14 @@ def prepare(
     seed: int = 0,
     workers: int = 2,
 ) -> list[Path]:
-    """Copies pairs, with soft mattes or as upper-body crops; see `prepare.datasets.prepare`.
+    """Copies pairs, with soft mattes or cropped to portraits; see `prepare.datasets.prepare`.
 
     Args:
         data: folders of pictures with mattes.
         output: the folder to write into.
         exclude: a file with the names of pictures to leave out; empty: none.
         person_label: see `labels.examine`.
-        crops: the number of crops of each picture of a whole body; 0 copies whole pictures.
+        crops: the number of portraits cropped from each picture; 0 copies whole pictures.
         soft: whether to make soft mattes from binary ones.
         seed: the seed of the crops.
         workers: the number of processes.

@@ -22,7 +22,7 @@ flags.DEFINE_list(
 flags.DEFINE_integer(
     "crops",
     _DEFAULTS["crops"],
-    "Number of upper-body crops of each picture of a whole body.",
+    "Number of portraits to crop from each picture, around its largest person.",
     0,
 )
 flags.DEFINE_integer("groups", 0, "Number of pictures of two or three people to compose.", 0)

@@ -1,4 +1,4 @@
-"""Writes new data sets: without bad pictures, with soft mattes, as upper-body crops."""
+"""Writes new data sets: without bad pictures, with soft mattes, cropped to portraits."""
 
 import contextlib
 import functools
@@ -25,8 +25,8 @@ from portrait.errors import UserError, warn_skipped
 from portrait.io.decode import read_bytes
 from portrait.io.files import read_list, replacing
 from portrait.io.images import PictureError, write_png
+from portrait.prepare.portraits import find_crops
 from portrait.prepare.soft_mattes import soft_matte
-from portrait.prepare.upper_body import find_crops
 from portrait.util import WORKER_CONTEXT, start_worker
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class Preparation:
     """The steps for each picture.
 
     Attributes:
-        crops: the number of upper-body crops of each picture of a standing person, which replace
-            the picture; 0 keeps whole pictures.
+        crops: the number of portraits cropped from each picture, which replace the picture; 0
+            keeps whole pictures.
         soft: whether to make soft mattes from binary ones.
         seed: the seed of the crops.
     """
@@ -84,7 +84,7 @@ def prepare(
     written = [path for each in done if isinstance(each, list) for path in each]
     if not written:
         release(output)
-        advice = "; crops need people seen from head to foot" if preparation.crops else ""
+        advice = "; there is nobody to crop to a portrait" if preparation.crops else ""
         raise UserError(f"no picture could be prepared{advice}")
     return written
 

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import scripts
@@ -18,7 +19,7 @@ from portrait.data.pairs import Pair, find_pairs, read_pair, split
 from portrait.errors import UserError
 from portrait.prepare import datasets
 from portrait.prepare.datasets import Preparation, prepare
-from portrait.prepare.upper_body import find_crops
+from portrait.prepare.portraits import find_crops
 
 
 def test_crops_show_the_upper_body():
@@ -34,6 +35,20 @@ def test_crops_show_the_upper_body():
         assert crop.bottom < 300 and not part[: max(0, 20 - crop.top)].any()
         # The head is near the middle: 0.08 of the height, five deviations.
         assert abs(128 - (crop.left + crop.right) / 2) < 0.4 * height
+
+
+def test_crops_of_a_person_who_sits_far_away():
+    matte = np.zeros((240, 400), np.uint8)
+    cv2.circle(matte, (260, 80), 25, 255, -1)
+    cv2.ellipse(matte, (260, 200), (70, 100), 0, 0, 360, 255, -1)
+    crops = find_crops(matte, 20, np.random.default_rng(0))
+    assert len(crops) == 20
+    for crop in crops:
+        height, width = crop.of(matte).shape
+        assert width / height == pytest.approx(3 / 4, abs=0.02)
+        # 60 to 105 % of the 185 rows from the head to the lower edge, and the head is inside.
+        assert 0.6 * 185 - 1 <= height <= 1.05 * 185 + 1
+        assert crop.left < 260 < crop.right and crop.top < 80 < crop.bottom
 
 
 @pytest.mark.parametrize(
