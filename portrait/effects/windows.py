@@ -34,8 +34,10 @@ _SPECK = 0.001  # the same for the parts that get windows, because they may be p
 _SURE = 0.95  # alpha from which the network is certain
 _CORE = 0.3  # share of a person's pixels with certain alphas, at least
 _STILL_CORE = 0.15  # the same for a part that overlaps a person of the previous frame
-_REACH = 0.06  # distance from what the whole picture shows, as a share of the grid's longer side
-_SMALL = 0.02  # smaller people, as a share of the grid, may be missing in the whole picture
+# Parts within the first distance from what the whole picture shows are right, and parts that reach
+# beyond the second may be wrong; as shares of the grid's longer side.
+_REACH = (0.02, 0.06)
+_SMALL = 0.01  # smaller people, as a share of the grid, may be missing in the whole picture
 _FRINGE = 0.1  # alpha from which adjoining pixels belong to a person
 
 
@@ -217,13 +219,18 @@ def only_seen(alpha: np.ndarray, seen: np.ndarray) -> np.ndarray:
         float32 (h, w): `alpha`, 0 in large parts far from those of `seen`. If nobody is seen in the
         whole picture, `alpha` does not change.
     """
-    reach = 2 * round(_REACH * max(alpha.shape)) + 1
-    near = cv2.dilate((seen >= _THRESHOLD).astype(np.uint8), np.ones((reach, reach), np.uint8))
-    if not near.any():
+    person = (seen >= _THRESHOLD).astype(np.uint8)
+    if not person.any():
         return alpha
-    far = ((alpha > _FRINGE) & (near == 0)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(far)
-    removed = stats[:, cv2.CC_STAT_AREA] >= _SMALL * alpha.size
+    near, wide = (
+        cv2.dilate(person, np.ones(2 * [2 * round(share * max(alpha.shape)) + 1], np.uint8))
+        for share in _REACH
+    )
+    parts = ((alpha > _FRINGE) & (near == 0)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(parts)
+    removed = np.zeros(len(stats), bool)
+    removed[labels[wide == 0]] = True
+    removed &= stats[:, cv2.CC_STAT_AREA] >= _SMALL * alpha.size
     removed[0] = False
     return np.where(removed[labels], np.float32(0), alpha)
 
