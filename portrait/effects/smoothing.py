@@ -57,6 +57,7 @@ class Moment:
         alpha: float32 of any size, 0..1.
         grey: the picture in grey for the optical flow, uint8, smaller than the grid.
         grid: the size (h, w) at which alphas are mixed.
+        starts: whether a new scene starts here.
         before, after: the ways to the neighbouring frames. None: the scene starts or ends, or the
             way was not found yet.
     """
@@ -71,7 +72,7 @@ class Moment:
 
     @classmethod
     def of(cls, image: np.ndarray, alpha: np.ndarray, starts: bool) -> "Moment":
-        """A frame whose alpha's size is that of the grid; `starts`: a new scene starts here."""
+        """A frame whose alpha's size is that of the grid."""
         size = tuple(max(1, side // _FLOW_SCALE) for side in alpha.shape)
         grey = cv2.cvtColor(resize(image, size), cv2.COLOR_RGB2GRAY)
         return cls(image, alpha, grey, alpha.shape, starts)

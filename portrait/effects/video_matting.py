@@ -28,10 +28,10 @@ class VideoMatter:
     """Computes the alphas of a video's frames in order; one object for each video.
 
     The network sees windows around the people of the previous frame, and the whole picture every 15
-    frames. It also sees the whole picture if the people seem to have grown suddenly: then parts of
-    the background that look like people only in a window are removed. After a cut, everything
-    starts afresh. A network that takes the previous alpha gets it within the windows, but not for
-    the whole picture, where it searches for new people.
+    frames. It also sees the whole picture if people appear or their area grows by a tenth: then
+    parts of the background that look like people only in a window are removed. After a cut,
+    everything starts afresh. A network that takes the previous alpha gets it within the windows,
+    but not for the whole picture, where it searches for new people.
 
     Args:
         network: the network for the alpha.
@@ -60,7 +60,8 @@ class VideoMatter:
         """Computes the alphas of frames, two frames late if they are smoothed.
 
         They are smoothed before the refinement, which follows errors in the outline, and after it,
-        because it finds slightly different outlines in similar frames.
+        because it finds slightly different outlines in similar frames. An exception of the network
+        or the refinement is raised after the alphas of all frames before.
 
         Args:
             images: uint8 RGB (H, W, 3).
@@ -68,14 +69,17 @@ class VideoMatter:
         Yields:
             float32 (H, W), 0..1.
         """
-        moments = map(self.coarse, images)
+        failures: list[Exception] = []
+        moments = _until_failure(map(self.coarse, images), failures)
         if self._smooth:
             moments = smooth(moments)
-        moments = map(self._refined, moments)
+        moments = _until_failure(map(self._refined, moments), failures)
         if self._smooth:
             moments = smooth(moments)
         for moment in moments:
             yield self._plate.refine(moment.image, moment.alpha) if self._plate else moment.alpha
+        for failure in failures:
+            raise failure
 
     def coarse(self, image: np.ndarray) -> Moment:
         """The next frame, uint8 RGB (H, W, 3), with its alpha on the grid, not smoothed."""
@@ -115,3 +119,11 @@ class VideoMatter:
         found = windows_around(alpha, image.shape, self._network.input_shape)
         if not still_hold(self._windows, found, alpha, image.shape):
             self._windows = found
+
+
+def _until_failure(moments: Iterator[Moment], failures: list[Exception]) -> Iterator[Moment]:
+    """Ends at an exception and keeps it, so that smoothing still gives out what it holds back."""
+    try:
+        yield from moments
+    except Exception as error:
+        failures.append(error)

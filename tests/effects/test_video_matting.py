@@ -1,5 +1,7 @@
 """Tests the alphas of a video's frames: who comes, who leaves, cuts, and the alpha before."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -106,6 +108,32 @@ def test_a_window_does_not_make_people_of_the_background():
     alphas = [matter.coarse(picture).alpha for _ in range(20)]
     assert all(alpha[200, 200] > 0.9 for alpha in alphas)
     assert not any(alpha[:, 380:].any() for alpha in alphas)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("where", ["network", "refinement"])
+def test_a_failure_comes_after_the_alphas_before_it(where, smooth):
+    """Smoothing holds two frames back; they are not lost."""
+    fails = itertools.count()
+
+    def run(image):
+        if where == "network" and image[0, 0, 2] > 128:
+            raise UserError("broken")
+        return WHITE_IS_PERSON.run(image)
+
+    def refine(image, alpha):
+        if where == "refinement" and next(fails) == 5:
+            raise UserError("broken")
+        return alpha
+
+    pictures = np.zeros((8, 64, 48, 3), np.uint8)
+    pictures[:, 20:, 10:40, 0] = 255
+    pictures[5, ..., 2] = 255
+    matter = VideoMatter(Network("fails", (64, 48), run), smooth, refine=refine)
+    alphas = []
+    with pytest.raises(UserError, match="broken"):
+        alphas.extend(matter.alphas(pictures))
+    assert len(alphas) == 5 and all(alpha[40, 20] > 0.9 for alpha in alphas)
 
 
 class Watched:
