@@ -134,13 +134,12 @@ def cutouts(
         UserError: a folder or file cannot be used.
     """
     from portrait.data.backgrounds import load_backgrounds
-    from portrait.io.images import list_images
     from portrait.prepare import compositions
 
     if not backgrounds:
         raise UserError("--cutouts needs photos without people as backgrounds: --backgrounds=DIR")
+    people = _pictures(cutouts)
     scenes = load_backgrounds(backgrounds, (1024, 1024), workers)
-    people = [path for folder in cutouts for path in list_images(folder)]
     return _report(compositions.write(people, scenes, Path(output), each, seed))
 
 
@@ -173,7 +172,7 @@ def teachers(
         The photographs written.
 
     Raises:
-        UserError: an argument, a folder or a file cannot be used.
+        UserError: an argument, a folder or a file cannot be used; all pictures are left out.
     """
     from portrait.io.images import write_png
     from portrait.prepare import distil
@@ -200,6 +199,11 @@ def teachers(
         path = output / f"left_out_{start // _ROWS + 1}.png"
         write_png(path, sheet)
         print(printable(path))
+    if not written:
+        raise UserError(
+            "no picture could be prepared, because the teachers contradict all labels: look at "
+            f"{output / 'left_out_1.png'}"
+        )
     return written
 
 
@@ -277,19 +281,29 @@ def blank(
         UserError: the name of `output` does not begin with "Blank", or there is no photo without a
             person.
     """
-    from portrait.io.images import list_images, without_made
     from portrait.prepare.suspects import find_empty
 
     if not Path(output).name.startswith("Blank"):
         raise UserError(f"--output={output}: its name must begin with Blank, to be recognised")
     output = Path(output)
-    photos = [each for folder in blank for each in without_made(list_images(folder))]
+    photos = _pictures(blank)
     found = find_empty(_matte_fn(model, input_range, input_shape), photos, person_share)
     if not found:
-        raise UserError(f"{', '.join(blank)}: none of {len(photos)} photos is without a person")
+        folders = ", ".join(map(str, blank))
+        raise UserError(f"{folders}: none of {len(photos)} photos is without a person")
     for photo, _ in found:
         _copy(photo, output)
     print(f"{output}: {len(found)} of {len(photos)} photos, without a person")
+
+
+def _pictures(folders: Sequence[str]) -> list[Path]:
+    """The pictures directly in folders, without mattes beside them."""
+    from portrait.io.images import list_images, without_made
+
+    found = [each for folder in folders for each in without_made(list_images(folder))]
+    if not found:
+        raise UserError(f"no pictures in {', '.join(map(str, folders))}")
+    return found
 
 
 def _copy(photo: Path, output: Path) -> None:

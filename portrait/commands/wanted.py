@@ -14,10 +14,11 @@ def wanted_pairs(data: Sequence[str], exclude: str, person_label: Sequence[str])
     pairs = examine(find_pairs(data, "training"), person_label)
     if not exclude:
         return pairs
-    excluded = read_exclusions(exclude)
+    names = {pair.name for pair in pairs}
+    excluded = read_exclusions(exclude, names)
     kept = [pair for pair in pairs if pair.name not in excluded]
     print(f"{len(pairs) - len(kept)} of {len(pairs)} pictures are excluded by {exclude}")
-    unknown = sorted(excluded - {pair.name for pair in pairs})
+    unknown = sorted(excluded - names)
     warn_skipped(unknown, "names in " + exclude + " without a picture ({count}): {names}")
     if not kept:
         raise UserError(f"{exclude} excludes every picture of {', '.join(data)}")

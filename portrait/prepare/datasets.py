@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from portrait.data.pairs import DERIVED, Pair, read_pair
+from portrait.data.pairs import DERIVED, Pair, is_dim, read_pair, warn_dim
 from portrait.errors import UserError, warn_skipped
 from portrait.io.decode import read_bytes
 from portrait.io.files import read_list, replacing
@@ -79,8 +79,9 @@ def prepare(
     bar = functools.partial(
         tqdm, desc="preparing", total=len(pairs), unit=" pictures", disable=None
     )
-    done = in_processes(write, pairs, workers, bar)
+    done, dim = zip(*in_processes(write, pairs, workers, bar), strict=True)
     warn_skipped([each for each in done if isinstance(each, str)], "{count} left out: {names}")
+    warn_dim([each for each in dim if each])
     written = [path for each in done if isinstance(each, list) for path in each]
     if not written:
         release(output)
@@ -111,15 +112,23 @@ def in_processes(
             raise
 
 
-def read_exclusions(path: str | os.PathLike) -> set[str]:
+def read_exclusions(path: str | os.PathLike, known: Collection[str] = ()) -> set[str]:
     """Names of pairs ("selfies/00012"), one on each line; # after a space starts a comment.
+
+    It does not where it belongs to one of the names in `known`, such as "set #2/00012".
 
     Raises:
         UserError: the file cannot be read.
     """
     # Names of pictures are composed Unicode, see `pairs.Pair`.
     lines = unicodedata.normalize("NFC", read_list(path)).splitlines()
-    return {name for line in lines if (name := re.split(r"(?:^|\s)#", line)[0].strip())}
+    return {name for line in lines if (name := _name_in(line, known))}
+
+
+def _name_in(line: str, known: Collection[str]) -> str:
+    ends = [*(comment.start() for comment in re.finditer(r"(?:^|\s)#", line)), len(line)]
+    names = [line[:end].strip() for end in ends]
+    return next((name for name in reversed(names) if name in known), names[0])
 
 
 def claim(output: Path, pairs: Sequence[Pair], settings: dict) -> None:
@@ -169,12 +178,14 @@ def release(output: Path) -> None:
         output.rmdir()
 
 
-def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | str | None:
+def _write(
+    pair: Pair, output: Path, preparation: Preparation
+) -> tuple[list[Path] | str | None, str]:
     """Writes the results for a pair.
 
     Returns:
         The photographs, the reason why the pair cannot be used, or None if there is nothing to
-        crop.
+        crop; and the matte's path if it is dim, or "".
     """
     set_name, _, stem = pair.name.rpartition("/")
     if pair.matte is None and not set_name.startswith("Blank"):
@@ -183,11 +194,12 @@ def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | s
     try:
         image, matte = read_pair(pair)
     except PictureError as error:
-        return str(error)
+        return str(error), ""
+    dim = str(pair.matte) if is_dim(matte) else ""
     if pair.matte is None or not preparation.crops:
         if pair.matte:  # before the photograph, which must never be without its matte
             _write_matte(folder / f"{stem}_matte.png", image, matte, preparation.soft)
-        return [copy(pair.image, folder / (stem + pair.image.suffix))]
+        return [copy(pair.image, folder / (stem + pair.image.suffix))], dim
     random = np.random.default_rng(seed_of(preparation.seed, pair.name))
     written = []
     for number, crop in enumerate(find_crops(matte, preparation.crops, random), 1):
@@ -195,7 +207,7 @@ def _write(pair: Pair, output: Path, preparation: Preparation) -> list[Path] | s
         photo, part = crop.of(image), crop.of(matte)
         _write_matte(folder / f"{base}_matte.png", photo, part, preparation.soft)
         written.append(write_jpeg(folder / f"{base}.jpg", photo))
-    return written or None
+    return written or None, dim
 
 
 def _write_matte(path: Path, image: np.ndarray, matte: np.ndarray, soft: bool) -> None:

@@ -22,14 +22,14 @@ from tqdm import tqdm
 
 from metrics import person_iou
 from portrait.data.labels import examine
-from portrait.data.pairs import Pair, read_pair
+from portrait.data.pairs import Pair, is_dim, read_pair, warn_dim
 from portrait.errors import UserError, warn_skipped
 from portrait.evaluation.cases import Case, draw_cases
 from portrait.inference.network import MatteFunction, load
 from portrait.io.files import replacing
 from portrait.io.images import PictureError, list_images, resize, write_png
 from portrait.io.mattes import read_matte
-from portrait.prepare.datasets import claim, copy
+from portrait.prepare.datasets import claim, copy, release
 
 COLUMNS = ("name", "kind", "agreement", "softness", "iou")
 LEFT_OUT = "left out"
@@ -125,6 +125,7 @@ class Teachers:
         Folders without a matte of the picture are left out.
 
         Raises:
+            PictureError: a matte cannot be read.
             UserError: there is no teacher left.
         """
         alphas = [_of_both_sides(matte_fn, image) for matte_fn in self._networks]
@@ -194,15 +195,15 @@ def write(
         settings: the settings by which an interrupted run is recognised, see `datasets.claim`.
 
     Returns:
-        The photographs in `output`.
+        The photographs in `output`; none if all pictures are left out.
 
     Raises:
-        UserError: `output` holds something else or cannot be written; no picture could be used.
+        UserError: `output` holds something else or cannot be written; no picture can be read.
     """
     claim(output, pairs, settings)
     table = output / "teachers.csv"
     done = {row["name"]: row["kind"] for row in read_table(table)}
-    written, unreadable = [], []
+    written, unreadable, dim = [], [], []
     with _Table(table) as writer:
         for pair in tqdm(pairs, "teachers", unit=" pictures", disable=None):
             set_name, _, stem = pair.name.rpartition("/")
@@ -210,10 +211,12 @@ def write(
             if pair.name not in done:
                 try:
                     image, label = read_pair(pair)
+                    made = target(label, teachers(pair, image), rule)
                 except PictureError as error:
                     unreadable.append(str(error))
                     continue
-                made = target(label, teachers(pair, image), rule)
+                if is_dim(label):
+                    dim.append(str(pair.matte))
                 if made.kind != LEFT_OUT:
                     # Before the photograph, which must never be without its matte.
                     write_png(photo.with_name(f"{stem}_matte.png"), made.matte)
@@ -223,7 +226,10 @@ def write(
             if done[pair.name] != LEFT_OUT:
                 written.append(photo)
     warn_skipped(unreadable, "{count} left out: {names}")
-    if not written:
+    warn_dim(dim)
+    if not done:
+        table.unlink()
+        release(output)
         raise UserError("no picture could be prepared")
     return written
 

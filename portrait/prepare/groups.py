@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from portrait.data.backgrounds import random_light, random_scenery
-from portrait.data.pairs import DERIVED, Pair, origin, place, read_pair
+from portrait.data.pairs import DERIVED, Pair, is_dim, origin, place, read_pair, warn_dim
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, write_png
 from portrait.matting.foreground import person_colours
@@ -74,7 +74,7 @@ def write(
         raise UserError("groups need pictures of at least three people")
     settings = {"groups": count, "seed": seed, "backgrounds": digest_of(backgrounds)}
     claim(output, pairs, settings)
-    written, unreadable = [], []
+    written, unreadable, dim = [], [], []
     order = np.random.default_rng(seed).permutation(len(people))
     with tqdm(total=count, desc="composing", unit=" pictures", disable=None) as bar:
         for first in order:
@@ -84,10 +84,16 @@ def write(
                 random = np.random.default_rng(seed_of(seed, people[first].name))
                 size = 3 if random.random() < _THREE else 2
                 try:
-                    chosen = [read_pair(pair) for pair in neighbours(people, first, size)]
+                    together = list(neighbours(people, first, size))
+                    chosen = [read_pair(pair) for pair in together]
                 except PictureError as error:
                     unreadable.append(str(error))
                     continue
+                dim += [
+                    str(pair.matte)
+                    for pair, (_, matte) in zip(together, chosen, strict=True)
+                    if is_dim(matte)
+                ]
                 behind = backgrounds[random.integers(len(backgrounds))]
                 group = compose(chosen, behind, random)
                 if group is None:
@@ -100,6 +106,7 @@ def write(
             if len(written) == count:
                 break
     warn_skipped(list(dict.fromkeys(unreadable)), "{count} left out: {names}")
+    warn_dim(list(dict.fromkeys(dim)))
     if not written:
         release(output)
         raise UserError("no group could be composed: all people are cut at the top or both sides")

@@ -123,6 +123,35 @@ def find(pairs, wanted):
     return next(pair for pair in pairs if pair.image.stem == wanted.image.stem)
 
 
+def test_if_all_are_left_out_they_are_shown(data, tmp_path):
+    folder, mattes, pairs = data
+    for path in mattes.rglob("*.webp"):
+        Image.fromarray(255 - np.array(Image.open(path).convert("L"))).save(path, lossless=True)
+    bad = tmp_path / "bad.txt"
+    bad.write_text(pairs[-1].name)
+    with pytest.raises(UserError, match=r"contradict all labels.*left_out_1\.png"):
+        prepare.teachers([str(folder)], tmp_path / "new", [str(mattes)], exclude=str(bad))
+    assert (tmp_path / "new" / "left_out_1.png").exists()
+
+
+def test_a_damaged_matte_of_a_teacher_is_named(data, tmp_path, caplog):
+    folder, mattes, pairs = data
+    damaged = mattes / "people" / f"{pairs[0].image.stem}.webp"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    written = prepare.teachers([str(folder)], tmp_path / "new", [str(mattes)])
+    assert [path.stem for path in written] == [pair.image.stem for pair in pairs[1:-1]]
+    assert any(each.startswith(f"1 left out: {damaged}") for each in caplog.messages)
+
+
+def test_if_nothing_can_be_read_no_folder_is_left(data, tmp_path):
+    folder, mattes, pairs = data
+    for pair in pairs:
+        pair.image.write_bytes(b"no picture")
+    with pytest.raises(UserError, match="no picture"):
+        prepare.teachers([str(folder)], tmp_path / "new", [str(mattes)])
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_interrupted_run_continues(data, tmp_path):
     folder, mattes, pairs = data
     output = tmp_path / "new"
