@@ -1,8 +1,10 @@
 """Common parts of the benchmarks of videos: clips of a size, and the time of each stage."""
 
+import functools
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -61,18 +63,29 @@ def run_alone(
         The number of frames, and the stages decode, alpha, render and encode.
     """
     reader = open_video(clip)
-    frames = [frame for frame in reader if isinstance(frame, Frame)]
-    decode = Stage(iter(open_video(clip)).__next__)
-    alpha = Stage(matter.alphas(frame.image for frame in frames).__next__)
+    decode = Stage(functools.partial(next, iter(reader), None))
+    waiting: deque[Frame] = deque()  # those whose alphas are not ready yet
+
+    def images() -> Iterator[np.ndarray]:
+        for item in iter(decode, None):
+            if isinstance(item, Frame):
+                waiting.append(item)
+                yield item.image
+
+    alpha = Stage(functools.partial(next, matter.alphas(images()), None))
     render = Stage(render)
-    writer = VideoWriter(target, frames[0].image.shape, reader.time_base, reader.rate)
-    write = Stage(writer.write)
-    for frame in frames:
-        decode()
-        frame.image = render(frame.image, alpha())
+    writer, write, count = None, None, 0
+    while (found := alpha()) is not None:
+        frame = waiting.popleft()
+        frame.image = render(frame.image, found)
+        if writer is None:
+            writer = VideoWriter(target, frame.image.shape, reader.time_base, reader.rate)
+            write = Stage(writer.write)
         write(frame)
+        count += 1
     writer.close()
-    return len(frames), {"decode": decode, "alpha": alpha, "render": render, "encode": write}
+    alpha.wall, alpha.cpu = alpha.wall - decode.wall, alpha.cpu - decode.cpu
+    return count, {"decode": decode, "alpha": alpha, "render": render, "encode": write}
 
 
 def time_overlapping(
