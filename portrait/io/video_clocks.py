@@ -48,6 +48,7 @@ class Clocks:
         self._shifts: dict[int, Fraction] = {}
         self._last: dict[int, float] = {}
         self._ends: dict[int, float] = {}
+        self._keys: dict[int, float] = {}
         self._steps: dict[int, float] = {}
         self.jumped = False
 
@@ -81,9 +82,10 @@ class Clocks:
         stream = packet.stream_index
         if self._is_ordered(packet):
             before, back = self._last.get(stream, -self._far), _BACK
-        else:
-            before = self._ends.get(stream, -self._far)
-            back = _BACK if packet.is_keyframe else _REORDERED
+        elif packet.is_keyframe:
+            before, back = self._ends.get(stream, -self._far), _BACK
+        else:  # B-frames of a slow video may be shown seconds before the frame before in the file
+            before, back = self._keys.get(stream, -self._far), _REORDERED
         if seconds < before - back:
             return True
         # If another stream continues during the gap, the gap is intended.
@@ -118,6 +120,8 @@ class Clocks:
         if self._is_ordered(packet):
             step = step or max(seconds - self._last.get(stream, seconds), 0.0)
             self._last[stream] = seconds
+        if packet.is_keyframe:
+            self._keys[stream] = seconds
         if step < 1.0:  # the last packet before a jump may have a wrong duration
             self._steps[stream] = step
         shown = seconds if packet.pts is None else float(packet.pts * packet.time_base)
