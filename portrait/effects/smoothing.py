@@ -3,7 +3,7 @@
 Each alpha is mixed with the alphas of the frames before and after, which optical flow moves to its
 place. What only one of the three frames shows, such as a hole or a blob, goes: an alpha that is far
 from the median of the three does not count. Where nothing moves, the smoothed alpha of the frame
-before, which is a mean of many frames, is mixed in as well.
+before, which is a mean of many frames, can be mixed in as well.
 """
 
 import dataclasses
@@ -78,12 +78,17 @@ class Moment:
         return cls(image, alpha, grey, alpha.shape, starts)
 
 
-def smooth(moments: Iterable[Moment]) -> Iterator[Moment]:
+def smooth(moments: Iterable[Moment], hold: bool = False) -> Iterator[Moment]:
     """Smooths the alphas of successive frames, one frame late.
 
     The ways are found where they are missing, and stay: smoothing again, after a refinement, needs
     no more optical flow. Alphas that are larger than the grid keep their details: only their
     difference to the smoothed alpha is as coarse as the grid.
+
+    Args:
+        moments: the frames.
+        hold: mix in the smoothed alpha of the frame before where nothing moves. What changes there
+            fades over some frames.
     """
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     last: Moment | None = None
@@ -95,11 +100,12 @@ def smooth(moments: Iterable[Moment]) -> Iterator[Moment]:
             if not moment.starts and moment.before is None:
                 last = dataclasses.replace(last, after=_way(flow, last, moment))
                 moment = dataclasses.replace(moment, before=_way(flow, moment, last))
-            kept = _mixed(last, *alphas, alpha, kept)
+            kept = _mixed(last, *alphas, alpha, kept if hold else None)
             yield _changed(last, kept - alphas[1])
         last, alphas = moment, [alphas[1], alpha]
     if last is not None:
-        yield _changed(last, _mixed(last, *alphas, None, kept) - alphas[1])
+        mixed = _mixed(last, *alphas, None, kept if hold else None)
+        yield _changed(last, mixed - alphas[1])
 
 
 def _way(flow: cv2.DISOpticalFlow, moment: Moment, neighbour: Moment) -> _Way:
@@ -146,7 +152,7 @@ def _mixed(
         weight = trust * _agreement(other, usual, _OUTLIER)
         total, mixed = total + weight, mixed + weight * other
     mixed /= total
-    if moment.before is not None:
+    if moment.before is not None and kept is not None:
         keep, held = np.float32(_KEEP) * moment.before.still[box], kept[box]
         mixed += keep * _agreement(held, mixed, _JUMP) * (held - mixed)
     result[box] = mixed

@@ -75,7 +75,7 @@ class VideoMatter:
             moments = smooth(moments)
         moments = _until_failure(map(self._refined, moments), failures)
         if self._smooth:
-            moments = smooth(moments)
+            moments = smooth(moments, hold=True)
         for moment in moments:
             yield self._plate.refine(moment.image, moment.alpha) if self._plate else moment.alpha
         for failure in failures:

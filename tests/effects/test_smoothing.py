@@ -33,7 +33,7 @@ def clip():
 def smoothed(images, alphas, starts=(0,)):
     pairs = enumerate(zip(images, alphas, strict=True))
     moments = (Moment.of(image, alpha, index in starts) for index, (image, alpha) in pairs)
-    return np.stack([moment.alpha for moment in smooth(moments)])
+    return np.stack([moment.alpha for moment in smooth(moments, hold=True)])
 
 
 def test_movement_does_not_lag(clip):
@@ -121,6 +121,15 @@ def test_larger_alphas_keep_their_details(clip):
     # The stripes of one pixel are still there, and the hole is filled with their mean.
     assert np.ptp(result[15, 240:244, 380]) > 0.45
     assert np.abs(result[15, 205:215, 380] - 0.75).max() < 0.1
+
+
+def test_what_changes_where_nothing_moves_fades_quickly(clip):
+    """The network drops a whole part of a still picture, for good."""
+    images, mattes = clip
+    alphas = np.repeat(mattes[:1], 8, axis=0)
+    alphas[4:, 40:80, 60:75] = 0
+    levels = smoothed(np.repeat(images[:1], 8, axis=0), alphas)[:, 60, 68]
+    assert levels[:4].min() > 0.95 and levels[4:].max() < 0.35 and levels[7] < 0.2
 
 
 def test_nobody(clip):
