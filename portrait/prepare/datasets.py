@@ -108,7 +108,8 @@ def in_processes(
         except BrokenProcessPool as error:
             raise UserError("a worker process was killed; give fewer --workers") from error
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            # At Ctrl-C, the process ends at once, and its workers with it (`start_worker`).
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 

@@ -1,5 +1,7 @@
-"""Tests which pictures a step leaves out, and that those without a person are named."""
+"""Tests what a step does without pictures that it cannot use, and when it is stopped."""
 
+import multiprocessing
+import time
 from functools import partial
 
 import numpy as np
@@ -11,6 +13,7 @@ from portrait.commands import prepare as commands
 from portrait.data.pairs import find_pairs
 from portrait.errors import UserError
 from portrait.prepare import groups
+from portrait.prepare.datasets import in_processes
 
 
 def test_a_number_sign_in_a_name_is_no_comment(tmp_path):
@@ -38,3 +41,14 @@ def test_a_folder_without_pictures_is_named(step, tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match=r"no pictures in .*nothing"):
         step([tmp_path / "nothing"], tmp_path / "Blank")
+
+
+def test_a_stop_does_not_wait_for_the_pictures_that_are_being_prepared():
+    """Soft mattes of a dozen large photographs take minutes. The command then ends its workers."""
+    earlier = set(multiprocessing.active_children())
+    with pytest.raises(ValueError, match="non-negative"):
+        in_processes(time.sleep, [-1, 60], 2, iter, chunk=1)
+    workers = set(multiprocessing.active_children()) - earlier
+    for worker in workers:
+        worker.kill()
+    assert workers
