@@ -97,6 +97,7 @@ def in_processes(
     if workers == 1:
         return list(bar(map(write, jobs)))
     context = multiprocessing.get_context(WORKER_CONTEXT)
+    earlier = set(multiprocessing.active_children())
     try:
         executor = ProcessPoolExecutor(workers, context, start_worker)
     except OSError as error:  # its locks are in shared memory
@@ -108,8 +109,9 @@ def in_processes(
         except BrokenProcessPool as error:
             raise UserError("a worker process was killed; give fewer --workers") from error
         except BaseException:
-            # At Ctrl-C, the process ends at once, and its workers with it (`start_worker`).
-            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - earlier:
+                worker.kill()  # large pictures take minutes
+            pool.shutdown(cancel_futures=True)
             raise
 
 
