@@ -215,7 +215,9 @@ def measure(
     cpu = time.process_time() - start
     mad = 1000 * np.abs(alphas - mattes).mean(axis=(1, 2))
     row = f"{mad.mean():9.2f}{dt_ssd(alphas, mattes):9.2f}{1000 * cpu / len(alphas):9.1f}"
-    return row + (f"{mad[_CUT::_CUT].mean():9.2f}" if name == "cut" else ""), alphas
+    return row + (
+        f"{mad[_CUT::_CUT].mean():9.2f}" if name == "cut" and len(mad) > _CUT else ""
+    ), alphas
 
 
 def main() -> None:
