@@ -83,7 +83,8 @@ def smooth(moments: Iterable[Moment], hold: bool = False) -> Iterator[Moment]:
 
     The ways are found where they are missing, and stay: smoothing again, after a refinement, needs
     no more optical flow. Alphas that are larger than the grid keep their details: only their
-    difference to the smoothed alpha is as coarse as the grid.
+    difference to the smoothed alpha is as coarse as the grid. An exception of `moments` is raised
+    after the frames before it.
 
     Args:
         moments: the frames.
@@ -94,7 +95,8 @@ def smooth(moments: Iterable[Moment], hold: bool = False) -> Iterator[Moment]:
     last: Moment | None = None
     alphas: list[np.ndarray | None] = [None, None]  # of the frame before `last` and of `last`
     kept: np.ndarray | None = None  # the smoothed alpha before `last`
-    for moment in moments:
+    failures: list[Exception] = []
+    for moment in _until_failure(moments, failures):
         alpha = resize(moment.alpha, moment.grid)
         if last is not None:
             if not moment.starts and moment.before is None:
@@ -106,6 +108,16 @@ def smooth(moments: Iterable[Moment], hold: bool = False) -> Iterator[Moment]:
     if last is not None:
         mixed = _mixed(last, *alphas, None, kept if hold else None)
         yield _changed(last, mixed - alphas[1])
+    for failure in failures:
+        raise failure
+
+
+def _until_failure(moments: Iterable[Moment], failures: list[Exception]) -> Iterator[Moment]:
+    """Ends at an exception and keeps it."""
+    try:
+        yield from moments
+    except Exception as error:
+        failures.append(error)
 
 
 def _way(flow: cv2.DISOpticalFlow, moment: Moment, neighbour: Moment) -> _Way:

@@ -69,17 +69,14 @@ class VideoMatter:
         Yields:
             float32 (H, W), 0..1.
         """
-        failures: list[Exception] = []
-        moments = _until_failure(map(self.coarse, images), failures)
+        moments = map(self.coarse, images)
         if self._smooth:
             moments = smooth(moments)
-        moments = _until_failure(map(self._refined, moments), failures)
+        moments = map(self._refined, moments)
         if self._smooth:
             moments = smooth(moments, hold=True)
         for moment in moments:
             yield self._plate.refine(moment.image, moment.alpha) if self._plate else moment.alpha
-        for failure in failures:
-            raise failure
 
     def coarse(self, image: np.ndarray) -> Moment:
         """The next frame, uint8 RGB (H, W, 3), with its alpha on the grid, not smoothed."""
@@ -119,11 +116,3 @@ class VideoMatter:
         found = windows_around(alpha, image.shape, self._network.input_shape)
         if not still_hold(self._windows, found, alpha, image.shape):
             self._windows = found
-
-
-def _until_failure(moments: Iterator[Moment], failures: list[Exception]) -> Iterator[Moment]:
-    """Ends at an exception and keeps it, so that smoothing still gives out what it holds back."""
-    try:
-        yield from moments
-    except Exception as error:
-        failures.append(error)
