@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 
 WORKER_CONTEXT = "forkserver" if os.name == "posix" else "spawn"
@@ -47,6 +48,30 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Worker processes. An exception in the `with` block kills them: large pictures take minutes.
+
+    The block always ends after them. Otherwise, Python warns of leaked semaphores at Ctrl-C.
+
+    Args:
+        workers: the number of processes.
+        start: the initializer, which must call `start_worker`.
+
+    Raises:
+        OSError: processes cannot start; their locks are in shared memory.
+    """
+
+    def __init__(self, workers: int, start: Callable[[], None] = start_worker):
+        self._earlier = set(multiprocessing.active_children())
+        super().__init__(workers, multiprocessing.get_context(WORKER_CONTEXT), start)
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:
+            for worker in set(multiprocessing.active_children()) - self._earlier:
+                worker.kill()
+        self.shutdown(cancel_futures=kind is not None)
 
 
 def _end_with_parent() -> None:

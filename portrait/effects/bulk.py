@@ -10,12 +10,11 @@ import contextlib
 import functools
 import json
 import logging
-import multiprocessing
 import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from portrait.errors import UserError
 from portrait.io.files import WriteError, replacing
 from portrait.io.photos import VIDEO_SUFFIXES, why_left_out
 from portrait.io.remote import delivered, fetched, is_url, list_files, temporary_folder
-from portrait.util import WORKER_CONTEXT, start_worker
+from portrait.util import WorkerPool, start_worker
 
 log = logging.getLogger(__name__)
 
@@ -202,21 +201,9 @@ def in_processes(tasks: Iterable[Task], make: Callable[[], Work], workers: int) 
     done one at a time: one that ends its worker again, for example because the picture needs more
     memory than there is, is left out.
     """
-    with _temporary_folder() as folder:
+    # For the workers' copies of URLs. Workers that are killed do not remove them.
+    with temporary_folder("portrait") as folder:
         yield from _in_processes(tasks, functools.partial(_start, make, folder), workers)
-
-
-@contextlib.contextmanager
-def _temporary_folder() -> Iterator[str]:
-    """A folder for the workers' copies of URLs. Workers that are killed do not remove them."""
-    with temporary_folder("portrait") as outer:
-        folder = Path(outer, "copies")
-        folder.mkdir()
-        try:
-            yield str(folder)
-        finally:  # so that workers that are still busy add no files while it is removed
-            with contextlib.suppress(OSError):
-                folder.rename(Path(outer, "ended"))
 
 
 def _in_processes(tasks: Iterable[Task], start: Callable[[], None], workers: int) -> Iterator[Done]:
@@ -224,25 +211,21 @@ def _in_processes(tasks: Iterable[Task], start: Callable[[], None], workers: int
     while waiting or suspects:
         queue, ahead = (suspects, 1) if suspects else (waiting, 2 * workers)
         pending: dict[Future, Task] = {}
-        context = multiprocessing.get_context(WORKER_CONTEXT)
         count = 1 if suspects else min(workers, len(waiting))
-        with ProcessPoolExecutor(count, context, start) as pool:
-            try:
+        try:
+            with WorkerPool(count, start) as pool:
                 yield from _drain(pool, queue, pending, ahead)
-            except BrokenProcessPool:
-                log.warning("a worker process was killed: its files are done again")
-                if queue is suspects:
-                    for task in pending.values():  # none if the worker was idle
-                        yield Done(task, "its worker process was killed twice")
-                else:
-                    suspects.extend(pending.values())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        except BrokenProcessPool:
+            log.warning("a worker process was killed: its files are done again")
+            if queue is suspects:
+                for task in pending.values():  # none if the worker was idle
+                    yield Done(task, "its worker process was killed twice")
+            else:
+                suspects.extend(pending.values())
 
 
 def _drain(
-    pool: ProcessPoolExecutor, queue: deque[Task], pending: dict[Future, Task], ahead: int
+    pool: WorkerPool, queue: deque[Task], pending: dict[Future, Task], ahead: int
 ) -> Iterator[Done]:
     """Works on the tasks of `queue`; those that were not finished are left in `pending`."""
     while queue or pending:

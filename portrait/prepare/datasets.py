@@ -5,13 +5,11 @@ import functools
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +25,7 @@ from portrait.io.files import read_list, replacing
 from portrait.io.images import PictureError, write_png
 from portrait.prepare.portraits import find_crops
 from portrait.prepare.soft_mattes import soft_matte
-from portrait.util import WORKER_CONTEXT, start_worker
+from portrait.util import WorkerPool
 
 log = logging.getLogger(__name__)
 
@@ -96,23 +94,16 @@ def in_processes(
     """`list(bar(map(write, jobs)))` in `workers` processes, to which jobs are given in chunks."""
     if workers == 1:
         return list(bar(map(write, jobs)))
-    context = multiprocessing.get_context(WORKER_CONTEXT)
-    earlier = set(multiprocessing.active_children())
     try:
-        executor = ProcessPoolExecutor(workers, context, start_worker)
-    except OSError as error:  # its locks are in shared memory
+        pool = WorkerPool(workers)
+    except OSError as error:
         log.warning("one process prepares, because others cannot start: %s", error.strerror)
         return list(bar(map(write, jobs)))
-    with executor as pool:
-        try:
+    try:
+        with pool:
             return list(bar(pool.map(write, jobs, chunksize=chunk)))
-        except BrokenProcessPool as error:
-            raise UserError("a worker process was killed; give fewer --workers") from error
-        except BaseException:
-            for worker in set(multiprocessing.active_children()) - earlier:
-                worker.kill()  # large pictures take minutes
-            pool.shutdown(cancel_futures=True)
-            raise
+    except BrokenProcessPool as error:
+        raise UserError("a worker process was killed; give fewer --workers") from error
 
 
 def read_exclusions(path: str | os.PathLike, known: Collection[str] = ()) -> set[str]:

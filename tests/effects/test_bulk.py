@@ -98,6 +98,18 @@ def test_the_death_of_an_idle_worker_leaves_no_file_out(tmp_path):
     assert results(output) == expected(folder, 3) and left_out == tasks[:1]
 
 
+def test_a_stop_kills_the_workers_and_waits_for_their_end(tmp_path):
+    """Otherwise, Python warns of leaked semaphores after the message."""
+    earlier, folder = set(multiprocessing.active_children()), files(tmp_path / "in", 2, "bad")
+    tasks = find_tasks(str(folder / "list.txt"), str(tmp_path / "out"), ["copy"])
+    start = time.monotonic()
+    make = functools.partial(bulk_job.make, folder / "log", 120)
+    with contextlib.closing(bulk.in_processes(tasks[::-1], make, 2)) as finished:
+        assert next(finished).error
+    assert time.monotonic() - start < 120
+    assert set(multiprocessing.active_children()) <= earlier
+
+
 def test_a_place_that_cannot_be_written_ends_the_run(tmp_path):
     folder = files(tmp_path / "in", 3)
     (tmp_path / "out").touch()

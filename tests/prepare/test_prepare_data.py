@@ -96,7 +96,7 @@ def test_without_shared_memory_one_process_prepares(street, tmp_path, monkeypatc
 
     pairs = find_pairs([street], "training")
     prepare(pairs, tmp_path / "a", Preparation(), workers=2)
-    monkeypatch.setattr(datasets, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(datasets, "WorkerPool", refuse)
     prepare(pairs, tmp_path / "b", Preparation(), workers=2)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     assert "Read-only file system" in caplog.text
