@@ -10,7 +10,7 @@ from portrait.effects.blur import APERTURES, lens_blur, radius_for
 from portrait.effects.depth import DEPTHS, defocus
 from portrait.effects.layers import Layers, Settings
 from portrait.effects.light import match_light
-from portrait.effects.styles import Style
+from portrait.effects.styles import Style, shipped_names
 from portrait.errors import UserError
 from portrait.matting.compositing import fill
 
@@ -121,7 +121,9 @@ def check(names: Sequence[str], settings: Settings) -> None:
     if "replace" in names and settings.background is None:
         raise UserError("--effect=replace needs --background=COLOUR, a picture or a video")
     if settings.style is None and any(name.startswith("stylize") for name in names):
-        raise UserError("--effect=stylize_... needs --style: a shipped or trained style")
+        raise UserError(
+            f"--effect=stylize_... needs --style: {', '.join(shipped_names())}, or a trained style"
+        )
     for name in ("strength", "match", "despill"):
         if not 0 <= getattr(settings, name) <= 1:
             raise UserError(f"--{name}={getattr(settings, name):g}: must be 0 to 1")

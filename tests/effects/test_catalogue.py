@@ -115,7 +115,7 @@ def test_side_by_side(picture):
         (["stylize_background", "blur", "green_screen"], SETTINGS, "put stylize_background"),
         (["replace", "green_screen"], SETTINGS, "green_screen covers what replace"),
         (["replace"], Settings(), "--background"),
-        (["stylize_person"], Settings(), "--style"),
+        (["stylize_person"], Settings(), "--style: udnie, great_wave"),
         (["blur"], Settings(strength=1.5), "--strength"),
         (["blur"], Settings(aperture="star"), "--aperture"),
         (["blur"], Settings(depth="hills"), "--depth"),
