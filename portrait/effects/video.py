@@ -235,28 +235,33 @@ def _convert(
 ) -> Outcome:
     """Decodes, mattes, renders and encodes in parallel; the encoder runs in this thread."""
     find, paint = _make_stages(matter, effects.for_video(), stream.time_base)
-    empty = 0
-
-    def rendered(results: Pipeline, write_alpha: Callable | None) -> Iterator[Frame | av.Packet]:
-        nonlocal empty
-        for item, alpha in results:
-            yield item
-            if isinstance(item, Frame):
-                empty += not alpha.any()
-                if write_alpha:
-                    alpha = effects.settings.outlined(alpha)
-                    levels = np.rint(alpha * 255).astype(np.uint8)
-                    write_alpha(Frame(levels, item.pts, item.duration))
-
     target, alpha_target = targets
+    empty = 0
+    latest: tuple[Frame, np.ndarray]
+
+    def rendered() -> Iterator[Frame | av.Packet]:
+        nonlocal latest
+        for item, alpha in results:
+            if isinstance(item, Frame):
+                latest = item, alpha
+            yield item
+
+    def after_each() -> None:
+        nonlocal empty
+        frame, alpha = latest
+        empty += not alpha.any()
+        if alpha_target:
+            levels = np.rint(effects.settings.outlined(alpha) * 255).astype(np.uint8)
+            write_alpha(Frame(levels, frame.pts, frame.duration))
+        progress()
+
     # Someone waits for the picture of a virtual camera.
     between = 1 if isinstance(target, Device) else 4
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(Pipeline(stream, find, paint, between=between))
-        alphas = None
         if alpha_target:
-            alphas = stack.enter_context(open_output(alpha_target, stream, silent=True))
-        frames, complete = write_video(target, stream, rendered(results, alphas), progress)
+            write_alpha = stack.enter_context(open_output(alpha_target, stream, silent=True))
+        frames, complete = write_video(target, stream, rendered(), after_each)
     return Outcome(frames, stream.broken, empty, complete)
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import av
@@ -90,7 +92,7 @@ def write_video(
     """Writes an iterable of frames and packets of audio to a target, see `open_output`.
 
     After Ctrl-C, the frames so far become a playable file, and the caller has to raise
-    KeyboardInterrupt again.
+    KeyboardInterrupt again. A frame that is being written is finished, and `progress` called.
 
     Args:
         target: the target.
@@ -110,15 +112,39 @@ def write_video(
     with open_output(target, source) as write:
         try:
             for item in items:
-                write(item)
-                if isinstance(item, Frame):
-                    frames += 1
-                    progress()
+                with _uninterrupted():
+                    write(item)
+                    if isinstance(item, Frame):
+                        frames += 1
+                        progress()
         except KeyboardInterrupt:
             if not frames:
                 raise
             return frames, False
     return frames, True
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keeps Ctrl-C back until the end of the block; a second one ends it at once."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield  # it raises nothing here
+        return
+    kept = []
+
+    def keep(*arguments) -> None:
+        if kept:
+            usual(*arguments)
+        kept.append(arguments)
+
+    signal.signal(signal.SIGINT, keep)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if kept:
+        usual(*kept[0])
 
 
 class _Output:

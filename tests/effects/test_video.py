@@ -1,6 +1,7 @@
 """Tests videos: timestamps, sound, rotation, transparency, damaged files, Ctrl-C."""
 
 import itertools
+import signal
 from fractions import Fraction
 
 import av
@@ -160,6 +161,27 @@ def test_ctrl_c_leaves_a_playable_file(pictures, tmp_path, monkeypatch):
     assert (outcome.frames, outcome.complete) == (8, False)
     assert len(tiny_clips.read(tmp_path / "out.mp4")[0]) == 8
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_after_ctrl_c_each_frame_has_its_alpha(pictures, tmp_path, monkeypatch):
+    source = tiny_clips.write(tmp_path / "in.mp4", pictures)
+    write, calls = VideoWriter.write, itertools.count()
+
+    def interrupted(self, frame):
+        write(self, frame)
+        if frame.image.ndim == 3 and next(calls) == 8:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(VideoWriter, "write", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        outcome = convert(source, tmp_path / "out.mp4", alpha_target=tmp_path / "alpha.mp4")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (outcome.frames, outcome.complete) == (9, False)
+    for name in ("out.mp4", "alpha.mp4"):
+        assert len(tiny_clips.read(tmp_path / name)[0]) == 9
 
 
 def test_nobody_is_noted(tmp_path, caplog):
