@@ -40,7 +40,11 @@ flags.DEFINE_integer(
     "With --shards, shrink photos to at most this many pixels on the longer side; 0: do not.",
     0,
 )
-flags.DEFINE_boolean("soft", _DEFAULTS["soft"], "Make soft mattes from binary ones.")
+flags.DEFINE_boolean(
+    "soft",
+    _DEFAULTS["soft"],
+    "Make soft mattes from binary ones. Mattes that are soft already are replaced, too.",
+)
 flags.DEFINE_string(
     "exclude",
     _DEFAULTS["exclude"],

@@ -40,7 +40,7 @@ class Preparation:
     Attributes:
         crops: the number of portraits cropped from each picture, which replace the picture; 0
             keeps whole pictures.
-        soft: whether to make soft mattes from binary ones.
+        soft: whether to make soft mattes from binary ones, see `soft_mattes.soft_matte`.
         seed: the seed of the crops.
     """
 

@@ -32,7 +32,7 @@ _MOST_TRUST = 0.7
 
 
 def soft_matte(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """Makes a soft matte from a (nearly) binary one.
+    """Makes a soft matte from a (nearly) binary one; the softness of another one is lost.
 
     The result is 0.7 times the alpha of closed-form matting plus 0.3 times the mask with smoothed
     edges. Where the colours on both sides of the outline are too similar, matting is unreliable and
