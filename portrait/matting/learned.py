@@ -147,7 +147,9 @@ def _one_pass(
     near = cv2.blur(band.astype(np.float32), (2 * reach + 1, 2 * reach + 1))
     near *= (weight > 0) & (band > 0)
     doubt, outline = _OUTLINE
-    near *= ((most - least - doubt) / (outline - doubt)).clip(0, 1)
+    certain = ((most - least - doubt) / (outline - doubt)).clip(0, 1)
+    # The limits change abruptly along straight lines, which would be seams in the result.
+    near *= cv2.blur(certain, (2 * reach + 1, 2 * reach + 1))
     return rough + near * (fine - rough)
 
 

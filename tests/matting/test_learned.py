@@ -114,6 +114,21 @@ def test_an_alpha_without_edges_is_not_taken_for_a_coarse_one(disc):
     assert alpha.max() <= haze.max()
 
 
+def test_beside_a_wide_uncertain_area_there_is_no_seam():
+    """A white square in a black frame is an outline only for the pixels that are near. In the
+    uncertain area around it, the refiner may add a person there, but not along a straight line.
+    """
+    coarse = np.full((60, 60), 0.5, np.float32)
+    coarse[16:44, 16:44] = 0
+    coarse[20:40, 20:40] = 1
+    image = np.zeros((60, 60, 3), np.uint8)
+    alpha = refine_learned(image, coarse, enlarge, Refiner(lambda tile: np.ones(tile.shape[:2])))
+    around = alpha[30, :15]
+    assert (around[0], around[14]) == (0.5, 1)
+    # The change by 0.5 is spread over seven pixels. The limits allow none of it to the first three.
+    assert np.abs(np.diff(around)).max() == pytest.approx(4 / 7 * 0.5, abs=0.01)
+
+
 def test_far_from_the_outline_a_bad_refiner_does_no_harm(disc):
     image, matte = disc
     coarse = resize(matte, (150, 130))
