@@ -240,7 +240,8 @@ flags.DEFINE_list(
     "formats",
     None,
     "Formats to export: float32, float16, dynamic, int8, uint8 (.tflite); mlpackage_float32, "
-    "mlpackage_float16, mlpackage_int8, mlpackage_palettized, mlmodel. Default: all.",
+    "mlpackage_float16, mlpackage_int8, mlpackage_palettized, mlmodel. Default: all; "
+    "of --compress=qat, which has no others, int8 and uint8.",
 )
 flags.DEFINE_boolean(
     "allow_cpu_ops", False, "Keep files with operations that phone GPUs do not support."

@@ -15,12 +15,13 @@ FREE_ON_RESUME = ("nb_epoch", "patience", "workers", "cache", "checkpoint", "che
 FREE_ON_RESUME += ("output", "refine", "tflite_name", "android", "formats")
 FREE_ON_RESUME += ("allow_cpu_ops", "gpu_check", "sparsity", "clusters")
 _TRAININGS = ("train", "finetune", "resume")
-_READERS = (*_TRAININGS, "compress", "preview_data")
+_TARGETS = (*_TRAININGS, "preview_data")  # compressed networks are their own teachers
 # Flags of the first README are not listed: its commands give them whatever is to be done.
 COMPANIONS = {
     **dict.fromkeys(("loss", "boundary_weight", "schedule", "patience", "ema"), _TRAININGS),
     **dict.fromkeys(("mixed_precision", "devices", "hosts"), _TRAININGS),
-    **dict.fromkeys(("teachers", "backgrounds"), _READERS),
+    **dict.fromkeys(("teachers", "boundary_thickness"), _TARGETS),
+    "backgrounds": (*_TARGETS, "compress"),
     **dict.fromkeys(("teacher_share", "input_range"), ("teachers",)),
     **dict.fromkeys(("formats", "allow_cpu_ops"), ("convert", "compress")),
     **dict.fromkeys(("sparsity", "clusters"), ("compress",)),

@@ -95,6 +95,8 @@ def test_what_networks_with_an_alpha_beside_the_picture_cannot_do(settle, model,
         ("--evaluate --devices=2", "--devices is for --train"),
         ("--compress=qat --mixed_precision=float16", "--mixed_precision is for --train"),
         ("--convert --teachers=fast_scnn", "--teachers is for --train"),
+        ("--compress=prune --teachers=fast_scnn", "--teachers is for --train"),
+        ("--compress=qat --boundary_thickness=3", "--boundary_thickness is for --train"),
         ("--train --teacher_share=0.9", "--teacher_share is for --teachers"),
         ("--evaluate --backgrounds=b", "--backgrounds is for --train"),
         ("--train --augment=-background --backgrounds=b", "--backgrounds is for the augmentation"),
@@ -120,7 +122,8 @@ def test_flags_without_effect_are_refused(settle, flags, message, tmp_path):
         "--evaluate --weight_dir=w.h5 --checkpoint_path=runs",
         "--train --augment=default --backgrounds=b --teachers=a --teacher_share=0.9",
         "--preview_data=a.png --teachers=a --input_range=0..1 --backgrounds=b",
-        "--compress=prune --sparsity=0.9 --backgrounds=b --teachers=a",
+        "--compress=prune --sparsity=0.9 --backgrounds=b --convert --gpu_check",
+        "--train --boundary_thickness=3 --compress=qat --teachers=a",
     ],
 )
 def test_flags_with_an_effect_are_not(settle, flags, tmp_path):
