@@ -116,7 +116,7 @@ def export(
     and if its outputs match the outputs of the Keras model within the format's tolerance on all
     pictures. If it is refused, an earlier file of the same name stays. The function prints a table,
     and writes `NAME_export.json`, the report, and `NAME_export.png`, the picture with the largest
-    error for each file.
+    error for each file. They replace those of an earlier export, whose files of other formats stay.
 
     Args:
         source: the network.
