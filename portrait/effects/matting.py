@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from portrait.effects.windows import coarse_alpha, look, only_people, windows_around
+from portrait.effects.false_people import only_people
+from portrait.effects.windows import coarse_alpha, look, windows_around
 from portrait.errors import UserError
 from portrait.inference import network as networks
 from portrait.io.images import resize

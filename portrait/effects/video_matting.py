@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from portrait.effects.false_people import only_people, only_seen
 from portrait.effects.matting import refinement
 from portrait.effects.smoothing import Moment, smooth
 from portrait.effects.windows import (
     coarse_alpha,
     look,
-    only_people,
-    only_seen,
     still_hold,
     windows_around,
 )

@@ -18,27 +18,17 @@ GRID = 640
 """The longer side in pixels of the grid on which the windows' alphas are merged."""
 
 _PAD = (123.68, 116.779, 103.939)  # ImageNet's mean colour
-_THRESHOLD = 0.5  # alpha from which a pixel belongs to a person
 _PLACED = 0.5  # alpha from which a pixel determines windows
 _SQUEEZE = 1.4  # a picture whose aspect differs by more than this factor is padded, not resized
 _MARGIN = 0.15  # around a person, as a share of the person's size
 _LEAST_MARGIN = 0.056  # the same, as a share of the grid: of small people, only parts are found
 _OVERLAP = 0.3  # people whose windows overlap by more than this share get one window
 _SMALLEST = 0.05  # parts smaller than this share of the largest part are not people
+_SPECK = 0.001  # the same of the picture; low, because small parts may be parts of people
 _WIDE = 1.35  # regions wider than the network's aspect by this factor get several windows
 MOST_TILES = 16
 """The largest number of windows of a group of people; wider groups get wider windows."""
 _RAMP = 0.2  # width of the blending ramp, as a share of a window's side
-_NOBODY = 0.004  # parts smaller than this share of the picture are not people
-_SPECK = 0.001  # the same for the parts that get windows, because they may be parts of people
-_SURE = 0.95  # alpha from which the network is certain
-_CORE = 0.3  # share of a person's pixels with certain alphas, at least
-_STILL_CORE = 0.15  # the same for a part that overlaps a person of the previous frame
-# Parts within the first distance from what the whole picture shows are right, and parts that reach
-# beyond the second may be wrong; as shares of the grid's longer side.
-_REACH = (0.02, 0.06)
-_SMALL = 0.01  # smaller people, as a share of the grid, may be missing in the whole picture
-_FRINGE = 0.1  # alpha from which adjoining pixels belong to a person
 
 
 def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -178,61 +168,6 @@ def people(alpha: np.ndarray) -> list[Window]:
         for x, y, w, h, area in stats
         if area >= smallest
     ]
-
-
-def only_people(alpha: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
-    """Removes parts of low certainty, which are mostly false people in the background.
-
-    A connected part and its soft fringe are kept if the network is certain about 30 % of the
-    pixels.
-
-    Args:
-        alpha: float32 (h, w), 0..1.
-        before: the result for the previous frame. For parts that overlap it, half of the share is
-            enough, so that they do not appear and disappear.
-
-    Returns:
-        float32 (h, w): `alpha` where parts are kept, 0 elsewhere.
-    """
-    count, labels = cv2.connectedComponents((alpha > _FRINGE).astype(np.uint8))
-    inside = alpha >= _THRESHOLD
-    sizes = np.bincount(labels[inside], minlength=count)
-    cores = np.bincount(labels[alpha >= _SURE], minlength=count)
-    needed = np.full(count, _CORE)
-    if before is not None:
-        needed[np.unique(labels[inside & (before >= _THRESHOLD)])] = _STILL_CORE
-    kept = (cores >= needed * sizes) & (sizes >= _NOBODY * alpha.size)
-    kept[0] = False
-    return np.where(kept[labels], alpha, np.float32(0))
-
-
-def only_seen(alpha: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Removes large parts that windows show and the whole picture does not.
-
-    A window may show a part of the background that looks like a person if nothing else is visible.
-
-    Args:
-        alpha: of the windows, float32 (h, w), 0..1.
-        seen: of the whole picture, in which small people may be missing, float32 (h, w).
-
-    Returns:
-        float32 (h, w): `alpha`, 0 in large parts far from those of `seen`. If nobody is seen in the
-        whole picture, `alpha` does not change.
-    """
-    person = (seen >= _THRESHOLD).astype(np.uint8)
-    if not person.any():
-        return alpha
-    near, wide = (
-        cv2.dilate(person, np.ones(2 * [2 * round(share * max(alpha.shape)) + 1], np.uint8))
-        for share in _REACH
-    )
-    parts = ((alpha > _FRINGE) & (near == 0)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(parts)
-    removed = np.zeros(len(stats), bool)
-    removed[labels[wide == 0]] = True
-    removed &= stats[:, cv2.CC_STAT_AREA] >= _SMALL * alpha.size
-    removed[0] = False
-    return np.where(removed[labels], np.float32(0), alpha)
 
 
 def _ramp(start: int, end: int, length: int) -> np.ndarray:
