@@ -57,8 +57,8 @@ def chosen_cache(needed: int) -> str:
 class PairReader:
     """Reads pairs by their numbers, in any of the processes that were forked from this one.
 
-    A pair that turns out to be unusable is replaced by the next one that can be used, with one
-    warning in each process.
+    A pair that turns out to be unusable is replaced by the next one that can be used. Each process
+    warns once of such a pair, and of a matte that `is_dim`.
 
     Args:
         pairs: the pairs.
@@ -115,17 +115,19 @@ class PairReader:
             try:
                 image, matte = read_pair(pair)
             except PictureError as error:
-                self._tell(f"left out: {error}")
+                if self._is_new(message := f"left out: {error}"):
+                    log.warning("%s", printable(message))
                 continue
-            if is_dim(matte):
+            if is_dim(matte) and self._is_new(str(pair.matte)):
                 warn_dim([str(pair.matte)])
             return resize(image, self.size), resize(matte, self.size)
         raise UserError(f"{ahead + 1} pictures in a row cannot be used, such as {pair.image}")
 
-    def _tell(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
-            log.warning("%s", printable(message))
+    def _is_new(self, warning: str) -> bool:
+        """Whether this process has not given the warning before; it counts as given now."""
+        new = warning not in self._told
+        self._told.add(warning)
+        return new
 
 
 class View:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_portraits
 from batches import same
+from PIL import Image
 
 from data_generator import make_batches
 from portrait.data import reading
@@ -83,6 +84,19 @@ def test_a_pair_that_cannot_be_used_is_replaced_and_named(pairs, caplog):
         each.image.write_bytes(b"")
     with pytest.raises(UserError, match="12 pictures"):
         open_pictures(pairs, SIZE, "none").images[np.array([0])]
+
+
+def test_each_dim_matte_is_named_once(pairs, caplog):
+    ramp = np.linspace(0, 100, 48 * 36).astype(np.uint8).reshape(48, 36)
+    for pair in pairs[2:4]:
+        Image.fromarray(ramp).save(pair.matte)
+    pictures = open_pictures(pairs, SIZE, "none")
+    with caplog.at_level(logging.WARNING):
+        for numbers in ([1, 2, 3], [0], [2, 3]):
+            pictures.mattes[np.array(numbers)]
+    assert len(caplog.messages) == 2
+    for pair, message in zip(pairs[2:4], caplog.messages, strict=True):
+        assert "below half" in message and pair.matte.name in message
 
 
 def test_the_cache_is_chosen_by_size(monkeypatch, pairs):
