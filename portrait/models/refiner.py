@@ -64,7 +64,8 @@ def build(input_shape: tuple[int, int] = (160, 160)) -> keras.Model:
     # Both given alphas are among the maps that are mixed: the filter's is better at sharp edges,
     # the coarse one where the filter copies texture. Correct pixels of either stay unchanged.
     trust = keras.layers.Conv2D(3, 1, activation="softmax", dtype="float32", name="trust")(x)
-    maps = keras.layers.Concatenate()([image[..., 3:] * (1 / 255), fine])
+    # In bfloat16, the given alphas would be off by up to half a level of 255.
+    maps = keras.layers.Concatenate(dtype="float32")([image[..., 3:] * (1 / 255), fine])
     outputs = {
         "output": keras.ops.sum(maps * trust, axis=-1, keepdims=True),
         "boundary_attention": boundary,

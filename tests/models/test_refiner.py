@@ -42,6 +42,19 @@ def test_the_alpha_is_mixed_from_both_alphas_and_a_new_one(model, trusted):
     fine.set_weights(before[1])
 
 
+def test_in_half_precision_a_trusted_alpha_stays_exact():
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        half = build("refiner", (64, 64))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    trust = half.get_layer("trust")
+    trust.set_weights([0 * trust.get_weights()[0], np.float32([0, 50, 0])])
+    tile = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 5)).astype(np.float32)
+    alpha = np.asarray(half(tile, training=False)["output"])
+    assert alpha == pytest.approx(tile[..., 4:] / 255, abs=1e-5)
+
+
 def test_it_is_fully_convolutional(model):
     larger = build("refiner", (96, 128))
     larger.set_weights(model.get_weights())
