@@ -24,6 +24,7 @@ from portrait.data.pairs import Pair, find_pairs, read_pair, split
 from portrait.data.reading import open_pictures
 from portrait.data.targets import boundary_target
 from portrait.data.workers import AVAILABLE, Workers
+from portrait.errors import UserError
 
 __all__ = ["Pair", "Pictures", "PortraitSequence", "find_pairs", "load", "read_pair", "split"]
 
@@ -67,6 +68,7 @@ class PortraitSequence(keras.utils.PyDataset):
 
     Attributes:
         epoch: the current epoch, from 0.
+        failure: the last error that made a batch impossible; None if there was none.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class PortraitSequence(keras.utils.PyDataset):
         self.boundary = boundary
         self.teachers = teachers
         self.epoch = 0
+        self.failure: UserError | None = None
         self.order = Order(len(images), batch_size, shuffle, seed, multiple, share)
         self._batches = self.order.batches
         self._lock = threading.Lock()  # Keras reads batches from its own threads
@@ -125,7 +128,11 @@ class PortraitSequence(keras.utils.PyDataset):
                 raise RuntimeError("the process is ending")
             self._next = index + 1
             batch = self._pool and self._pool.fetch(job, ahead, self._finish)
-            batch = batch or self._finish(self._compute(job))
+            try:
+                batch = batch or self._finish(self._compute(job))
+            except UserError as error:
+                self.failure = error
+                raise
         if self.order.shuffle or not self.order.extra:
             return batch
         # Keras divides by the number of pictures, including the repeated ones.

@@ -1,7 +1,9 @@
 """Trains a network: optimizer, schedule, checkpoints, previews, and resuming a stopped run."""
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -64,7 +66,7 @@ def train(
 
     Raises:
         UserError: the loss is no longer a number; a file cannot be written; nothing to resume;
-            another process trains in the folder.
+            another process trains in the folder; a batch cannot be made.
     """
     single = single or model
     with run.lock():
@@ -72,7 +74,7 @@ def train(
             compile_model(model, recipe, len(training))
         progress = go_on(run, model, recipe, resume, changes)
         keeper = PreviewCheckpointer(run, recipe, progress, validation, single)
-        with scopes.training():
+        with scopes.training(), _failures_told(training, validation):
             model.fit(
                 training,
                 validation_data=validation,
@@ -95,6 +97,20 @@ def train(
         f"MAD {row['val_output_mad']:.4f}{_largest_activation(single, validation)})"
     )
     return best
+
+
+@contextlib.contextmanager
+def _failures_told(*sequences: PortraitSequence) -> Iterator[None]:
+    """Raises the error of a sequence; TensorFlow raises its own instead, with a stack trace."""
+    for sequence in sequences:
+        sequence.failure = None  # of an earlier training
+    try:
+        yield
+    except Exception:
+        for sequence in sequences:
+            if sequence.failure:
+                raise sequence.failure from None
+        raise
 
 
 def _largest_activation(model: keras.Model, validation: PortraitSequence) -> str:

@@ -310,6 +310,35 @@ def test_validation_that_is_no_number(tmp_path):
         train(build(), trained, spoiled, Run.create(tmp_path, {}), RECIPE)
 
 
+@pytest.mark.parametrize("part", [0, 1])
+def test_pictures_that_disappear_in_the_second_epoch(tmp_path, without_curves, part):
+    """TensorFlow reads the batches, and raises its own exceptions with a stack trace."""
+    calls = []
+
+    class Drive:
+        def __init__(self, images):
+            self.images, self.shape = images, images.shape
+
+        def __len__(self):
+            return len(self.images)
+
+        def __getitem__(self, chosen):
+            if len(calls) > 8:
+                raise UserError("the drive is gone")
+            return self.images[chosen]
+
+    def count(images, mattes, seed):
+        calls.append(seed)
+        return images, mattes
+
+    parts = sequences()
+    parts[0].augmentation = count
+    parts[part].images = Drive(parts[part].images)
+    with pytest.raises(UserError, match=r"\Athe drive is gone\Z"):
+        train(build(), *parts, run := Run.create(tmp_path, {}), RECIPE)
+    assert len(history(run)) == 1
+
+
 def test_logs_that_cannot_be_written(tmp_path):
     """TensorFlow writes these files and raises its own exceptions for a full disk."""
     run = Run.create(tmp_path, {})
