@@ -213,7 +213,11 @@ def _in_processes(tasks: Iterable[Task], start: Callable[[], None], workers: int
         pending: dict[Future, Task] = {}
         count = 1 if suspects else min(workers, len(waiting))
         try:
-            with WorkerPool(count, start) as pool:
+            pool = WorkerPool(count, start)
+        except OSError as error:
+            raise UserError(f"worker processes cannot start: {error.strerror}") from error
+        try:
+            with pool:
                 yield from _drain(pool, queue, pending, ahead)
         except BrokenProcessPool:
             log.warning("a worker process was killed: its files are done again")

@@ -110,6 +110,17 @@ def test_a_stop_kills_the_workers_and_waits_for_their_end(tmp_path):
     assert set(multiprocessing.active_children()) <= earlier
 
 
+def test_without_shared_memory_the_reason_is_told(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(bulk, "WorkerPool", refuse)
+    folder = files(tmp_path / "in", 1)
+    tasks = find_tasks(str(folder / "list.txt"), str(tmp_path / "out"), ["copy"])
+    with pytest.raises(UserError, match="cannot start: Read-only file system"):
+        bulk.run(tasks, functools.partial(bulk_job.make, folder / "log", 0), tmp_path / "out", 2)
+
+
 def test_a_place_that_cannot_be_written_ends_the_run(tmp_path):
     folder = files(tmp_path / "in", 3)
     (tmp_path / "out").touch()
