@@ -9,6 +9,7 @@ from portrait.effects.false_people import only_people, only_seen
 from portrait.effects.matting import refinement
 from portrait.effects.smoothing import Moment, smooth
 from portrait.effects.windows import (
+    WIDE_IN_VIDEOS,
     coarse_alpha,
     look,
     still_hold,
@@ -112,6 +113,6 @@ class VideoMatter:
 
     def _place(self, alpha: np.ndarray, image: np.ndarray) -> None:
         """Moves the windows, but only if people come close to their edges: moves may be visible."""
-        found = windows_around(alpha, image.shape, self._network.input_shape)
+        found = windows_around(alpha, image.shape, self._network.input_shape, WIDE_IN_VIDEOS)
         if not still_hold(self._windows, found, alpha, image.shape):
             self._windows = found

@@ -25,10 +25,16 @@ _LEAST_MARGIN = 0.056  # the same, as a share of the grid: of small people, only
 _OVERLAP = 0.3  # people whose windows overlap by more than this share get one window
 _SMALLEST = 0.05  # parts smaller than this share of the largest part are not people
 _SPECK = 0.001  # the same of the picture; low, because small parts may be parts of people
-_WIDE = 1.35  # regions wider than the network's aspect by this factor get several windows
+WIDE = 1.35
+"""Groups of people that are wider than the network's aspect by this factor get several windows."""
+WIDE_IN_VIDEOS = 1.7
+"""The same for videos: fewer windows take less time, and show less of the background alone."""
+_WIDEST = 2.4  # factor by which a window around a group is squeezed at most: 16:9 to 3/4
 MOST_TILES = 16
-"""The largest number of windows of a group of people; wider groups get wider windows."""
+"""The largest number of windows side by side in a group of people; wider groups get wider ones."""
 _RAMP = 0.2  # width of the blending ramp, as a share of a window's side
+_LIMIT = 1e-3  # where windows overlap, alphas this close to 0 and 1 count as this one
+_SURER = 0.4  # share by which the mean of the logits of overlapping windows is enlarged
 
 
 def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -69,7 +75,10 @@ def look(
 ) -> np.ndarray:
     """The network's alphas of some windows, merged on the picture's grid.
 
-    Where windows overlap, their alphas are blended along a ramp; outside all, alpha is 0.
+    Where windows overlap, the logit of the result is a weighted mean of their logits, so windows
+    that are certain count more. Their weights fall towards their sides along a ramp. The mean is
+    enlarged, because windows that differ a little make it less certain than each of them. Outside
+    all windows, alpha is 0.
 
     Args:
         network: the network, which runs on each window, resized to the network's input.
@@ -82,34 +91,40 @@ def look(
         float32 (h, w) of `grid_shape(image.shape)`, 0..1.
     """
     shape = grid_shape(image.shape)
-    total = np.zeros(shape, np.float32)
-    weight = np.zeros(shape, np.float32)
+    total, weight, most = (np.zeros(shape, np.float32) for _ in range(3))
     for window in windows:
         place = _scaled(window, image.shape, shape)
-        seen = resize(image[window.slices], network.input_shape)
-        if before is not None and network.takes_previous:
-            seen = np.dstack([seen, 255 * resize(before[place.slices], network.input_shape)])
-        alpha = network.run(seen)
+        alpha = _seen(network, image, window, None if before is None else before[place.slices])
+        alpha = resize(alpha, place.size).clip(0, 1)
+        if len(windows) == 1:  # the usual case, which needs no logits
+            total[place.slices] = alpha
+            return total
         ramp = np.outer(
             _ramp(place.top, place.bottom, shape[0]), _ramp(place.left, place.right, shape[1])
         )
-        total[place.slices] += resize(alpha, place.size) * ramp
+        total[place.slices] += _logit(alpha) * ramp
         weight[place.slices] += ramp
-    return (total / np.maximum(weight, 1e-6)).clip(0, 1)
+        most[place.slices] = np.maximum(most[place.slices], ramp)
+    others = np.minimum(1, (weight - most) / np.maximum(most, 1e-6))
+    logit = (1 + np.float32(_SURER) * others) * total / np.maximum(weight, 1e-6)
+    alpha = (1 / (1 + np.exp(-logit)) - _LIMIT) / (1 - 2 * _LIMIT)
+    return np.where(weight > 0, alpha, 0).clip(0, 1).astype(np.float32)
 
 
 def windows_around(
-    alpha: np.ndarray, shape: Sequence[int], input_shape: tuple[int, int]
+    alpha: np.ndarray, shape: Sequence[int], input_shape: tuple[int, int], wide: float = WIDE
 ) -> list[Window]:
     """Windows around the people in a coarse alpha; empty if there are none.
 
-    Each person gets a window of the network's proportions with a margin, people beside each other
-    share one, and a wider group gets several windows that overlap by half.
+    Each person gets a window of the network's proportions with a margin, and people beside each
+    other share one. A wider group gets several windows that overlap by half, and one around all of
+    it: in a window that shows little of the people, the background may look like a person.
 
     Args:
         alpha: float32 (h, w), 0..1.
         shape: the shape (H, W, ...) of the picture; windows are in its pixels.
         input_shape: (height, width) of the network.
+        wide: the width, relative to the network's aspect, from which a group is wider.
     """
     height, width = shape[:2]
     aspect = input_shape[1] / input_shape[0]
@@ -126,7 +141,7 @@ def windows_around(
                     break
             if merged:
                 break
-    tiles = [tile for box in boxes for tile in _tiles(box, aspect, alpha.shape)]
+    tiles = [tile for box in boxes for tile in _tiles(box, aspect, alpha.shape, wide)]
     return [_scaled(tile, alpha.shape, (height, width)) for tile in tiles]
 
 
@@ -168,6 +183,21 @@ def people(alpha: np.ndarray) -> list[Window]:
         for x, y, w, h, area in stats
         if area >= smallest
     ]
+
+
+def _seen(
+    network: Network, image: np.ndarray, window: Window, before: np.ndarray | None
+) -> np.ndarray:
+    """The network's alpha of a window, at its own size; `before` is the window's alpha before."""
+    part = resize(image[window.slices], network.input_shape)
+    if before is not None and network.takes_previous:
+        part = np.dstack([part, 255 * resize(before, network.input_shape)])
+    return network.run(part)
+
+
+def _logit(alpha: np.ndarray) -> np.ndarray:
+    alpha = alpha.clip(_LIMIT, 1 - _LIMIT)
+    return np.log(alpha / (1 - alpha))
 
 
 def _ramp(start: int, end: int, length: int) -> np.ndarray:
@@ -224,15 +254,17 @@ def _cut(box: Window, shape: Sequence[int]) -> Window:
     )
 
 
-def _tiles(box: Window, aspect: float, shape: Sequence[int]) -> list[Window]:
+def _tiles(box: Window, aspect: float, shape: Sequence[int], wide: float) -> list[Window]:
     box = _cut(box, shape)
     height, width = box.size
-    if width <= _WIDE * aspect * height:
+    if width <= wide * aspect * height:
         return [_fitted(box, aspect, shape)]
     tile = max(round(height * aspect), math.ceil(2 * width / (MOST_TILES + 1)))
     count = math.ceil((width - tile) / (tile / 2)) + 1
     lefts = np.linspace(box.left, box.right - tile, count).round().astype(int).tolist()
-    return [Window(left, box.top, left + tile, box.bottom) for left in lefts]
+    tiles = [Window(left, box.top, left + tile, box.bottom) for left in lefts]
+    whole = _fitted(box, aspect, shape)
+    return [*tiles, whole] if whole.size[1] <= _WIDEST * aspect * whole.size[0] else tiles
 
 
 def _union(a: Window, b: Window) -> Window:
