@@ -71,11 +71,11 @@ def default_network() -> networks.Network:
 
 def two_passes(network: networks.Network, image: np.ndarray) -> np.ndarray:
     """The network's alpha on the picture's grid, from a pass over the whole picture and a pass
-    over windows around the people.
+    over windows around the people and their mirror images.
 
     Returns:
         float32 (h, w) of `windows.grid_shape(image.shape)`, 0..1.
     """
     coarse = coarse_alpha(network, image)
     windows = windows_around(coarse, image.shape, network.input_shape)
-    return only_people(look(network, image, windows) if windows else coarse)
+    return only_people(look(network, image, windows, mirror=True) if windows else coarse)

@@ -33,8 +33,8 @@ _WIDEST = 2.4  # factor by which a window around a group is squeezed at most: 16
 MOST_TILES = 16
 """The largest number of windows side by side in a group of people; wider groups get wider ones."""
 _RAMP = 0.2  # width of the blending ramp, as a share of a window's side
-_LIMIT = 1e-3  # where windows overlap, alphas this close to 0 and 1 count as this one
-_SURER = 0.4  # share by which the mean of the logits of overlapping windows is enlarged
+_LIMIT = 1e-3  # where alphas are merged, those this close to 0 and 1 count as this one
+_SURER = 0.4  # share by which the mean of the logits is enlarged where alphas are merged
 
 
 def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -72,13 +72,14 @@ def look(
     image: np.ndarray,
     windows: Sequence[Window],
     before: np.ndarray | None = None,
+    mirror: bool = False,
 ) -> np.ndarray:
     """The network's alphas of some windows, merged on the picture's grid.
 
-    Where windows overlap, the logit of the result is a weighted mean of their logits, so windows
-    that are certain count more. Their weights fall towards their sides along a ramp. The mean is
-    enlarged, because windows that differ a little make it less certain than each of them. Outside
-    all windows, alpha is 0.
+    Where there are several alphas, the logit of the result is a weighted mean of their logits, so
+    those that are certain count more. The weights fall towards the sides of a window along a ramp.
+    The mean is enlarged, because alphas that differ a little make it less certain than each of
+    them. Outside all windows, alpha is 0.
 
     Args:
         network: the network, which runs on each window, resized to the network's input.
@@ -86,6 +87,7 @@ def look(
         windows: in the picture's pixels.
         before: the alpha of the frame before for a network that takes it, float32 (h, w) of
             `grid_shape(image.shape)`; each run sees the part in its window. None: there is none.
+        mirror: the network also runs on the mirror image of each window.
 
     Returns:
         float32 (h, w) of `grid_shape(image.shape)`, 0..1.
@@ -94,16 +96,21 @@ def look(
     total, weight, most = (np.zeros(shape, np.float32) for _ in range(3))
     for window in windows:
         place = _scaled(window, image.shape, shape)
-        alpha = _seen(network, image, window, None if before is None else before[place.slices])
-        alpha = resize(alpha, place.size).clip(0, 1)
-        if len(windows) == 1:  # the usual case, which needs no logits
-            total[place.slices] = alpha
+        part = resize(image[window.slices], network.input_shape)
+        if before is not None and network.takes_previous:
+            part = np.dstack([part, 255 * resize(before[place.slices], network.input_shape)])
+        alphas = [network.run(part)]
+        if mirror:
+            alphas.append(network.run(np.ascontiguousarray(part[:, ::-1]))[:, ::-1])
+        alphas = [resize(alpha, place.size).clip(0, 1) for alpha in alphas]
+        if len(windows) == len(alphas) == 1:  # usual in videos; needs no logits
+            total[place.slices] = alphas[0]
             return total
         ramp = np.outer(
             _ramp(place.top, place.bottom, shape[0]), _ramp(place.left, place.right, shape[1])
         )
-        total[place.slices] += _logit(alpha) * ramp
-        weight[place.slices] += ramp
+        total[place.slices] += sum(map(_logit, alphas)) * ramp
+        weight[place.slices] += len(alphas) * ramp
         most[place.slices] = np.maximum(most[place.slices], ramp)
     others = np.minimum(1, (weight - most) / np.maximum(most, 1e-6))
     logit = (1 + np.float32(_SURER) * others) * total / np.maximum(weight, 1e-6)
@@ -183,16 +190,6 @@ def people(alpha: np.ndarray) -> list[Window]:
         for x, y, w, h, area in stats
         if area >= smallest
     ]
-
-
-def _seen(
-    network: Network, image: np.ndarray, window: Window, before: np.ndarray | None
-) -> np.ndarray:
-    """The network's alpha of a window, at its own size; `before` is the window's alpha before."""
-    part = resize(image[window.slices], network.input_shape)
-    if before is not None and network.takes_previous:
-        part = np.dstack([part, 255 * resize(before, network.input_shape)])
-    return network.run(part)
 
 
 def _logit(alpha: np.ndarray) -> np.ndarray:

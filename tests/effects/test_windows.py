@@ -193,6 +193,22 @@ def test_a_gap_in_a_group_is_not_taken_for_a_person():
     assert np.abs(alpha - matte).mean() < 0.05
 
 
+def test_photographs_are_also_seen_in_the_mirror():
+    """A network that knows nothing about the right half of what it sees."""
+    image, matte = scene(320, 240, (60, 60, 180, 320))
+
+    def run(seen):
+        alpha = np.array(RED.run(seen))
+        alpha[:, SHAPE[1] // 2 :] = 0.5
+        return alpha
+
+    network = Network("test", SHAPE, run)
+    alpha = two_passes(network, image)
+    assert np.abs(alpha - matte).mean() < 0.03
+    (window,) = windows_around(matte, image.shape, SHAPE)
+    assert np.abs(look(network, image, [window]) - matte).mean() > 0.2
+
+
 def test_wide_groups_also_get_a_window_around_all_of_them():
     def windows(shape, *boxes):
         return windows_around(scene(*shape, *boxes)[1], shape, SHAPE)
