@@ -34,7 +34,7 @@ MOST_TILES = 16
 """The largest number of windows side by side in a group of people; wider groups get wider ones."""
 _RAMP = 0.2  # width of the blending ramp, as a share of a window's side
 _LIMIT = 1e-3  # where alphas are merged, those this close to 0 and 1 count as this one
-_SURER = 0.4  # share by which the mean of the logits is enlarged where alphas are merged
+_SURER = 0.4  # share by which the mean of the logits of overlapping windows is enlarged
 
 
 def grid_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -76,10 +76,11 @@ def look(
 ) -> np.ndarray:
     """The network's alphas of some windows, merged on the picture's grid.
 
-    Where there are several alphas, the logit of the result is a weighted mean of their logits, so
-    those that are certain count more. The weights fall towards the sides of a window along a ramp.
-    The mean is enlarged, because alphas that differ a little make it less certain than each of
-    them. Outside all windows, alpha is 0.
+    Where windows overlap, the logit of the result is a weighted mean of their logits, so windows
+    that are certain count more. Their weights fall towards their sides along a ramp. The mean is
+    enlarged, because windows that differ a little make it less certain than each of them. The two
+    alphas of a window and its mirror image differ less, and their mean is not enlarged: it keeps
+    the width of soft edges, which the refinement needs. Outside all windows, alpha is 0.
 
     Args:
         network: the network, which runs on each window, resized to the network's input.
@@ -109,8 +110,8 @@ def look(
         ramp = np.outer(
             _ramp(place.top, place.bottom, shape[0]), _ramp(place.left, place.right, shape[1])
         )
-        total[place.slices] += sum(map(_logit, alphas)) * ramp
-        weight[place.slices] += len(alphas) * ramp
+        total[place.slices] += np.mean([_logit(alpha) for alpha in alphas], axis=0) * ramp
+        weight[place.slices] += ramp
         most[place.slices] = np.maximum(most[place.slices], ramp)
     others = np.minimum(1, (weight - most) / np.maximum(most, 1e-6))
     logit = (1 + np.float32(_SURER) * others) * total / np.maximum(weight, 1e-6)
