@@ -21,7 +21,7 @@ COMPANIONS = {
     **dict.fromkeys(("loss", "boundary_weight", "schedule", "patience", "ema"), _TRAININGS),
     **dict.fromkeys(("mixed_precision", "devices", "hosts"), _TRAININGS),
     **dict.fromkeys(("teachers", "boundary_thickness"), _TARGETS),
-    "backgrounds": (*_TARGETS, "compress"),
+    **dict.fromkeys(("backgrounds", "augment_strength"), (*_TARGETS, "compress")),
     **dict.fromkeys(("teacher_share", "input_range"), ("teachers",)),
     **dict.fromkeys(("formats", "allow_cpu_ops"), ("convert", "compress")),
     **dict.fromkeys(("sparsity", "clusters"), ("compress",)),
@@ -66,7 +66,7 @@ def settle():
 
 def _check() -> None:
     """Checks that need no imports, which would take seconds."""
-    for name in ("data", "weight_dir", "backgrounds", "teachers", "formats"):
+    for name in ("data", "weight_dir", "backgrounds", "teachers", "formats", "input_shape"):
         if FLAGS[name].present and not FLAGS[name].value:  # as by an unset variable of a shell
             raise UserError(f"--{name}= is empty: give a value, or leave it out")
     if FLAGS.input_shape:

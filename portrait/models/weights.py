@@ -166,7 +166,8 @@ def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1
     """Loads a weighted mean of trained weights into `model`.
 
     Weights of trainings with the same initial weights can be averaged. On new pictures, the mean is
-    often better than each of the trained networks (Wortsman et al., 2203.05482).
+    often better than each of the trained networks (Wortsman et al., 2203.05482). The statistics of
+    batch normalisation are averaged like the weights, and not measured anew.
 
     Args:
         model: a network from `models.build.build`.
