@@ -25,7 +25,7 @@ from portrait.io.animations import AnimationReader
 from portrait.io.photos import UnusableError, result_paths, why_left_out
 from portrait.io.sequences import SequenceReader, is_read_as_sequence, refuse_overlap
 from portrait.io.video_frames import Frame
-from portrait.io.video_outputs import Target, check_target, open_output, write_video
+from portrait.io.video_outputs import Target, check_target, close_whole, open_output, write_video
 from portrait.io.video_reader import VideoReader, open_video
 from portrait.io.virtual_camera import Device
 from portrait.matting.plate import Plate
@@ -259,9 +259,11 @@ def _convert(
     between = 1 if isinstance(target, Device) else 4
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(Pipeline(stream, find, paint, between=between))
+        alphas = stack.enter_context(contextlib.ExitStack())
         if alpha_target:
-            write_alpha = stack.enter_context(open_output(alpha_target, stream, silent=True))
+            write_alpha = alphas.enter_context(open_output(alpha_target, stream, silent=True))
         frames, complete = write_video(target, stream, rendered(), after_each)
+        complete &= close_whole(alphas)
     return Outcome(frames, stream.broken, empty, complete)
 
 

@@ -92,7 +92,8 @@ def write_video(
     """Writes an iterable of frames and packets of audio to a target, see `open_output`.
 
     After Ctrl-C, the frames so far become a playable file, and the caller has to raise
-    KeyboardInterrupt again. A frame that is being written is finished, and `progress` called.
+    KeyboardInterrupt again. A frame that is being written is finished, and `progress` called. The
+    file is finished, too, see `close_whole`.
 
     Args:
         target: the target.
@@ -101,15 +102,16 @@ def write_video(
         progress: called after each frame.
 
     Returns:
-        The number of frames, and whether the video is complete (False after Ctrl-C).
+        The number of frames, and False after Ctrl-C, else True.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came before the first frame; no file is left.
         VideoError: there is no frame.
         UserError: the target cannot be written.
     """
-    frames = 0
-    with open_output(target, source) as write:
+    frames, complete = 0, True
+    with contextlib.ExitStack() as output:
+        write = output.enter_context(open_output(target, source))
         try:
             for item in items:
                 with _uninterrupted():
@@ -120,8 +122,29 @@ def write_video(
         except KeyboardInterrupt:
             if not frames:
                 raise
-            return frames, False
-    return frames, True
+            complete = False
+        complete &= close_whole(output)
+    return frames, complete
+
+
+def close_whole(outputs: contextlib.ExitStack) -> bool:
+    """Closes the outputs of `open_output`. Ctrl-C discards nothing, but a second one does.
+
+    Encoders hold back some frames, and the end of an MP4 is moved to its start.
+
+    Returns:
+        False after Ctrl-C, after which the caller has to raise KeyboardInterrupt again.
+    """
+    closed = False
+    try:
+        with _uninterrupted():
+            outputs.close()
+            closed = True
+    except KeyboardInterrupt:
+        if not closed:
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager

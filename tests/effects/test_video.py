@@ -163,25 +163,31 @@ def test_ctrl_c_leaves_a_playable_file(pictures, tmp_path, monkeypatch):
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_after_ctrl_c_each_frame_has_its_alpha(pictures, tmp_path, monkeypatch):
+# Of the writers' calls, the 8th is a frame's, or each flushes the encoder of one file.
+@pytest.mark.parametrize(
+    "method, call, frames", [("write", 8, 9), ("close", 0, 20), ("close", 1, 20)]
+)
+def test_after_ctrl_c_each_frame_has_its_alpha(
+    pictures, tmp_path, monkeypatch, method, call, frames
+):
     source = tiny_clips.write(tmp_path / "in.mp4", pictures)
-    write, calls = VideoWriter.write, itertools.count()
+    usual, calls = getattr(VideoWriter, method), itertools.count()
 
-    def interrupted(self, frame):
-        write(self, frame)
-        if frame.image.ndim == 3 and next(calls) == 8:
+    def interrupted(self, *frame):
+        usual(self, *frame)
+        if not (frame and frame[0].image.ndim == 2) and next(calls) == call:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(VideoWriter, "write", interrupted)
+    monkeypatch.setattr(VideoWriter, method, interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         outcome = convert(source, tmp_path / "out.mp4", alpha_target=tmp_path / "alpha.mp4")
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (outcome.frames, outcome.complete) == (9, False)
+    assert (outcome.frames, outcome.complete) == (frames, False)
     for name in ("out.mp4", "alpha.mp4"):
-        assert len(tiny_clips.read(tmp_path / name)[0]) == 9
+        assert len(tiny_clips.read(tmp_path / name)[0]) == frames
 
 
 def test_nobody_is_noted(tmp_path, caplog):

@@ -1,5 +1,6 @@
-"""Tests the first and the last frame of videos, and the sound beside a gap."""
+"""Tests the first and the last frame of videos, the sound beside a gap, and Ctrl-C at the end."""
 
+import signal
 from fractions import Fraction
 
 import av
@@ -9,6 +10,7 @@ import pytest
 from portrait.io.video_frames import Frame
 from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import open_video
+from portrait.io.video_writer import VideoWriter
 
 RATE = 48_000
 
@@ -93,3 +95,29 @@ def test_no_sound_after_a_gap_is_heard_before_it(tmp_path, suffix):
     loud = loud.reshape(-1, 240).max(axis=1) > 0.25  # parts of 5 ms
     edges = np.flatnonzero(np.diff(loud[20:320]))[:2] + 21
     np.testing.assert_allclose(edges, [161, 280], atol=1)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_a_video_is_finished(tmp_path, monkeypatch, presses):
+    """The first discards none of the frames, the second ends it at once."""
+    source = write(tmp_path / "in.mp4", range(5), Fraction(1, 25))
+    reader, target, close = open_video(source), tmp_path / "out.mp4", VideoWriter.close
+
+    def interrupted(self):
+        for _ in range(presses):
+            signal.raise_signal(signal.SIGINT)
+        close(self)
+
+    monkeypatch.setattr(VideoWriter, "close", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        if presses == 1:
+            assert write_video(target, reader, reader) == (5, False)
+            assert len(times_of(target)) == 5
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                write_video(target, reader, reader)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert {each.name for each in tmp_path.iterdir()} == {"in.mp4", *["out.mp4"][: 2 - presses]}
