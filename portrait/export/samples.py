@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-
-from portrait.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,9 @@ def load_samples(
         )
     training, testing = [], []
     for folder in folders:
-        trained = find_pairs([folder], "training")
-        try:
+        tested = trained = find_pairs([folder], "training")
+        if Path(folder, "testing").is_dir():
             tested = find_pairs([folder], "testing")
-        except UserError:
-            tested = trained
         if tested == trained and len(trained) > 1:
             trained, tested = split(trained, 0.5)
         training += trained
