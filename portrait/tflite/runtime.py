@@ -50,6 +50,8 @@ class TfliteModel:
     ):
         self.name = name
         self.file = file if isinstance(file, bytes) else _read(Path(file))
+        if not self.file:  # LiteRT would say that there is no `model_path`
+            raise UserError(f"{name}: the file is empty")
         kernels = OpResolverType.BUILTIN
         if not xnnpack:
             kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -128,7 +130,7 @@ class TfliteModel:
 
     def latency(self) -> float:
         """The median time of 20 runs on this CPU in seconds, after 3 warm-up runs."""
-        grey = np.full(self._taken["shape"], 128, self._taken["dtype"])
+        grey = self._to_input(np.full(self._taken["shape"], 128, np.float32))
         self.interpreter.set_tensor(self._taken["index"], grey)
         times = []
         for _ in range(_WARM_UP + _RUNS):

@@ -59,6 +59,12 @@ def test_what_is_no_model_is_named():
         TfliteModel(b"no model", "net.tflite")
 
 
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path / "net.tflite").touch()
+    with pytest.raises(UserError, match=r"net\.tflite: the file is empty"):
+        TfliteModel(tmp_path / "net.tflite", "net.tflite")
+
+
 def _with_input(kind: int, shape: tuple[int, ...], alone: bool) -> bytes:
     """A file of 4 x 4 pixels with a further input, from which its picture is cast if it is alone.
 
@@ -83,6 +89,12 @@ def _with_input(kind: int, shape: tuple[int, ...], alone: bool) -> bytes:
         cast.opcodeIndex, cast.inputs, cast.outputs = len(model.operatorCodes) - 1, [place], [0]
         main.operators.insert(0, cast)
     return graph.pack(model)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT32", "UINT8", "INT8"])
+def test_every_input_that_is_taken_has_a_latency(kind):
+    file = _with_input(getattr(schema.TensorType, kind), (1, 4, 4, 3), True)
+    assert TfliteModel(file, "net.tflite").latency() > 0
 
 
 @pytest.mark.parametrize(
