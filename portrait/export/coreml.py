@@ -165,7 +165,18 @@ def _progress_bars_off() -> Iterator[None]:
 
 
 def save(converted: ct.models.MLModel, path: Path) -> None:
-    """Writes an `.mlpackage` (a folder) or an `.mlmodel` (a file)."""
+    """Writes an `.mlpackage` (a folder) or an `.mlmodel` (a file).
+
+    Raises:
+        ExportError: the path of a package is not UTF-8, so coremltools could not read it.
+    """
+    if path.suffix == ".mlpackage":
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ExportError(
+                "coremltools needs a path in UTF-8: choose another folder or name"
+            ) from None
     converted.save(str(path))
 
 

@@ -226,3 +226,17 @@ def test_a_converter_that_gives_something_else(files):
     larger = for_inference(tiny_network.build((HEIGHT, 2 * WIDTH)))
     with pytest.raises(ExportError, match=f"image .*{HEIGHT} x {2 * WIDTH}"):
         coreml_finish.finish(converted, larger)
+
+
+def test_paths_that_are_not_utf8(trained, pictures, expected, tmp_path):
+    """coremltools cannot open a package there; other files are still written."""
+    mattes = np.where(expected > np.median(expected), 255, 0).astype(np.uint8)
+    samples = Samples(pictures, pictures, mattes, "a portrait of scikit-image")
+    folder = tmp_path / "caf\udce9"
+    kinds = ["mlpackage_float32", "mlmodel"]
+    with pytest.raises(FilesRefused, match=r"1 of 2 .*net_float32\.mlpackage"):
+        convert_all(trained, folder, "net", samples, formats=kinds)
+    assert {path.name for path in folder.iterdir()} == {
+        *("net.mlmodel", "net_export.json", "net_export.png")
+    }
+    assert "UTF-8" in json.loads((folder / "net_export.json").read_text())["files"][0]["refused"]
