@@ -36,7 +36,7 @@ def dispatch() -> None:
     run = settings.settle()
     if FLAGS.preview_data:
         use.preview(FLAGS.preview_data, **arguments(batches.batches) | _ONE_DEVICE)
-        print(f"augmented training pictures: {FLAGS.preview_data}")
+        print(f"augmented training pictures: {printable(FLAGS.preview_data)}")
     if FLAGS.evaluate:
         use.testing_sets(
             FLAGS.data, FLAGS.person_label
@@ -67,7 +67,7 @@ def _use() -> None:
         for path in use.predict(network, FLAGS.predict, **arguments(use.predict)):
             print(printable(path))
     if FLAGS.convert or FLAGS.compress:
-        print(f"exporting {weights}")
+        print(f"exporting {printable(weights)}")
         use.run_all(_exports(network, weights, parts))
 
 

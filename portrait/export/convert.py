@@ -1,5 +1,6 @@
 """Exports a trained network as files for phones, and checks every file before it is kept."""
 
+import contextlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from portrait.errors import UserError
+from portrait.errors import UserError, printable
 from portrait.export import gpu_engine, report, verify
 from portrait.export.formats import (
     FORMATS,
@@ -19,7 +20,6 @@ from portrait.export.formats import (
     Format,
     Source,
     Tolerance,
-    Violation,
     check_format,
     load_format,
 )
@@ -32,7 +32,6 @@ from portrait.util import evenly
 
 _THREADS = (1, 2)
 _GPU_PICTURES = 3  # each takes seconds in a software GPU
-_NAMED = 3  # violations in a message, at most
 # For `_tolerance`: the number of pictures, and the limit as a multiple of Keras's own error.
 _PROBES, _TIMES = 8, 8
 
@@ -116,7 +115,8 @@ def export(
     and if its outputs match the outputs of the Keras model within the format's tolerance on all
     pictures. If it is refused, an earlier file of the same name stays. The function prints a table,
     and writes `NAME_export.json`, the report, and `NAME_export.png`, the picture with the largest
-    error for each file. They replace those of an earlier export, whose files of other formats stay.
+    error for each file that is kept. Those of an earlier export are removed with the first file
+    that is kept, even if this export is interrupted; its files of other formats stay.
 
     Args:
         source: the network.
@@ -142,25 +142,35 @@ def export(
     missing = gpu_engine.FLOAT16.missing if gpu_check else None
     job = _Export(source, samples, expected, allow_cpu_ops, gpu_check and not missing)
     output = Path(output)
+    report_file, picture = (output / f"{name}_export{suffix}" for suffix in (".json", ".png"))
     results, cases = [], []
     for key, format_ in tqdm(formats.items(), "export", unit=" files", leave=False, disable=None):
         result = Result(key, f"{name}{format_.suffix}")
         results.append(result)
         try:
             cases.append(job.write(format_, output / result.file, result))
+            _remove(report_file, picture)
         except ExportError as error:
             result.refused = str(error)
     document = job.document(results) | (details or {})
-    with replacing(output / f"{name}_export.json") as path:
+    with replacing(report_file) as path:
         path.write_text(json.dumps(document, indent=1, allow_nan=False), encoding="ascii")
+    _remove(picture)
     if cases:
-        write_png(output / f"{name}_export.png", report.sheet(cases))
+        write_png(picture, report.sheet(cases))
     print(report.table(results, source.gives_picture))
     if missing:
         print(f"not run on a GPU in float16: {missing}")
-    print(f"checked on {len(samples.pictures)} pictures of {samples.source}")
-    print(f"files, report and picture: {output / name}_*")
+    print(f"checked on {len(samples.pictures)} pictures of {printable(samples.source)}")
+    written = "files, report and picture" if cases else "report"
+    print(f"{written}: {printable(output / name)}_*")
     return document
+
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        with contextlib.suppress(OSError):  # a folder, which cannot be replaced either
+            file.unlink(missing_ok=True)
 
 
 def _advice(document: dict, trained_for_8_bits: bool, allow_cpu_ops: bool) -> list[str]:
@@ -199,7 +209,7 @@ class _Export(NamedTuple):
             result.ops, result.violations = dict(inspection.ops), inspection.violations
             result.activations = inspection.activations
             if result.violations and not self.allow_cpu_ops:
-                raise ExportError(_not_for_gpus(result.violations))
+                raise ExportError(report.not_for_gpus(result.violations))
             for runtime, run in format_.runtimes(temporary).items():
                 parity, outputs = verify.compare(
                     run, self.samples.pictures, self.expected, self.samples.mattes
@@ -281,17 +291,6 @@ def _checked_name(name: str) -> str:
     if not name or Path(name).name != name or name.startswith("."):
         raise UserError(f"{name!r} is not a valid file name: use a plain name without folders")
     return name
-
-
-def _not_for_gpus(violations: list[Violation]) -> str:
-    named = [
-        f"{each.op} of layer {each.layer or '?'} ({each.tensor}): {each.reason}"
-        if each.tensor
-        else each.reason
-        for each in violations[:_NAMED]
-    ]
-    more = f"; and {len(violations) - _NAMED} more" if len(violations) > _NAMED else ""
-    return f"phone GPUs do not support it: {'; '.join(named)}{more}"
 
 
 def _sizes(path: Path) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from portrait.errors import printable
 from portrait.export.formats import Activation, Violation
 from portrait.export.gpu_engine import Verdict
 from portrait.export.verify import Parity, Score
@@ -19,6 +20,7 @@ from portrait.util import aligned
 
 _PANELS = ("photo", "Keras", "file", "difference")
 _HEIGHT = 192  # pixels of a panel
+_NAMED = 3  # violations in a message, at most
 _GAP, _HEAD, _CAPTION = 4, 26, 22
 
 
@@ -184,13 +186,25 @@ def table(results: Sequence[Result], pictures: bool = False) -> str:
                 *(_gpu_cells(result.gpu_float16) if on_gpu else ()),
             )
         )
-    notes = [f"{r.file} was not kept: {r.refused}" for r in results if r.refused]
+    notes = [f"{printable(r.file)} was not kept: {r.refused}" for r in results if r.refused]
     notes += [
-        f"{r.file} in a GPU engine: {r.gpu_float16.refused}"
+        f"{printable(r.file)} in a GPU engine: {r.gpu_float16.refused}"
         for r in results
         if r.gpu_float16 and r.gpu_float16.refused
     ]
     return "\n".join([*aligned(rows), *notes])
+
+
+def not_for_gpus(violations: Sequence[Violation]) -> str:
+    """Says which ops phone GPUs do not support, at most three of them."""
+    named = [
+        f"{each.op} of layer {each.layer or '?'} ({each.tensor}): {each.reason}"
+        if each.tensor
+        else each.reason
+        for each in violations[:_NAMED]
+    ]
+    more = f"; and {len(violations) - _NAMED} more" if len(violations) > _NAMED else ""
+    return f"phone GPUs do not support it: {'; '.join(named)}{more}"
 
 
 def _gpu_cells(verdict: Verdict | None) -> tuple[str, ...]:

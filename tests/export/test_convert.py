@@ -101,6 +101,38 @@ def test_beyond_tolerance_is_not_kept(trained, samples, tmp_path):
     assert exact["kept"] and exact["refused"] is None
 
 
+def test_the_report_is_of_this_export_only(trained, samples, tmp_path):
+    """Also if all files are refused, or the export is interrupted after the first one."""
+    convert_all(trained, tmp_path, "net", samples, formats=["float32"])
+    strict = dataclasses.replace(tflite.FORMATS["float32"], tolerance=Tolerance(1e-9))
+    with pytest.raises(FilesRefused):
+        convert_all(trained, tmp_path, "net", samples, formats={"float32": strict})
+    assert _names(tmp_path) == {"net_float32.tflite", "net_export.json"}
+    convert_all(trained, tmp_path, "net", samples, formats=["float32"])
+
+    def interrupted(source, path):
+        raise KeyboardInterrupt
+
+    late = dataclasses.replace(tflite.FORMATS["float16"], write=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert_all(trained, tmp_path, "net", samples, formats={"late": late})
+    assert _names(tmp_path) == {"net_float32.tflite", "net_export.json", "net_export.png"}
+    formats = {"float32": tflite.FORMATS["float32"], "late": late}
+    with pytest.raises(KeyboardInterrupt):
+        convert_all(trained, tmp_path, "net", samples, formats=formats)
+    assert _names(tmp_path) == {"net_float32.tflite"}
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(trained, samples, tmp_path, capsys):
+    strict = dataclasses.replace(tflite.FORMATS["float32"], tolerance=Tolerance(1e-9))
+    named = dataclasses.replace(samples, source="\x1b[31mred")
+    with pytest.raises(FilesRefused):
+        convert_all(trained, tmp_path / "a\nb", "\x1b[2J", named, formats={"float32": strict})
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and "a\nb" not in printed
+    assert r"\x1b[2J_float32.tflite was not kept" in printed
+
+
 def _steep() -> keras.Model:
     """A network with outlines so steep that the last bit of float32 changes its alphas."""
     model = tiny_network.build()
