@@ -135,3 +135,10 @@ def test_the_tests_of_the_table_of_files_exist():
     for row in rows:
         for file, name in re.findall(r"`(tests/\S+)::(\w+)`", row):
             assert f"def {name}(" in (ROOT / file).read_text(), row
+
+
+def test_the_networks_with_int8_files_are_these():
+    page = (ROOT / "docs" / "mobile.md").read_text()
+    (named,) = re.findall(r"only `(\w+)` and `(\w+)` have int8 files", page)
+    shipped = {file.parent.name for file in (ROOT / "trained_models").glob("*/*_int8.tflite")}
+    assert set(named) == shipped
