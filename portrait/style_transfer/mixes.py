@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def parse_mix(text: str, names: Sequence[str]) -> np.ndarray:
     Raises:
         UserError: an unknown name or a weight that is not a positive number.
     """
-    mix = np.zeros(len(names), np.float32)
+    shares = [Fraction(0)] * len(names)  # exact: a sum of large or tiny floats may be inf or 0
     for part in (text or names[0]).split(","):
         name, _, weight = part.strip().partition(":")
         if name not in names:
@@ -45,8 +46,8 @@ def parse_mix(text: str, names: Sequence[str]) -> np.ndarray:
             share = -1.0
         if not 0 < share < float("inf"):
             raise UserError(f"--style={text}: write NAME:WEIGHT with a weight above 0")
-        mix[names.index(name)] += share
-    return mix / mix.sum()
+        shares[names.index(name)] += Fraction(share)
+    return np.float32([each / sum(shares) for each in shares])
 
 
 def style_label(style: str) -> str:

@@ -35,6 +35,7 @@ def network():
     [
         *(("", [1, 0]), ("great_wave", [0, 1]), ("udnie:3,great_wave:1", [0.75, 0.25])),
         ("udnie,great_wave,udnie:2", [0.75, 0.25]),
+        *(("udnie:1e-60", [1, 0]), ("udnie:1e308,great_wave:1e308,udnie:1e308", [2 / 3, 1 / 3])),
     ],
 )
 def test_parse_mix(text, mix):
