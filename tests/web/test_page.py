@@ -81,12 +81,38 @@ def test_ones_own_network(window, networks):
     window.wait_for("studio.network.height === 96")
     chosen = "document.querySelector('#network').selectedOptions[0].text"
     assert networks[0].name in window.run(chosen)
-    window.run("""(() => {
-        const list = document.querySelector('#network');
-        list.selectedIndex = 0;
-        list.dispatchEvent(new Event('change'));
-    })()""")
-    window.wait_for("studio.network.height === 256")
+    place = window.run("document.querySelector('#network').selectedIndex")
+    for index, height in ((0, 256), (place, 96), (0, 256)):
+        window.run(f"""(() => {{
+            const list = document.querySelector('#network');
+            list.selectedIndex = {index};
+            list.dispatchEvent(new Event('change'));
+        }})()""")
+        window.wait_for(f"studio.network.height === {height}")
+
+
+def test_the_network_that_was_chosen_last_is_used(window):
+    """The first is large, and arrives after the second."""
+    names = ["ensemble_rgba.tflite.gz", "selfie_net_big_256x256_rgba.tflite.gz"]
+    late, soon = (f"studio.useNetwork(new URL('models/{name}', location.href))" for name in names)
+    window.run("studio.network.mark = 'before'")
+    window.run(f"""(async () => {{
+        const usual = window.fetch;
+        let arrive;
+        const second = new Promise((done) => {{ arrive = done; }});
+        window.fetch = async (url) => {{
+            if (String(url).includes('ensemble')) await second;
+            return usual(url);
+        }};
+        const first = {late};
+        window.used = [await {soon}];
+        studio.network.mark = 'last';
+        arrive();
+        window.used.push(await first);
+        window.fetch = usual;
+    }})()""")
+    assert window.run("used") == [True, False]
+    assert window.run("studio.network.mark") == "last"
 
 
 DIFFERENCE = """(() => {

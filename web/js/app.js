@@ -16,7 +16,7 @@ const STRENGTHS = {blur: 0.5, colour: 0.3, picture: 0.4, style: 1};
 const studio = new Studio($('canvas'), {
   backend: query.get('backend') ?? 'auto', painter: query.get('painter') ?? undefined,
 });
-let models = [];
+const models = [];
 let stopRecording = null;
 let facingMode = 'user';
 let addBackdrop = null;
@@ -49,20 +49,26 @@ async function openNetwork(file) {
     const bytes = new Uint8Array(await file.arrayBuffer());
     try {
       await studio.useNetwork(bytes);
-      listed('network', file.name);
+      listed('network', file);
     } catch (error) {
       if (!error.paints) throw error;
       await studio.useStyle(bytes);
-      listed('style', file.name);
+      listed('style', file);
       $('painted').hidden = false;
     }
     ready(file.name);
   });
 }
 
-/** Adds an option that is in use already. */
-function listed(id, name) {
-  $(id).add(new Option(name, '', false, true));
+/** Adds a file of the user, which is in use already, to a list, where it can be chosen again. */
+function listed(id, file) {
+  const number = models.push({name: file.name, bytes: file.size, own: file}) - 1;
+  $(id).add(new Option(file.name, number, false, true));
+}
+
+/** Returns the address of a model, or the bytes of the user's file. */
+async function sourceOf({file, own}) {
+  return own ? new Uint8Array(await own.arrayBuffer()) : new URL(`models/${file}`, location.href);
 }
 
 async function sample() {
@@ -243,21 +249,17 @@ function ready(name) {
 
 async function chooseNetwork() {
   const model = models[$('network').value];
-  if (!model) return;
   say(`Loading the network, ${(model.bytes / 1e6).toFixed(1)} MB …`);
   await attempt(async () => {
-    await studio.useNetwork(new URL(`models/${model.file}`, location.href));
-    ready(`“${model.name}”`);
+    if (await studio.useNetwork(await sourceOf(model))) ready(`“${model.name}”`);
   });
 }
 
 async function chooseStyle() {
   const model = models[$('style').value];
-  if (!model) return;
   say(`Loading the style, ${(model.bytes / 1e6).toFixed(1)} MB …`);
   await attempt(async () => {
-    await studio.useStyle(new URL(`models/${model.file}`, location.href));
-    say('Ready.');
+    if (await studio.useStyle(await sourceOf(model))) say('Ready.');
   });
 }
 
@@ -322,12 +324,13 @@ async function start() {
     () => $('background').click());
   setEffect('blur');
   await keepForOffline();
-  models = JSON.parse(new TextDecoder().decode(await fetchBytes('models/models.json')));
-  models.forEach((model, i) => {
+  const built = JSON.parse(new TextDecoder().decode(await fetchBytes('models/models.json')));
+  for (const model of built) {
     const list = $(model.paints ? 'style' : 'network');
-    list.add(new Option(model.about ? `${model.name}: ${model.about}` : model.name, i));
-  });
-  await chooseNetwork();
+    const text = model.about ? `${model.name}: ${model.about}` : model.name;
+    list.add(new Option(text, models.push(model) - 1));
+  }
+  if (!studio.network) await chooseNetwork(); // the user's own may be quicker
   if ($('style').options.length) {
     $('painted').hidden = false;
     $('painted').addEventListener('change', () => studio.style ?? chooseStyle());

@@ -43,34 +43,54 @@ export class Studio extends EventTarget {
   }
 
   #shown = null;
+  #asked = 0;
+  #used = {network: 0, style: 0};
 
-  /** Loads the network for the alphas, and applies it to the current picture. */
+  /**
+   * Loads the network for the alphas, and applies it to the current picture.
+   *
+   * @returns false if another network, which was asked for later, has been loaded meanwhile.
+   */
   async useNetwork(source) {
+    const asked = ++this.#asked;
     const network = await Network.load(source, this.backend);
     if (network.paints) {
       network.delete();
       throw Object.assign(new Error('This network is a style: it returns a picture.'), {paints: true});
     }
+    if (!this.#isLatest('network', asked, network)) return false;
     await this.#alone(() => {
       this.network?.delete();
       this.network = network;
       this.#smoother.reset();
     });
     if (this.frame && !this.frame.live) await this.#see();
+    return true;
   }
 
-  /** Loads the style network. */
+  /** Loads the style network; the rest is as for `useNetwork`. */
   async useStyle(source) {
+    const asked = ++this.#asked;
     const style = await Network.load(source, this.backend);
     if (!style.paints) {
       style.delete();
       throw new Error('This network is not a style: it does not return a picture.');
     }
+    if (!this.#isLatest('style', asked, style)) return false;
     await this.#alone(() => {
       this.style?.delete();
       this.style = style;
     });
     if (this.frame && !this.frame.live) await this.#see();
+    return true;
+  }
+
+  /** Returns whether no later network is in use, else deletes this one. */
+  #isLatest(kind, asked, network) {
+    const latest = asked > this.#used[kind];
+    if (latest) this.#used[kind] = asked;
+    else network.delete();
+    return latest;
   }
 
   /** Changes parts of the look, and draws. */
