@@ -20,6 +20,7 @@ import numpy as np
 
 from portrait.errors import UserError
 from portrait.inference.network import INPUT_RANGES
+from portrait.io.files import replacing
 from portrait.models.registry import takes_alpha
 from portrait.tflite.metadata import stated_name, stated_normalization
 from portrait.tflite.runtime import TfliteModel
@@ -31,6 +32,10 @@ SHIPPED = ROOT / "trained_models"
 PACKAGES = HERE / "node_modules" / "@litertjs"
 PAGE = ("index.html", "style.css", "icon.svg", "manifest.webmanifest")
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
+LIBRARY = (
+    *("core/dist/index.js", "core/package.json", "wasm-utils/dist/index.js"),
+    *(f"core/wasm/{name}{suffix}" for name in RUNTIMES for suffix in (".js", ".wasm")),
+)
 WORKER = "sw.js"
 LIST = "models/models.json"  # in built pages only, unlike the worker
 _IMPORTED = 'from "@litertjs/wasm-utils"'  # without a bundler, the browser needs an address instead
@@ -49,20 +54,17 @@ def build(target: Path, own: list[Path] = ()) -> None:
     """
     if target.exists() and not (target / LIST).is_file():
         raise UserError(f"{target} does not hold a built page, so it is not replaced")
-    if not PACKAGES.is_dir():
-        raise UserError("LiteRT.js is not installed: run npm ci in web/, or make web")
-    temporary = target.with_name(f"{target.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for path in (*(HERE / name for name in PAGE), ROOT / "LICENSE"):
-        shutil.copy(path, temporary)
-    shutil.copytree(HERE / "js", temporary / "js")
-    _runtime(temporary / "litert")
-    _models(temporary / "models", own)
-    _sample(temporary / "sample.jpg")
-    _worker(temporary)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    if not all((PACKAGES / name).is_file() for name in LIBRARY):
+        raise UserError("LiteRT.js is not installed, or not whole: run npm ci in web/, or make web")
+    with replacing(target) as temporary:
+        temporary.mkdir()
+        for path in (*(HERE / name for name in PAGE), ROOT / "LICENSE"):
+            shutil.copy(path, temporary)
+        shutil.copytree(HERE / "js", temporary / "js")
+        _runtime(temporary / "litert")
+        _models(temporary / "models", own)
+        _sample(temporary / "sample.jpg")
+        _worker(temporary)
 
 
 def _runtime(folder: Path) -> None:
@@ -93,7 +95,7 @@ def _models(folder: Path, own: list[Path]) -> None:
     for path, entry in files:
         if not path.is_file():
             raise UserError(f"there is no {path}")
-        model = path.read_bytes()
+        model = _read(path)
         if model[4:8] != b"TFL3":
             raise UserError(f"{path} is not a .tflite file")
         paints = _paints(model, path)
@@ -102,6 +104,13 @@ def _models(folder: Path, own: list[Path]) -> None:
         listed.append(entry | {"file": name, "bytes": size, "paints": paints})
     shutil.copy(ROOT / "docs" / "licences.md", folder)
     (folder / Path(LIST).name).write_text(json.dumps(listed, indent=1))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _file_name(path: Path, taken: Sequence[str]) -> str:
@@ -172,7 +181,7 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except OSError as error:  # the folder cannot be looked into
         print(f"error: cannot write {target}: {error.strerror or error}", file=sys.stderr)
         return 1
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

@@ -98,7 +98,26 @@ def test_networks_that_the_page_cannot_use_are_refused(content, reason, packages
     assert build.main([str(tmp_path / "dist"), str(own)]) == 1
     message = capsys.readouterr().err
     assert str(own) in message and reason in message and message.count("\n") == 1
-    assert not (tmp_path / "dist").exists()
+    assert {each.name for each in tmp_path.iterdir()} == {"packages", "own.tflite"}
+
+
+def test_what_cannot_be_read_is_named(packages, tmp_path, monkeypatch, capsys):
+    """An interrupted npm leaves a part of LiteRT.js."""
+    own, read = tmp_path / "own.tflite", Path.read_bytes
+    own.touch()
+
+    def refused(path):
+        if path == own:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        assert build.main([str(tmp_path / "dist"), str(own)]) == 1
+    assert f"cannot read {own}" in capsys.readouterr().err
+    (build.PACKAGES / "wasm-utils" / "dist" / "index.js").unlink()
+    assert build.main([str(tmp_path / "dist")]) == 1
+    assert "npm ci" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(packages, tmp_path, capsys):
