@@ -6,11 +6,17 @@ boundary head.
 
 Two details differ from the paper: separable convolutions have a ReLU between their two parts, as in
 MobileNet, and the depthwise convolution of the fusion is not dilated.
+
+`build_skips` adds a decoder. The alpha of `build` is computed at 1/8 of the picture's size, too
+coarse for hair, ears and fingers.
 """
 
 import keras
 
-from portrait.models.layers import BatchNormalization, normalize
+from portrait.models.layers import BatchNormalization, heads, normalize
+
+FEATURES = "features"
+"""The name of the layer after which `build` and `build_skips` differ."""
 
 
 def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
@@ -24,11 +30,43 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
         0..1, and `boundary_attention`, the band along the outline (N, H, W, 1) in 0..1.
     """
     image = keras.Input((*input_shape, 3), name="image")
+    x = _features(image)[0]
+    # The matte is computed from 15 maps and the boundary's logits.
+    edge = keras.layers.Conv2D(1, 1, name="boundary_logits")(x)
+    boundary = keras.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
+        _up(edge, 8)
+    )
+    x = keras.layers.Concatenate()([_conv(x, 15), edge])
+    alpha = keras.layers.SeparableConv2D(
+        1, 3, padding="same", activation="sigmoid", dtype="float32", name="output"
+    )(_up(x, 8))
+    return keras.Model(image, {"output": alpha, "boundary_attention": boundary}, name="fast_scnn")
 
+
+def build_skips(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
+    """Builds Fast-SCNN with a decoder up to half size, which adds maps of the stem (skips).
+
+    Args:
+        input_shape: (height, width), multiples of 32.
+
+    Returns:
+        A model like that of `build`.
+    """
+    image = keras.Input((*input_shape, 3), name="image")
+    x, quarter, half = _features(image)
+    for skip, channels in ((quarter, 32), (half, 16)):
+        x = _up(_conv(x, channels, relu=False), 2)
+        x = keras.layers.Add()([x, _conv(skip, channels, relu=False)])
+        x = _separable(keras.layers.ReLU()(x), channels)
+    return keras.Model(image, heads(_separable(x, 16)), name="fast_scnn_skips")
+
+
+def _features(image):
+    """The maps at 1/8 from which the heads start, and the maps of the stem at 1/4 and 1/2."""
     # Learning to downsample: 1/8.
-    x = _conv(normalize(image), 32, kernel=3, stride=2)
-    x = _separable(x, 48, stride=2)
-    shallow = _separable(x, 64, stride=2)
+    half = _conv(normalize(image), 32, kernel=3, stride=2)
+    quarter = _separable(half, 48, stride=2)
+    shallow = _separable(quarter, 64, stride=2)
 
     # Global feature extractor: 1/32.
     x = _bottlenecks(shallow, 64, stride=2, count=3)
@@ -40,18 +78,8 @@ def build(input_shape: tuple[int, int] = (256, 192)) -> keras.Model:
     deep = _conv(_depthwise(_up(x, 4)), 128, relu=False)
     x = keras.layers.Add()([deep, _conv(shallow, 128, relu=False)])
     x = keras.layers.ReLU()(x)
-
-    # Heads: the matte is computed from 15 maps and the boundary's logits.
     x = _separable(_separable(x, 128), 128)
-    edge = keras.layers.Conv2D(1, 1, name="boundary_logits")(x)
-    boundary = keras.layers.Activation("sigmoid", dtype="float32", name="boundary_attention")(
-        _up(edge, 8)
-    )
-    x = keras.layers.Concatenate()([_conv(x, 15), edge])
-    alpha = keras.layers.SeparableConv2D(
-        1, 3, padding="same", activation="sigmoid", dtype="float32", name="output"
-    )(_up(x, 8))
-    return keras.Model(image, {"output": alpha, "boundary_attention": boundary}, name="fast_scnn")
+    return keras.layers.Activation("linear", name=FEATURES)(x), quarter, half
 
 
 def _norm_relu(x, relu: bool = True):

@@ -82,6 +82,13 @@ SPECS: dict[str, Spec] = {
         ),
         Spec("fast_scnn", "Fast-SCNN with a boundary head", "fast_scnn:build"),
         Spec(
+            "fast_scnn_skips",
+            "Fast-SCNN with a decoder and skip connections up to half size",
+            "fast_scnn:build_skips",
+            start="portrait.models.start.fast_scnn_skips:start",
+            takes="weights of fast_scnn",
+        ),
+        Spec(
             "lite_unet",
             "U-Net on EfficientNet-Lite0",
             "portrait.models.lite_unet:build",

@@ -20,12 +20,13 @@ from portrait.models.registry import split_name
 from portrait.models.weights import load_weights
 
 # Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN,
-# the U-Net and the SelfieNets the moving mean and variance of each of their 11,855, 17,936,
+# the U-Net and the SelfieNets the moving mean and variance of each of their channels: 11,855,
 # 3,144, 4,728 and 1,976 channels. The ensemble normalises twice.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
     "fast_scnn": ("fast_scnn", "big", 1_137_584, 12 + 2 * 11_855),
+    "fast_scnn_skips": ("fast_scnn_skips", "big", 1_144_642, 12 + 2 * 12_064),
     "lite_unet": ("lite_unet", "big", 2_421_362, 12 + 2 * 17_936),
     "ensemble": ("ensemble", "big", 2_706_982, 2 * 12 + 2 * (17_936 + 3_144)),
     "selfie_net_big": ("selfie_net", "big", 285_522, 12 + 2 * 3_144),
