@@ -19,9 +19,8 @@ from portrait.models.layers import MEAN, STD
 from portrait.models.registry import split_name
 from portrait.models.weights import load_weights
 
-# Name, size, parameters that train, and that do not: the 12 of `normalize`, and in Fast-SCNN,
-# the U-Net and the SelfieNets the moving mean and variance of each of their channels: 11,855,
-# 3,144, 4,728 and 1,976 channels. The ensemble normalises twice.
+# Name, size, parameters that train, and that do not: the 12 of `normalize`, and the moving mean
+# and variance of each channel that is batch-normalised. The ensemble normalises twice.
 NETWORKS = {
     "mattingnet_big": ("mattingnet", "big", 926_838, 12),
     "mattingnet_small": ("mattingnet", "small", 260_066, 12),
