@@ -23,7 +23,7 @@ from portrait.inference.network import INPUT_RANGES
 from portrait.io.files import replacing
 from portrait.models.registry import takes_alpha
 from portrait.tflite.metadata import stated_name, stated_normalization
-from portrait.tflite.runtime import TfliteModel
+from portrait.tflite.runtime import TfliteModel, read_file
 from portrait.tflite.unpack import unpack_float16
 
 HERE = Path(__file__).resolve().parent
@@ -95,7 +95,7 @@ def _models(folder: Path, own: list[Path]) -> None:
     for path, entry in files:
         if not path.is_file():
             raise UserError(f"there is no {path}")
-        model = _read(path)
+        model = read_file(path)
         if model[4:8] != b"TFL3":
             raise UserError(f"{path} is not a .tflite file")
         paints = _paints(model, path)
@@ -104,13 +104,6 @@ def _models(folder: Path, own: list[Path]) -> None:
         listed.append(entry | {"file": name, "bytes": size, "paints": paints})
     shutil.copy(ROOT / "docs" / "licences.md", folder)
     (folder / Path(LIST).name).write_text(json.dumps(listed, indent=1))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _file_name(path: Path, taken: Sequence[str]) -> str:

@@ -49,7 +49,7 @@ class TfliteModel:
         keep_tensors: bool = False,
     ):
         self.name = name
-        self.file = file if isinstance(file, bytes) else _read(Path(file))
+        self.file = file if isinstance(file, bytes) else read_file(Path(file))
         if not self.file:  # LiteRT would say that there is no `model_path`
             raise UserError(f"{name}: the file is empty")
         kernels = OpResolverType.BUILTIN
@@ -148,7 +148,12 @@ class TfliteModel:
         return (np.rint(pixels).clip(0, 255) + lowest).astype(self._taken["dtype"])
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Reads the bytes of a `.tflite` file.
+
+    Raises:
+        UserError: the file does not exist, or cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
