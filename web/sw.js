@@ -1,7 +1,8 @@
 // Stores the files of the page, so that it works offline. Pictures never pass here.
 // `web/build.py` fills in the names and hashes of all files.
 const FILES = {};
-const CACHE = 'portrait-page';
+// All pages of a host share its caches, so the name contains the folder of this page.
+const CACHE = `portrait-page ${registration.scope}`;
 // The files that are loaded before this worker runs. Other files are stored when they are requested.
 const SHELL = /^(index\.html|style\.css|icon\.svg|manifest|js\/|models\/models\.json|litert\/(index|wasm-utils))/;
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shutil
 import statistics
 import time
 
@@ -175,6 +176,18 @@ def test_the_camera_starts_once_for_two_clicks(window):
     assert window.run("tracks.map((each) => each.readyState)") == ["ended"]
 
 
+def test_a_camera_that_is_disconnected_is_told(window):
+    window.press("c")
+    window.wait_for("studio.frame?.alpha")
+    window.run("""(() => {
+        const [track] = studio.camera.video.srcObject.getVideoTracks();
+        track.dispatchEvent(new Event('ended'));
+    })()""")
+    message = window.wait_for("document.querySelector('#say.wrong')?.textContent")
+    assert message == "The camera was disconnected."
+    assert window.run("studio.camera.running || studio.frame !== null") is False
+
+
 def test_a_recording_that_cannot_start_is_told(window):
     window.press("c")
     window.wait_for("studio.frame?.alpha")
@@ -204,8 +217,8 @@ def test_nothing_leaves_the_page_and_no_picture_is_kept(page, photo_file):
         assert other.paths == []
     assert window.run("localStorage.length + sessionStorage.length") == 0
     assert window.run("indexedDB.databases().then((all) => all.length)") == 0
-    kept = window.run("""caches.open('portrait-page').then((cache) => cache.keys())
-        .then((all) => all.map((each) => each.url))""")
+    kept = window.run("""caches.keys().then(([name]) => caches.open(name))
+        .then((cache) => cache.keys()).then((all) => all.map((each) => each.url))""")
     files = [path for path in page.folder.rglob("*") if path.is_file()]
     names = {path.relative_to(page.folder).as_posix() for path in files}
     assert kept and {each.removeprefix(page.url).partition("?")[0] for each in kept} <= names
@@ -232,6 +245,21 @@ def test_it_works_offline_after_the_first_load(folder, photo_file, photo, tmp_pa
         window.wait_for(built_page.READY)
         built_page.open_photo(window, photo_file)
         assert built_page.picture(window, "studio.png()").shape[:2] == photo.shape[:2]
+
+
+def test_pages_in_two_folders_of_a_host_both_work_offline(folder, tmp_path):
+    for name in ("first", "second"):
+        shutil.copytree(folder, tmp_path / "site" / name)
+    with (
+        built_page.served(tmp_path / "site") as server,
+        built_page.opened(f"{server.url}first/", tmp_path / "profile") as window,
+    ):
+        for name in ("second", "first"):
+            if name == "first":
+                server.stop()
+            window.run("window.studio = null")
+            window.do("Page.navigate", url=f"{server.url}{name}/")
+            window.wait_for(built_page.READY)
 
 
 def test_the_example_of_the_documentation(folder, tmp_path):

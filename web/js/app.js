@@ -2,10 +2,11 @@
 import {showBackdrops, showColours} from './choices.js';
 import {fetchBytes} from './model.js';
 import {keepForOffline} from './offline.js';
+import {$, attempt, say} from './page.js';
+import {Results} from './results.js';
 import {onDropOrPaste, openPicture} from './sources.js';
 import {Studio} from './studio.js';
 
-const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const NAMES = {
   blur: 'blurred background', colour: 'plain background', picture: 'another background',
@@ -16,25 +17,10 @@ const STRENGTHS = {blur: 0.5, colour: 0.3, picture: 0.4, style: 1};
 const studio = new Studio($('canvas'), {
   backend: query.get('backend') ?? 'auto', painter: query.get('painter') ?? undefined,
 });
+const results = new Results(studio);
 const models = [];
-let stopRecording = null;
 let facingMode = 'user';
 let addBackdrop = null;
-
-function say(text, wrong = false) {
-  $('say').textContent = text;
-  $('say').classList.toggle('wrong', wrong);
-}
-
-/** Runs an action, and shows a message if it fails. */
-async function attempt(work) {
-  try {
-    return await work();
-  } catch (error) {
-    say(error.message, true);
-    return null;
-  }
-}
 
 // Pictures in
 
@@ -169,47 +155,6 @@ async function openBackground(file) {
   await attempt(async () => addBackdrop(await openPicture(file), file.name));
 }
 
-// Pictures out
-
-function download(blob, name) {
-  const link = Object.assign(document.createElement('a'), {href: URL.createObjectURL(blob), download: name});
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-async function save() {
-  const blob = await attempt(() => studio.png());
-  if (!blob) return;
-  download(blob, `portrait-${studio.look.effect}.png`);
-  say(`Saved, ${(blob.size / 1e6).toFixed(1)} MB.`);
-}
-
-async function copy() {
-  await attempt(async () => {
-    await navigator.clipboard.write([new ClipboardItem({'image/png': studio.png()})]);
-    say('Copied.');
-  });
-}
-
-function showRecording() {
-  $('record').setAttribute('aria-pressed', stopRecording !== null);
-  $('record').querySelector('span').textContent = stopRecording ? 'Stop' : 'Record';
-}
-
-async function toggleRecord() {
-  const stop = stopRecording;
-  stopRecording = stop ? null : await attempt(() => studio.record());
-  showRecording();
-  if (!stop) {
-    if (stopRecording) say('Recording, without sound.');
-    return;
-  }
-  const film = await attempt(stop);
-  if (!film) return;
-  download(film, `portrait.${film.type.includes('mp4') ? 'mp4' : 'webm'}`);
-  say(`Saved the video, ${(film.size / 1e6).toFixed(1)} MB.`);
-}
-
 // Events of the studio
 
 let filming = false;
@@ -219,7 +164,7 @@ function changed() {
   $('camera').querySelector('span').textContent = running ? 'Stop camera' : 'Use camera';
   $('record').hidden = !running || !window.MediaRecorder;
   $('flip').hidden = !running || !matchMedia('(pointer: coarse)').matches;
-  if (!running && stopRecording) toggleRecord();
+  if (!running && results.records) results.toggleRecord();
   shown();
   if (running !== filming) say(running ? 'The camera is on.' : 'The camera is off.');
   filming = running;
@@ -265,8 +210,8 @@ async function chooseStyle() {
 
 const ACTIONS = {open: () => $('photo').click(), camera: toggleCamera, sample};
 const KEYS = {
-  o: ACTIONS.open, c: toggleCamera, b: () => studio.frame && toggleCompare(), s: () => studio.frame && save(),
-  r: () => studio.camera.running && toggleRecord(),
+  o: ACTIONS.open, c: toggleCamera, b: () => studio.frame && toggleCompare(), s: () => studio.frame && results.save(),
+  r: () => studio.camera.running && results.toggleRecord(),
 };
 
 function onKey(event) {
@@ -297,9 +242,9 @@ function wire() {
   $('strength').addEventListener('input', setStrength);
   $('split').addEventListener('input', () => soon(() => studio.set({split: $('split').value / 100})));
   $('compare').addEventListener('click', toggleCompare);
-  $('save').addEventListener('click', save);
-  $('copy').addEventListener('click', copy);
-  $('record').addEventListener('click', toggleRecord);
+  $('save').addEventListener('click', () => results.save());
+  $('copy').addEventListener('click', () => results.copy());
+  $('record').addEventListener('click', () => results.toggleRecord());
   $('network').addEventListener('change', chooseNetwork);
   $('style').addEventListener('change', chooseStyle);
   $('own').addEventListener('click', () => $('tflite').click());

@@ -76,7 +76,8 @@ export class Camera {
    * @param work is called with {picture, width, height, live, mirror}, a frame for a painter. The
    *   picture is a copy of the frame, so that the alpha, which takes time, belongs to it. The copy
    *   does not change until the next call has ended.
-   * @param failed is called with the error if `work` throws, after the camera has stopped.
+   * @param failed is called with the error if `work` throws or the camera is disconnected, after the
+   *   camera has stopped.
    * @param options {facingMode, width, height}: 'user' or 'environment'; the requested size.
    * @throws Error: there is no camera, or the user or the browser denies its use.
    */
@@ -96,13 +97,19 @@ export class Camera {
     await this.video.play();
     const next = () => this.video.requestVideoFrameCallback
       ? this.video.requestVideoFrameCallback(step) : requestAnimationFrame(step);
+    const fail = (error) => {
+      if (this.#stream !== stream) return;
+      this.stop();
+      failed(error);
+    };
+    // `stop` does not cause this event.
+    stream.getVideoTracks()[0].addEventListener('ended', () => fail(new Error(LOST)));
     const step = async () => {
       if (this.#stream !== stream) return;
       try {
         await work(this.#still());
       } catch (error) {
-        this.stop();
-        failed(error);
+        fail(error);
         return;
       }
       if (this.#stream === stream) next();
@@ -129,6 +136,7 @@ export class Camera {
   }
 }
 
+const LOST = 'The camera was disconnected.';
 const REASONS = {
   NotAllowedError: 'The camera may not be used: allow it in the browser’s address bar.',
   NotFoundError: 'There is no camera.',

@@ -7,6 +7,10 @@ import {Smoother} from './temporal.js';
 
 const SHOWN = 1600; // largest side on the screen, in pixels; results have full size
 const SECOND = 1000;
+const WRONG = {
+  network: 'This network is a style: it returns a picture.',
+  style: 'This network is not a style: it does not return a picture.',
+};
 
 /**
  * Events: `changed` when another picture, the camera or nothing is shown; `drawn`, with the
@@ -51,46 +55,33 @@ export class Studio extends EventTarget {
    *
    * @returns false if another network, which was asked for later, has been loaded meanwhile.
    */
-  async useNetwork(source) {
-    const asked = ++this.#asked;
-    const network = await Network.load(source, this.backend);
-    if (network.paints) {
-      network.delete();
-      throw Object.assign(new Error('This network is a style: it returns a picture.'), {paints: true});
-    }
-    if (!this.#isLatest('network', asked, network)) return false;
-    await this.#alone(() => {
-      this.network?.delete();
-      this.network = network;
-      this.#smoother.reset();
-    });
-    if (this.frame && !this.frame.live) await this.#see();
-    return true;
+  useNetwork(source) {
+    return this.#use('network', source);
   }
 
   /** Loads the style network; the rest is as for `useNetwork`. */
-  async useStyle(source) {
+  useStyle(source) {
+    return this.#use('style', source);
+  }
+
+  async #use(kind, source) {
     const asked = ++this.#asked;
-    const style = await Network.load(source, this.backend);
-    if (!style.paints) {
-      style.delete();
-      throw new Error('This network is not a style: it does not return a picture.');
+    const network = await Network.load(source, this.backend);
+    const {paints} = network;
+    const wrong = paints !== (kind === 'style');
+    if (wrong || asked < this.#used[kind]) {
+      network.delete();
+      if (wrong) throw Object.assign(new Error(WRONG[kind]), {paints});
+      return false;
     }
-    if (!this.#isLatest('style', asked, style)) return false;
+    this.#used[kind] = asked;
     await this.#alone(() => {
-      this.style?.delete();
-      this.style = style;
+      this[kind]?.delete();
+      this[kind] = network;
+      if (kind === 'network') this.#smoother.reset();
     });
     if (this.frame && !this.frame.live) await this.#see();
     return true;
-  }
-
-  /** Returns whether no later network is in use, else deletes this one. */
-  #isLatest(kind, asked, network) {
-    const latest = asked > this.#used[kind];
-    if (latest) this.#used[kind] = asked;
-    else network.delete();
-    return latest;
   }
 
   /** Changes parts of the look, and draws. */
