@@ -26,7 +26,7 @@ from metrics import METRICS, THRESHOLD
 from portrait import cli
 from portrait.data.pairs import Pair, read_pairs
 from portrait.errors import UserError
-from portrait.io.files import replacing
+from portrait.io.files import check_writable, replacing
 from portrait.util import aligned
 
 FLAGS = flags.FLAGS
@@ -184,6 +184,7 @@ def measure(models: Sequence[Model], pairs: Sequence[Pair]) -> tuple[dict, dict]
 def _main() -> None:
     if not FLAGS.data:
         raise UserError("--data=DIR: give folders of pictures with mattes")
+    check_writable(FLAGS.output)
     datasets = find_datasets(FLAGS.data, FLAGS.person_label)
     pairs = [pair for each in datasets.values() for pair in each]
     models = [open_model(text, FLAGS.input_range) for text in FLAGS.models]

@@ -30,7 +30,7 @@ from benchmarks import segmentation_report, speed_quality
 from benchmarks.side_by_side import compare, find_datasets, open_model, trained_sets
 from portrait import cli
 from portrait.errors import UserError
-from portrait.io.files import replacing
+from portrait.io.files import check_writable, replacing
 from portrait.io.images import write_png
 from portrait.models.registry import parse_input_shape
 
@@ -64,6 +64,7 @@ flags.DEFINE_string("output", "output", "The folder to write into.")
 def _main() -> None:
     if not FLAGS.data:
         raise UserError("--data=DIR: give folders of pictures with mattes")
+    check_writable(FLAGS.output)
     shape = parse_input_shape(FLAGS.input_shape) if FLAGS.input_shape else None
     datasets = find_datasets(FLAGS.data, FLAGS.person_label)
     models = [open_model(text, FLAGS.input_range, shape) for text in FLAGS.models]

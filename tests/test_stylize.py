@@ -69,6 +69,7 @@ WRONG = [
     (["--convert=True", "--weight_dir=gone"], 1, "gone"),
     (["--content=a.png", "--style_image=a.png"], 1, "--style_image"),
     (["--content=a.png", "--save_every=5"], 1, "--save_every"),
+    (["--content=a.png", "--size=15"], 2, "--size=15"),
     (["--content=a.png", "--lr=0.1"], 1, "--lr"),
     (["--content=a.png", "--style_weight=3"], 1, "--style_weight"),
     (["--content=a.png", "--seed=3"], 1, "--seed"),

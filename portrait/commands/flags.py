@@ -106,6 +106,7 @@ flags.DEFINE_float(
     _DEFAULTS["val_ratio"],
     "The share of the pictures that is used for training; the rest is used for validation.",
 )
+flags.register_validator("val_ratio", lambda share: 0 < share < 1, "must be between 0 and 1")
 flags.DEFINE_string(
     "augment",
     _DEFAULTS["augment"],

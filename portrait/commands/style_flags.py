@@ -51,6 +51,9 @@ flags.DEFINE_integer(
     "their own. A smaller picture has larger strokes. Photos get this size, videos keep theirs.",
     0,
 )
+flags.register_validator(
+    "size", lambda size: size == 0 or size >= 16, "must be 0 (no limit) or at least 16"
+)
 flags.DEFINE_string(
     "weight_dir",
     "",

@@ -14,7 +14,7 @@ from portrait.errors import UserError
 from portrait.evaluation.cases import Case, draw_cases
 from portrait.inference.network import MatteFunction
 from portrait.inference.predict import checked_alpha
-from portrait.io.files import replacing
+from portrait.io.files import check_writable, replacing
 from portrait.io.images import write_png
 from portrait.util import aligned, figure
 
@@ -35,6 +35,7 @@ def evaluate(matte_fn: MatteFunction, datasets: dict[str, list[Pair]], output: s
         UserError: as `score`; or `output` cannot be written.
     """
     output = Path(output)
+    check_writable(output)
     report, pairs = score(matte_fn, datasets)
     print(format_table(report))
     files = _write_report(report, output)

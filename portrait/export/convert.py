@@ -25,7 +25,7 @@ from portrait.export.formats import (
 )
 from portrait.export.report import Case, Result
 from portrait.export.samples import Samples
-from portrait.io.files import replacing
+from portrait.io.files import check_writable, replacing
 from portrait.io.images import write_png
 from portrait.models.registry import takes_alpha
 from portrait.util import evenly
@@ -138,6 +138,7 @@ def export(
     """
     if samples.pictures.shape[1:3] != source.size:
         raise ValueError(f"samples of {samples.pictures.shape[1:3]} for a network of {source.size}")
+    check_writable(output)
     expected = verify.keras_outputs(source.model, samples.pictures)
     missing = gpu_engine.FLOAT16.missing if gpu_check else None
     job = _Export(source, samples, expected, allow_cpu_ops, gpu_check and not missing)

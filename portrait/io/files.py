@@ -1,6 +1,7 @@
 """Writes files atomically: a file appears complete or not at all."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -28,6 +29,26 @@ def refuse_overwriting(target: str | os.PathLike, *sources: str | os.PathLike) -
     """
     if any(is_same_file(target, source) for source in sources):
         raise UserError(f"{target} would overwrite the file that it is made from")
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Raises an error if `folder`, which need not exist, cannot be written into.
+
+    Work that takes minutes calls it first. `replacing` finds the same errors, but only at the end.
+
+    Raises:
+        WriteError: a file is in the way, or a permission is missing.
+    """
+    place = Path(folder).absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+    except OSError as error:
+        raise WriteError(f"cannot write into {folder}: {error.strerror}") from error
+    if not place.is_dir():
+        raise WriteError(f"cannot write into {folder}: {place} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise WriteError(f"cannot write into {folder}: {os.strerror(errno.EACCES)}")
 
 
 def is_same_file(one: str | os.PathLike, other: str | os.PathLike) -> bool:

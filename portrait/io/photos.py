@@ -12,7 +12,7 @@ from tqdm import tqdm
 from portrait.cli import chain, told
 from portrait.errors import UnfitError, UserError, warn_skipped
 from portrait.io.animations import is_animation
-from portrait.io.files import WriteError
+from portrait.io.files import WriteError, check_writable
 from portrait.io.images import SUFFIXES, PictureError, list_images, without_made
 from portrait.io.video_streams import VideoError
 
@@ -59,8 +59,10 @@ def work_through(
 
     Raises:
         UnusableError: no photograph could be used.
-        UserError: no photograph could be found; other exceptions of `work`.
+        UserError: no photograph could be found; `output` cannot be written into; other exceptions
+            of `work`.
     """
+    check_writable(output)
     photos = find_photographs(inputs, kinds)
     written: list[Path] = []
     left_out: list[str] = []

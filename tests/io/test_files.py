@@ -12,7 +12,7 @@ import pytest
 from project import ROOT
 
 from portrait.errors import UserError
-from portrait.io.files import refuse_overwriting, replacing
+from portrait.io.files import WriteError, check_writable, refuse_overwriting, replacing
 
 
 def names(folder):
@@ -139,6 +139,19 @@ def test_folder_that_cannot_be_written(tmp_path):
     ):
         path.write_text("new")
     assert names(tmp_path) == ["file", "folder"]
+
+
+def test_a_folder_is_checked_before_long_work(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "deep")
+    assert names(tmp_path) == ["file"]
+    for name in "file", "file/deep":
+        with pytest.raises(WriteError, match=f"cannot write into .*{name}: .*file is a file"):
+            check_writable(tmp_path / name)
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path)  # root may write all
+    with pytest.raises(WriteError, match="new: Permission denied"):
+        check_writable(tmp_path / "new")
 
 
 def test_full_disk(tmp_path):

@@ -32,7 +32,7 @@ from portrait.export.compress import bridge, quantise
 from portrait.export.convert import check_request, convert_all
 from portrait.export.formats import QAT_FORMATS, Format, Source
 from portrait.export.samples import Samples
-from portrait.io.files import replacing
+from portrait.io.files import check_writable, replacing
 from portrait.models.build import for_inference
 from portrait.models.rescale import balance, rescale
 from portrait.training.run import weights_bytes
@@ -113,6 +113,7 @@ def compress(
     output = Path(output)
     name = f"{name.removesuffix('.tflite')}_{SUFFIXES[plan.method]}"
     check_request(name, formats, android, plan.method)
+    check_writable(output)
     given = verify.keras_outputs(for_inference(model), samples.pictures)
     had = verify.mean_iou(verify.person_ious(given, samples.mattes))
     if plan.method != "qat":
