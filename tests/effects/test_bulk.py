@@ -74,6 +74,7 @@ def test_what_exists_is_not_made_again_and_bad_files_are_listed(tmp_path):
     assert left_out(output) == []
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_its_worker_is_left_out_and_nothing_else(tmp_path):
     folder, output = files(tmp_path / "in", 8, "deadly"), tmp_path / "out"
     tasks = find_tasks(str(folder / "list.txt"), str(output), ["copy"])
@@ -84,6 +85,7 @@ def test_a_file_that_ends_its_worker_is_left_out_and_nothing_else(tmp_path):
     assert left_out(output) == ["deadly.jpg"] and attempts(folder, "deadly") == 2
 
 
+@pytest.mark.slow
 def test_the_death_of_an_idle_worker_leaves_no_file_out(tmp_path):
     folder, output = files(tmp_path / "in", 3, "deadly"), tmp_path / "out"
     tasks = find_tasks(str(folder / "list.txt"), str(output), ["copy"])
@@ -142,7 +144,7 @@ def test_one_that_needs_too_much_memory_or_has_a_long_name_ends_nothing(tmp_path
     assert "there is not enough memory" in done[1].error and "too long" in done[0].error
 
 
-@pytest.mark.parametrize("ended", ["deadly", "full"])
+@pytest.mark.parametrize("ended", [pytest.param("deadly", marks=pytest.mark.slow), "full"])
 def test_no_copy_of_a_url_stays(tmp_path, ended):
     folder, output = files(tmp_path / "in", 3, ended), tmp_path / "out"
     tasks = find_tasks(folder.as_uri(), str(output), ["copy"])
@@ -256,6 +258,7 @@ def killed_and_continued(tmp_path: Path, cluster: str) -> None:
     assert len(twice) <= 2 + 2 * 2 + 16 * bool(cluster)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_continued(tmp_path):
     killed_and_continued(tmp_path, "")
 

@@ -48,6 +48,7 @@ def test_a_segmenter_is_no_style():
         styles.load(str(file))
 
 
+@pytest.mark.slow
 def test_a_style_that_stylize_has_trained(tmp_path):
     from portrait.style_transfer import transform_net
 
