@@ -193,7 +193,8 @@ def networks_plot(page: str) -> Figure:
 
     Args:
         page: the text of docs/networks.md. Its first table has the columns network, parameters,
-            time relative to MediaPipe's, and "person IoU / boundary IoU" for each set.
+            time relative to MediaPipe's on one or two processors (the first one that was measured
+            is shown), and "person IoU / boundary IoU" for each set.
     """
     lines = [line for line in page.splitlines() if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -205,9 +206,8 @@ def networks_plot(page: str) -> Figure:
         scores = [map(float, re.fullmatch(_SCORES, each).groups()) for each in sets]
         ious = dict(zip(speed_quality.SHOWN, map(list, zip(*scores, strict=True)), strict=True))
         seen = [False] * len(sets)
-        models.append(
-            speed_quality.Model(name, float(time.split()[0]), parameters / 1e4, ious, seen)
-        )
+        measured = float(re.search(r"[\d.]+", time)[0])
+        models.append(speed_quality.Model(name, measured, parameters / 1e4, ious, seen))
     return speed_quality.draw(models, head[3:], "time relative to MediaPipe, one CPU thread")
 
 

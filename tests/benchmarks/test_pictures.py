@@ -41,6 +41,13 @@ def test_plot_shows_the_first_table():
     assert areas == [220, 220]  # an empty cell: as in the row above
 
 
+def test_plot_shows_every_network_of_the_documentation():
+    page = pictures.NETWORKS.read_text()
+    (dots, *_), _ = np.array(pictures.networks_plot(page).axes).reshape(2, -1)
+    assert len(dots.collections) > 8
+    assert all(each.get_offsets()[0, 0] > 0.5 for each in dots.collections)
+
+
 @pytest.mark.slow
 def test_refinements_show_the_person_on_each_colour():
     """The sheet has a head of 24 pixels and gaps of 4 around cells of 190."""
