@@ -19,7 +19,7 @@ from portrait.export.verify import as_input
 from portrait.models.build import for_inference
 from portrait.models.registry import Spec
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 PAGES += sorted((ROOT / "trained_models").glob("**/README.md"))
 SIZE = (64, 32)
 

@@ -38,6 +38,7 @@ addEventListener('activate', (event) => {
     for (const request of await cache.keys()) {
       if (!current.has(request.url)) await cache.delete(request);
     }
+    await caches.delete('portrait-page'); // of earlier versions, for all folders
     await clients.claim();
   })());
 });

@@ -1,7 +1,6 @@
 """Writes files atomically: a file appears complete or not at all."""
 
 import contextlib
-import errno
 import functools
 import hashlib
 import os
@@ -39,16 +38,16 @@ def check_writable(folder: str | os.PathLike) -> None:
     Raises:
         WriteError: a file is in the way, or a permission is missing.
     """
-    place = Path(folder).absolute()
     try:
-        while not place.exists():
+        place = Path(folder).absolute()
+        while not place.exists() and place != place.parent:
             place = place.parent
     except OSError as error:
         raise WriteError(f"cannot write into {folder}: {error.strerror}") from error
-    if not place.is_dir():
+    if place.is_file():
         raise WriteError(f"cannot write into {folder}: {place} is a file")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise WriteError(f"cannot write into {folder}: {os.strerror(errno.EACCES)}")
+        raise WriteError(f"cannot write into {folder}: no permission, or a read-only disk")
 
 
 def is_same_file(one: str | os.PathLike, other: str | os.PathLike) -> bool:

@@ -1,9 +1,9 @@
 """An ensemble in one network: the U-Net and SelfieNet, whose logits are averaged.
 
 The two networks have learned from different pictures (ImageNet and our training sets, and Google's
-selfies) and make different errors. Their mean is better than each of them (docs/experiments/).
-Before the mean, the logits are limited. SelfieNet's are up to twenty times those of the U-Net, and
-it would otherwise decide where the networks disagree.
+selfies) and make different errors. Their mean is better than each of them
+(docs/experiments/ensemble.md). Before the mean, the logits are limited. SelfieNet's are up to
+twenty times those of the U-Net, and it would otherwise decide where the networks disagree.
 """
 
 import keras

@@ -158,13 +158,14 @@ async function openBackground(file) {
 // Events of the studio
 
 let filming = false;
+let saved = null; // the end of the last recording
 
 function changed() {
   const {running} = studio.camera;
   $('camera').querySelector('span').textContent = running ? 'Stop camera' : 'Use camera';
   $('record').hidden = !running || !window.MediaRecorder;
   $('flip').hidden = !running || !matchMedia('(pointer: coarse)').matches;
-  if (!running && results.records) results.toggleRecord();
+  if (!running && results.records) saved = results.toggleRecord();
   shown();
   if (running !== filming) say(running ? 'The camera is on.' : 'The camera is off.');
   filming = running;
@@ -257,7 +258,10 @@ function wire() {
   });
   studio.addEventListener('changed', changed);
   studio.addEventListener('drawn', showStats);
-  studio.addEventListener('failed', ({detail}) => say(detail.message, true));
+  studio.addEventListener('failed', async ({detail}) => {
+    await saved; // its message would replace this one
+    say(detail.message, true);
+  });
   onDropOrPaste(openFile, {over: (on) => { $('drop').hidden = !on; }});
   addEventListener('keydown', onKey);
 }

@@ -95,6 +95,11 @@ export class Camera {
     this.#stream = stream;
     this.video.srcObject = stream;
     await this.video.play();
+    const [track] = stream.getVideoTracks();
+    if (this.#stream === stream && track.readyState === 'ended') {
+      this.stop();
+      throw new Error(LOST);
+    }
     const next = () => this.video.requestVideoFrameCallback
       ? this.video.requestVideoFrameCallback(step) : requestAnimationFrame(step);
     const fail = (error) => {
@@ -103,7 +108,7 @@ export class Camera {
       failed(error);
     };
     // `stop` does not cause this event.
-    stream.getVideoTracks()[0].addEventListener('ended', () => fail(new Error(LOST)));
+    track.addEventListener('ended', () => fail(new Error(LOST)));
     const step = async () => {
       if (this.#stream !== stream) return;
       try {
