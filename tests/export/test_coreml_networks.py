@@ -12,6 +12,7 @@ from portrait.models.build import build, for_inference
 from portrait.models.weights import shipped_weights
 
 KINDS = ("mlpackage_float32", "mlmodel")
+EACH = ("mlpackage_float32", pytest.param("mlmodel", marks=pytest.mark.slow))
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,7 @@ def test_a_prelu_is_one_op_even_where_a_skip_reads_its_input(tmp_path):
         assert ops["add"] == 1 and not ops["relu"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_the_alpha_before_is_a_second_image(kind, tmp_path):
     """Both inputs matter, and the matte of one frame has the type that the next one takes."""
     model = build("selfie_net_video", (64, 32), "small")
@@ -70,7 +71,7 @@ def test_the_alpha_before_is_a_second_image(kind, tmp_path):
     assert described.input[1].type == described.output[1].type
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "mlpackage_float16"])
+@pytest.mark.parametrize("kind", [*EACH, "mlpackage_float16"])
 def test_the_refiner(kind, tmp_path):
     """Its mix of three maps is a softmax and a sum over the last dimension of transposed maps."""
     trained = build("refiner", (32, 48))
@@ -102,7 +103,7 @@ def _vgg_like(x):
     return layers.Concatenate(name="joined")([x, deep, wide])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_parts_of_the_baselines(kind, tmp_path):
     size = (48, 36)
     model = for_inference(tiny_network.build(size, tail=_vgg_like))
@@ -113,7 +114,7 @@ def test_parts_of_the_baselines(kind, tmp_path):
 @pytest.mark.parametrize(
     ("name", "size", "largest"),
     [
-        ("mattingnet", "small", 1e-5),
+        pytest.param("mattingnet", "small", 1e-5, marks=pytest.mark.slow),
         pytest.param("fast_scnn", "big", 1e-5, marks=pytest.mark.slow),
         pytest.param("lite_unet", "big", 1e-5, marks=pytest.mark.slow),
         pytest.param("ensemble", "big", 1e-5, marks=pytest.mark.slow),

@@ -32,6 +32,8 @@ NETWORKS = {
     "selfie_net_deep": ("selfie_net", "deep", 541_338, 12 + 2 * 4_728),
     "selfie_net_small": ("selfie_net", "small", 108_394, 12 + 2 * 1_976),
 }
+# Other sizes, or additions, of networks that the quick tests train.
+_SLOW = ("fast_scnn_skips", "ensemble", "selfie_net_deep", "selfie_net_small")
 SHAPE = (64, 32)
 
 
@@ -39,7 +41,10 @@ def predict(model, images):
     return {name: np.asarray(value) for name, value in model(images, training=False).items()}
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(key, marks=[pytest.mark.slow] * (key in _SLOW)) for key in NETWORKS],
+)
 def trained(request):
     """A network after three steps on one batch, the batch, and the logs of each step."""
     name, size, *_ = NETWORKS[request.param]
