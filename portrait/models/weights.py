@@ -176,7 +176,8 @@ def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1
             without changing the outline at 0.5.
 
     Raises:
-        UserError: see `load_weights`.
+        UserError: see `load_weights`; or `sharpen` is not 1, and the alpha of the network is not
+            computed by one layer.
     """
     from portrait.models.rescale import balance, kernel_sizes
 
@@ -188,7 +189,11 @@ def average(model, shares: Mapping[str | os.PathLike, float], sharpen: float = 1
         part = share / sum(shares.values())
         mean = [sum_ + part * each for sum_, each in zip(mean, model.get_weights(), strict=True)]
     model.set_weights(mean)
-    head = model.get_layer("output")
+    if sharpen == 1.0:
+        return
+    head = next((each for each in model.layers if each.name == "output" and each.weights), None)
+    if head is None:  # the refiner, the ensemble
+        raise UserError(f"{model.name} has no single layer of logits: sharpen must be 1")
     *others, kernel, bias = head.get_weights()
     head.set_weights([*others, sharpen * kernel, sharpen * bias])
 

@@ -138,6 +138,18 @@ class Spy:
         return open, (self.path, "w")
 
 
+def test_means_of_a_network_without_a_layer_of_logits(tmp_path):
+    model = build("refiner", (16, 16))
+    for name in ("a", "b"):
+        model.set_weights([np.full_like(each, ord(name)) for each in model.get_weights()])
+        model.save_weights(tmp_path / f"{name}.weights.h5")
+    shares = {tmp_path / "a.weights.h5": 0.5, tmp_path / "b.weights.h5": 0.5}
+    average(model, shares)
+    assert all((each == 97.5).all() for each in model.get_weights())
+    with pytest.raises(UserError, match=r"refiner.*sharpen"):
+        average(model, shares, sharpen=2)
+
+
 def test_archives_run_nothing_and_are_bounded(tmp_path):
     np.savez(tmp_path / "code.npz", kernel=np.array([Spy(tmp_path / "ran")], object))
     np.savez(tmp_path / "bomb.npz", kernel=np.zeros(3))
