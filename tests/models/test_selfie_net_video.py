@@ -55,6 +55,7 @@ def test_it_is_hardly_larger(size):
     assert plain.count_params() < video.count_params() < plain.count_params() + 3_000
 
 
+@pytest.mark.slow
 def test_it_learns_from_the_frame_before(model):
     """Only the previous alpha tells the matte."""
     matte = (np.random.default_rng(0).random((4, 8, 8, 1)) > 0.5).astype(np.float32)

@@ -126,6 +126,7 @@ def environment(backend: str, **more: str) -> dict[str, str]:
 
 
 @needs_jax
+@pytest.mark.slow
 def test_two_devices_of_jax_train_like_one(tmp_path):
     devices_equal(tmp_path, "jax", ["tiny:big:64x32"])
 
