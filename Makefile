@@ -18,7 +18,7 @@ cluster: $(READY)  ## Also install requirements-cluster.txt: JAX and Ray; see do
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-cluster.txt \
 		|| $(BIN)/python -m pip install --quiet -r requirements-cluster.txt
 
-train: $(READY)  ## Train MattingNet on the built-in sample: under ten minutes on two cores.
+train: $(READY)  ## Train MattingNet on the built-in sample: five to ten minutes on two cores.
 	$(BIN)/python main.py --model=mattingnet --train=True
 
 test: $(READY)   ## The tests, without the long ones.
