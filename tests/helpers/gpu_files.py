@@ -26,8 +26,12 @@ _REAL = ROOT.parent / "shared" / "data" / "portraits" / "selfies" / "testing"
 
 def parameters(files: list[Path] = SHIPPED) -> list:
     """Returns the files as parameters of a test; only those of `_QUICK` are not slow."""
-    marks = {path: () if path.parent.name in _QUICK else (pytest.mark.slow,) for path in files}
-    return [pytest.param(path, id=path.stem, marks=marks[path]) for path in files]
+    return [
+        pytest.param(
+            path, id=path.stem, marks=() if path.parent.name in _QUICK else pytest.mark.slow
+        )
+        for path in files
+    ]
 
 
 def pictures(file: Path) -> np.ndarray:
