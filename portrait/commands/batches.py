@@ -63,7 +63,11 @@ def batches(
         raise UserError(f"{', '.join(folders)}: two pictures are needed, to train and to validate")
     scenes = ()
     if "background" in names:
-        scenes = load_backgrounds(backgrounds, size) if backgrounds else sample_backgrounds()
+        scenes = (
+            load_backgrounds(backgrounds, size, without=[pair.image for pair in validate])
+            if backgrounds
+            else sample_backgrounds()
+        )
     parts = {"multiple": devices * max(1, len(hosts)), "share": (host, max(1, len(hosts)))}
     takes = registry.find(model).takes_alpha
     if takes == "coarse":

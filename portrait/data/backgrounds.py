@@ -1,7 +1,8 @@
 """Background replacement for training: reads photographs and puts people on them."""
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,34 +10,49 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from portrait.data.pairs import SUBSETS
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, list_images, read_image, resize, without_made
 from portrait.matting.foreground import person_colours
 
 
 def load_backgrounds(
-    folders: Sequence[str | os.PathLike], size: tuple[int, int], workers: int = 2
+    folders: Sequence[str | os.PathLike],
+    size: tuple[int, int],
+    workers: int = 2,
+    without: Collection[Path] = (),
 ) -> list[np.ndarray]:
     """Reads the photographs of folders for background replacement, without unreadable ones.
 
     Args:
-        folders: folders of pictures, or of folders of pictures.
+        folders: folders of pictures, or of folders of pictures. If one has a `training` or a
+            `testing` sub-folder, only `training` is read.
         size: (height, width) of the network; larger photographs are shrunk to cover it with a
             quarter to spare, so that they can be cropped.
         workers: number of threads.
+        without: pictures that are left out.
 
     Returns:
         uint8 (h, w, 3) RGB arrays.
 
     Raises:
-        UserError: a folder is missing, or nothing could be read.
+        UserError: a folder is missing or has no `training` beside `testing`, or nothing could be
+            read.
     """
     paths = []
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UserError(f"no such folder of backgrounds: {folder}")
-        for each in [folder, *(each for each in sorted(folder.iterdir()) if each.is_dir())]:
+        root = folder
+        if any((folder / subset).is_dir() for subset in SUBSETS):
+            root = folder / "training"
+            if not root.is_dir():
+                raise UserError(f"{folder} has no training sub-folder")
+        for each in [root, *(each for each in sorted(root.iterdir()) if each.is_dir())]:
             paths += without_made(list_images(each))
+    real = functools.cache(Path.resolve)  # of folders; pairs are found without symbolic links
+    left_out = {real(path.parent) / path.name for path in without}
+    paths = [path for path in paths if real(path.parent) / path.name not in left_out]
 
     def read(path: Path) -> np.ndarray | None:
         try:

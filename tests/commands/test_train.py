@@ -209,6 +209,25 @@ def test_the_batches_have_the_arguments(data, tmp_path):
     training.close()
 
 
+def test_validation_pictures_are_no_backgrounds(tmp_path):
+    """By name, also if the folder of backgrounds is a link."""
+    blank = tmp_path / "Blank_rooms"
+    blank.mkdir()
+    for number in range(10):
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(blank / f"{number}.png")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "rooms").symlink_to(blank)
+    training, validation = batches(
+        "tiny",
+        data=[str(blank)],
+        **QUICK | {"augment": "background"},
+        backgrounds=[str(tmp_path / "photos")],
+    )
+    used = {int(photo[0, 0, 0]) for photo in training.augmentation.backgrounds}
+    validated = {int(image[0, 0, 0]) for image in validation.images}
+    assert validated and used == set(range(10)) - validated
+
+
 def test_two_pictures_are_the_least(tmp_path):
     tiny_portraits.write(tmp_path / "one", 1, SIZE)
     with pytest.raises(UserError, match="one"):

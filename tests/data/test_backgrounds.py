@@ -112,3 +112,14 @@ def test_backgrounds_are_no_mattes(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (20, 30)).save(tmp_path / name)
     assert len(load_backgrounds([tmp_path], (20, 15))) == 2
+
+
+def test_testing_pictures_are_no_backgrounds(tmp_path):
+    for name, width in (("training/a.png", 10), ("testing/b.png", 11), ("c.png", 12)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (width, 20)).save(tmp_path / name)
+    assert [photo.shape[1] for photo in load_backgrounds([tmp_path], (20, 15))] == [10]
+    (tmp_path / "training" / "a.png").unlink()
+    (tmp_path / "training").rmdir()
+    with pytest.raises(UserError, match="no training sub-folder"):
+        load_backgrounds([tmp_path], (20, 15))
