@@ -97,13 +97,15 @@ def train(
         patience=patience,
         checkpoint_every=checkpoint,
     )
-    flags = {name: given[name] for name in FLAGS} | {"lr": rate}
+    entries = {"flags": {name: given[name] for name in FLAGS} | {"lr": rate}}
+    if fresh:
+        entries["highest_val_ratio"] = _highest_val_ratio(weights, start, val_ratio)
     try:
         with started(layout) as scopes:
             if mixed_precision != "none":  # after the loader has built its teachers in float32
                 keras.mixed_precision.set_global_policy(f"mixed_{mixed_precision}")
             network = _network(given, weights, fresh, training)
-            best = _fit(network, (training, validation), run, recipe, flags, layout, scopes)
+            best = _fit(network, (training, validation), run, recipe, entries, layout, scopes)
     finally:
         training.close()
         keras.mixed_precision.set_global_policy("float32")  # for networks that are built later
@@ -119,22 +121,24 @@ def _network(given: dict, weights: Path | None, fresh: bool, training):
     shape = registry.parse_input_shape(given["input_shape"])
     network = build(given["model"], shape, given["model_size"])
     if fresh:
-        _fill(network, weights, given["start"], training.images, given["val_ratio"])
+        _fill(network, weights, given["start"], training.images)
     return network
 
 
-def _fit(network, parts: tuple, run, recipe, flags: dict, layout, scopes) -> Path | None:
-    """Trains on the devices of `layout`; `network` ends with the best weights."""
+def _fit(network, parts: tuple, run, recipe, entries: dict, layout, scopes) -> Path | None:
+    """Trains on the devices of `layout`; `network` ends with the best weights.
+
+    `entries` are for run.json, which also gets others.
+    """
     from portrait.models.build import build
     from portrait.training import devices, fit
 
     training, validation = parts
     counts = len(training.images), len(validation.images)
-    resumes = run is not None
-    changes = {}
+    flags, resumes, changes = entries["flags"], run is not None, {}
     with contextlib.ExitStack() as stack:
         if layout.leads:
-            run, changes = _open_run(run, flags, *counts)
+            run, changes = _open_run(run, entries, *counts)
             print(
                 f"{network.name} at {flags['input_shape']}: {counts[0]} pictures for training, "
                 f"{counts[1]} for validation; run folder {run.folder}"
@@ -190,11 +194,11 @@ def _given_weights(weight_dir: str) -> Path | None:
     return None
 
 
-def _fill(network, weights: Path | None, start: str, pictures, val_ratio: float) -> None:
+def _fill(network, weights: Path | None, start: str, pictures) -> None:
     """Loads the initial weights of a training into the network."""
     from portrait.models.rescale import balance
     from portrait.models.start.start import start as start_from
-    from portrait.models.weights import load_weights, read_settings
+    from portrait.models.weights import load_weights
 
     if weights is None:
         start_from(network, start, pictures)
@@ -202,19 +206,36 @@ def _fill(network, weights: Path | None, start: str, pictures, val_ratio: float)
     load_weights(network, weights)
     balance(network)
     print(f"starting from {weights}")
-    if not (weights.parent / "run.json").is_file():
-        return
-    ratio = read_settings(weights.parent).get("flags", {}).get("val_ratio", 0)
-    if ratio > val_ratio:
-        log.warning(
-            "%s was trained with --val_ratio=%s: with %s some of the validation pictures may have "
-            "been used for training, and validation scores may be too high",
-            *(weights, ratio, val_ratio),
-        )
 
 
-def _open_run(run, flags: dict, training: int, validation: int):
+def _highest_val_ratio(weights: Path | None, start: str, val_ratio: float) -> float:
+    """The highest --val_ratio of this training and those that led to its initial weights.
+
+    Warns if theirs is higher. Weights without a run.json that states it are not known.
+    """
+    from portrait.models.weights import read_settings
+
+    source = weights or Path(start)
+    folder = source if source.is_dir() else source.parent
+    unknown = not weights and start in ("", "none", "imagenet")
+    if unknown or not (folder / "run.json").is_file():
+        return val_ratio
+    settings = read_settings(folder)
+    ratio = settings.get("highest_val_ratio", settings.get("flags", {}).get("val_ratio"))
+    if not isinstance(ratio, int | float) or ratio <= val_ratio:
+        return val_ratio
+    log.warning(
+        "%s was trained with --val_ratio=%s: with %s some of the validation pictures may have "
+        "been used for training, and validation scores may be too high",
+        *(source, ratio, val_ratio),
+    )
+    return ratio
+
+
+def _open_run(run, entries: dict, training: int, validation: int):
     """A new run, or `run` and the entries that its run.json gets when it continues.
+
+    `entries` contains the flags.
 
     Raises:
         UserError: `run` was trained with other numbers of pictures.
@@ -236,8 +257,9 @@ def _open_run(run, flags: dict, training: int, validation: int):
                 f"{training} and {validation} now: continue with --finetune=True "
                 f"--weight_dir={run.folder}"
             )
-        return run, {"flags": flags, "data": counts}
-    settings = {"command": sys.argv, "flags": flags, "data": counts, "keras": keras.__version__}
+        return run, entries | {"data": counts}
+    flags = entries["flags"]
+    settings = {"command": sys.argv, **entries, "data": counts, "keras": keras.__version__}
     name = full_name(flags["model"], flags["model_size"])
     return Run.create(flags["checkpoint_path"] or Path("trained_models") / name, settings), {}
 

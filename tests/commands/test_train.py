@@ -148,6 +148,27 @@ def test_the_weights_that_a_training_starts_from(started, best, tmp_path, monkey
     assert bias(started(start="none")[0]) == 0
 
 
+def test_the_highest_val_ratio_of_a_chain_is_kept_and_warned_of(
+    started, best, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(tiny_spec, "fill", lambda *_: None)
+    (tmp_path / "first").mkdir()
+    parent = tmp_path / "first" / "run.json"
+    shutil.copy(best, tmp_path / "first")
+    parent.write_text(json.dumps({"flags": {"val_ratio": 0.9}}))
+    for source in ("weight_dir", "start"):
+        started(**{source: str(parent.parent)}, val_ratio=0.6, checkpoint_path=tmp_path / source)
+        (run,) = (tmp_path / source).iterdir()
+        assert json.loads((run / "run.json").read_text())["highest_val_ratio"] == 0.9
+        shutil.copy(best, run)
+        caplog.clear()
+        started(weight_dir=str(run), val_ratio=0.7)
+        assert "--val_ratio=0.9: with 0.7" in caplog.text
+        caplog.clear()
+        started(weight_dir=str(run), val_ratio=0.9)
+        assert "val_ratio" not in caplog.text
+
+
 def test_the_recipe_has_the_arguments(started):
     *_, recipe, _ = started(
         nb_epoch=3,
