@@ -6,7 +6,7 @@ python benchmarks/leave_one_out.py --data=DIR,DIR,DIR --reference=FILE.tflite \\
 All flags of a training of main.py apply. The table shows each set's held-back pictures
 (`--val_ratio`) in three rows: the reference, the network that was trained on all sets, and the
 network that was trained on all others. Choose a recipe by the third. Trainings that are complete in
---output are not repeated.
+--output are not repeated; those with other flags or sets are refused.
 """
 
 import json
@@ -24,6 +24,7 @@ from benchmarks.segmentation_report import SHOWN, score_cells
 from metrics import METRICS
 from portrait import cli
 from portrait.commands import flags as training_flags
+from portrait.commands import settings
 from portrait.commands.train import train
 from portrait.data.pairs import split
 from portrait.errors import UserError
@@ -34,18 +35,25 @@ from portrait.util import aligned
 
 FLAGS = flags.FLAGS
 ALL = "all"
+# Arguments of a training that do not change its result.
+_FREE = ("workers", "cache", "checkpoint", "checkpoint_path", "devices", "hosts", "host")
 
 
 def trained(left_out: str, folders: list[str], output: Path) -> Path:
-    """The weights trained on `folders`, from an earlier run in `output` if that was completed."""
+    """The weights trained on `folders`, from an earlier run in `output` if that was completed.
+
+    Raises:
+        UserError: the training fails, or an earlier one had other arguments.
+    """
     place = output / (f"without_{left_out}" if left_out != ALL else ALL)
     done = place / "best.json"
+    given = cli.arguments(train) | {"data": folders, "checkpoint_path": str(place)}
+    asked = {name: value for name, value in given.items() if name not in _FREE}
 
     def work() -> None:
-        options = {"data": folders, "checkpoint_path": str(place)}
-        best = train(**cli.arguments(train) | options)
+        best = os.path.relpath(train(**given), place)
         with replacing(done) as part:
-            part.write_text(json.dumps(os.path.relpath(best, place)))
+            part.write_text(json.dumps({"best": best, "training": asked}))
 
     if not done.is_file():
         # In a process of its own, because a training keeps gigabytes until its process ends.
@@ -55,7 +63,13 @@ def trained(left_out: str, folders: list[str], output: Path) -> Path:
         child.join()
         if child.exitcode:
             raise UserError(f"the training in {place} did not finish")
-    return place / json.loads(done.read_text())
+    found = json.loads(done.read_text())
+    known = found["training"] if isinstance(found, dict) else {}  # of earlier versions
+    if changed := [f"--{name}" for name, value in asked.items() if known.get(name) != value]:
+        raise UserError(
+            f"{place} was trained with another {', '.join(changed)}: choose another --output"
+        )
+    return place / found["best"]
 
 
 def table(rows: list[tuple[str, str, dict]]) -> str:
@@ -66,6 +80,7 @@ def table(rows: list[tuple[str, str, dict]]) -> str:
 
 
 def main() -> None:
+    settings.settle_training()
     folders = {Path(folder).resolve().name: folder for folder in FLAGS.data}
     if len(folders) < 2 or len(folders) < len(FLAGS.data):
         raise UserError("--data=DIR,DIR: give at least two sets with different names")

@@ -60,8 +60,25 @@ def settle():
     run = _follow_run() if FLAGS.resume else None
     _settle_input_shape()
     _check_network()
+    if registry.find(FLAGS.model).builder:
+        registry.builder(FLAGS.model, FLAGS.model_size)
     _check_effects()
     return run
+
+
+def settle_training() -> None:
+    """Settles the flags of a training for a program without the other verbs of main.py.
+
+    It does not import Keras, so that the program can fork afterwards.
+
+    Raises:
+        UserError: see `settle`.
+    """
+    FLAGS.train = True
+    _check()
+    _follow_weights()
+    _settle_input_shape()
+    _check_network()
 
 
 def _check() -> None:
@@ -113,7 +130,6 @@ def _check_network() -> None:
     from portrait.models.start.start import check_source
 
     check_source(spec.name, FLAGS.start)
-    registry.builder(FLAGS.model, FLAGS.model_size)
     if FLAGS.convert or FLAGS.compress:
         registry.check_exportable(FLAGS.model)
 

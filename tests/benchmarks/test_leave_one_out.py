@@ -1,5 +1,6 @@
 """Tests which sets the leave-one-out comparison trains on, and that it continues."""
 
+import json
 import sys
 
 import cv2
@@ -37,7 +38,9 @@ def calls(monkeypatch, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
 
-    def train(model="mattingnet", val_ratio=0.8, data=(), checkpoint_path=""):
+    def train(
+        model="mattingnet", input_shape="", val_ratio=0.8, data=(), checkpoint_path="", workers=2
+    ):
         best = runs / f"{len(list(runs.iterdir()))}.weights.h5"
         best.write_text("".join(folder[-1] for folder in data))
         return best
@@ -57,8 +60,8 @@ def calls(monkeypatch, tmp_path):
     return lambda: [path.read_text() for path in sorted(runs.iterdir())]
 
 
-def run(sets, output, leave_out=(), person_label=()):
-    values = {"leave_out": list(leave_out), "person_label": list(person_label)}
+def run(sets, output, leave_out=(), person_label=(), **values):
+    values |= {"leave_out": list(leave_out), "person_label": list(person_label)}
     with flagsaver.flagsaver(data=sets, val_ratio=0.5, output=str(output), reference="", **values):
         leave_one_out.main()
 
@@ -100,6 +103,25 @@ def test_some_sets_are_left_out(sets, calls, tmp_path, capsys):
     assert [row.split()[0] for row in rows] == ["b", "b"]
     with pytest.raises(UserError, match="named d"):
         run(sets, tmp_path / "out", leave_out="d")
+
+
+def test_trainings_with_other_flags_or_sets_are_not_used(sets, calls, tmp_path):
+    run(sets, tmp_path / "out", leave_out="a")
+    with pytest.raises(UserError, match="all was trained with another --data:"):
+        run(sets[:2], tmp_path / "out")
+    with pytest.raises(UserError, match="all was trained with another --model:"):
+        run(sets, tmp_path / "out", model="fast_scnn")
+    run(sets, tmp_path / "out", leave_out="a", workers=0)
+    assert len(calls()) == 2
+    (tmp_path / "out" / "all" / "best.json").write_text('"run/best.weights.h5"')  # as in November
+    with pytest.raises(UserError, match="choose another --output"):
+        run(sets, tmp_path / "out")
+
+
+def test_trainings_have_the_network_of_their_initial_weights(sets, calls, tmp_path):
+    run(sets, tmp_path / "out", weight_dir=str(ROOT / "trained_models" / "lite_unet"))
+    kept = json.loads((tmp_path / "out" / "all" / "best.json").read_text())["training"]
+    assert (kept["model"], kept["input_shape"]) == ("lite_unet", "288x256")
 
 
 def test_one_set_is_not_enough(sets, calls, tmp_path):
