@@ -59,7 +59,7 @@ def settle():
     _follow_weights()
     run = _follow_run() if FLAGS.resume else None
     _settle_input_shape()
-    _check_network()
+    _check_network(run)
     if registry.find(FLAGS.model).builder:
         registry.builder(FLAGS.model, FLAGS.model_size)
     _check_effects()
@@ -104,8 +104,8 @@ def _check() -> None:
             raise UserError(f"there is no {path}")
 
 
-def _check_network() -> None:
-    """Raises UserError if the network does not support the flags."""
+def _check_network(run=None) -> None:
+    """Raises UserError if the network does not support the flags. `run` is resumed."""
     spec = registry.find(FLAGS.model)
     if not spec.builder:
         if trains() or FLAGS.convert or FLAGS.compress:
@@ -127,9 +127,10 @@ def _check_network() -> None:
         raise UserError(f"{spec.name} cannot be compressed: --compress trains on pictures alone")
     if spec.takes_alpha and FLAGS.android:
         raise UserError(f"{spec.name} has four input channels anyway: leave out --android")
-    from portrait.models.start.start import check_source
+    if not (run and run.has_state()):  # otherwise the initial weights are not read again
+        from portrait.models.start.start import check_source
 
-    check_source(spec.name, FLAGS.start)
+        check_source(spec.name, FLAGS.start)
     if FLAGS.convert or FLAGS.compress:
         registry.check_exportable(FLAGS.model)
 

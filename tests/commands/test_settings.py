@@ -214,6 +214,15 @@ def test_a_run_resumes_with_its_own_flags_without_the_retired_ones(settle, old_r
     assert (given["lr"], given["data"], given["nb_epoch"]) == (0.125, ["a", "b"], 5)
 
 
+def test_a_run_with_a_state_resumes_without_the_file_of_its_start(settle, old_run):
+    flags = {"model": "fast_scnn_skips", "input_shape": "64x32", "start": "gone.weights.h5"}
+    (old_run / "run.json").write_text(json.dumps({"flags": flags}))
+    with pytest.raises(UserError, match=r"gone\.weights\.h5: there is no such file"):
+        settle("--resume", "--checkpoint_path=runs")
+    (old_run / "state.npz").touch()
+    assert settle("--resume", "--checkpoint_path=runs").folder.resolve() == old_run
+
+
 @pytest.mark.parametrize("flag", ["--lr=0.5", "--model=fast_scnn", "--data=c"])
 def test_a_run_does_not_resume_with_another_value(settle, old_run, flag):
     with pytest.raises(UserError, match=f"runs/20260131.*{flag}"):
