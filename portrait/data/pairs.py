@@ -162,8 +162,9 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
     """Divides pairs into training and validation pairs.
 
     A pair's side depends only on the names of its set and of itself, so it stays the same if
-    pictures are added or the set is moved. If one side would be empty, the pair with the closest
-    hash changes sides. A single pair is a training pair.
+    pictures are added or the set is moved. If one side would be empty, the pairs of the picture
+    with the closest hash change sides. A single pair is a training pair. If all pairs were made
+    from one picture, one of them changes sides.
 
     Args:
         pairs: the pairs to divide.
@@ -176,10 +177,11 @@ def split(pairs: Sequence[Pair], val_ratio: float) -> tuple[list[Pair], list[Pai
         raise UserError(f"--val_ratio={val_ratio}: the share for training must be between 0 and 1")
     places = np.array([place(pair) for pair in pairs])
     trains = places < val_ratio
+    several = len(np.unique(places)) > 1
     if len(pairs) and not trains.any():
-        trains[places.argmin()] = True
+        trains[places == places.min() if several else 0] = True
     elif len(pairs) > 1 and trains.all():
-        trains[places.argmax()] = False
+        trains[places == places.max() if several else 0] = False
     train = [pair for pair, chosen in zip(pairs, trains, strict=True) if chosen]
     val = [pair for pair, chosen in zip(pairs, trains, strict=True) if not chosen]
     return train, val

@@ -170,6 +170,14 @@ def test_tiny_sets_give_at_least_one_to_each_side(tmp_path, val_ratio):
     assert split([], val_ratio) == ([], [])
 
 
+@pytest.mark.parametrize("val_ratio", [0.001, 0.999])
+def test_crops_of_a_picture_stay_together_in_tiny_sets(tmp_path, val_ratio):
+    pairs = [Pair(tmp_path / f"{name}@{crop}.jpg", None) for name in "abc" for crop in (1, 2)]
+    sides = [{pair.image.name[0] for pair in side} for side in split(pairs, val_ratio)]
+    assert sorted(map(len, sides)) == [1, 2]
+    assert [len(side) for side in split(pairs[:2], val_ratio)] == [1, 1]
+
+
 @pytest.mark.parametrize("val_ratio", [0, 1, 80, -1, float("nan")])
 def test_impossible_shares_are_refused(tmp_path, val_ratio):
     with pytest.raises(UserError, match="val_ratio"):
