@@ -122,7 +122,9 @@ class PortraitSequence(keras.utils.PyDataset):
             raise IndexError(index)
         job = (self.epoch, index)
         ahead = [(self.epoch, later) for later in range(index + 1, self._batches)]
-        ahead += [(self.epoch + 1, first) for first in range(index)]
+        # Nothing sets the epoch of validation, whose batches are the same in every epoch.
+        changes = self.order.shuffle or self.augmentation is not None
+        ahead += [(self.epoch + changes, first) for first in range(index)]
         with self._lock:
             if self._ended:
                 raise RuntimeError("the process is ending")

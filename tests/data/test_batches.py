@@ -1,5 +1,6 @@
 """Tests that batches do not depend on the number of workers or on their failures."""
 
+import mmap
 import os
 import signal
 import time
@@ -175,6 +176,20 @@ def test_workers_change_nothing(workers):
     assert not here or not AVAILABLE
     helped.close()
     assert same(alone[1], helped[1]) and here
+
+
+def test_workers_of_validation_prepare_only_what_the_next_epoch_needs():
+    made = np.frombuffer(mmap.mmap(-1, 8), np.int64)  # in memory that forked processes share
+
+    def counted(matte):
+        made[0] += 1
+        return np.zeros(matte.shape, np.float32)
+
+    batches = sequence(boundary=counted, workers=1)
+    for _ in range(3):
+        assert len(list(batches)) == 5
+    batches.close()
+    assert 3 * 23 <= made[0] <= 3 * 23 + 3 * 5  # three batches of the next epoch
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="no worker processes on this system")
