@@ -70,10 +70,10 @@ def batches(
         )
     parts = {"multiple": devices * max(1, len(hosts)), "share": (host, max(1, len(hosts)))}
     takes = registry.find(model).takes_alpha
+    size_of_batch = size_of_batches(batch_size, data, takes)
     if takes == "coarse":
         from portrait.training import refining
 
-        size_of_batch = batch_size or 32
         return refining.make_batches(
             train, validate, size, size_of_batch, bool(names), seed, workers, **parts
         )
@@ -90,7 +90,7 @@ def batches(
         train,
         validate,
         size,
-        size_of_batches(batch_size, data),
+        size_of_batch,
         Augmentation(names, augment_strength, scenes),
         boundary=functools.partial(boundary_target, thickness=thickness),
         teachers=taught,
@@ -100,9 +100,9 @@ def batches(
     )
 
 
-def size_of_batches(asked: int | None, data: Sequence[str]) -> int:
-    """--batch_size, or its default."""
-    return asked or (32 if data else 8)
+def size_of_batches(asked: int | None, data: Sequence[str], takes_alpha: str) -> int:
+    """--batch_size, or its default for a network with this `Spec.takes_alpha`."""
+    return asked or (32 if data or takes_alpha == "coarse" else 8)
 
 
 UNUSED = {

@@ -79,7 +79,7 @@ def train(
     spec = registry.find(model)
     given["input_shape"] = input_shape = input_shape or spec.input_shape
     layout = Layout(devices, tuple(hosts), host)
-    layout.check(size_of_batches(batch_size, data))
+    layout.check(size_of_batches(batch_size, data, spec.takes_alpha))
     fresh = not (run and run.has_state())
     weights = _given_weights(weight_dir) if fresh else None
     random = not weights and (start == "none" or not (start or spec.imagenet))

@@ -194,6 +194,19 @@ def test_ctrl_c_tells_the_command_that_resumes(data, tmp_path, monkeypatch):
     assert f"--resume=True --checkpoint_path={run}" in str(stop.value)
 
 
+def test_the_refiners_batches_of_32_are_divided_among_devices(monkeypatch):
+    """Also on the built-in sample, for which other networks take 8 pictures."""
+
+    def reached(**_):
+        raise InterruptedError
+
+    monkeypatch.setattr(commands, "batches", reached)
+    with pytest.raises(InterruptedError):
+        train("refiner", devices=16)
+    with pytest.raises(UserError, match="--batch_size=8"):
+        train("tiny", devices=16)
+
+
 def test_half_precision_is_for_the_training_alone(started):
     network, *_ = started(mixed_precision="bfloat16")
     assert network.get_layer("stem").compute_dtype == "bfloat16"
