@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from portrait import cli
-from portrait.commands.batches import UNUSED
+from portrait.commands.batches import UNUSED, size_of_batches
 from portrait.errors import UserError
 from portrait.models import registry
 
@@ -175,7 +175,11 @@ def _follow_run():
     name = registry.full_name(FLAGS.model, FLAGS.model_size)
     run = Run.latest(FLAGS.checkpoint_path or Path("trained_models") / name)
     kept = {name: value for name, value in run.flags().items() if name not in RETIRED}
+    size = kept.pop("batch_size", None)
     cli.take_settings(kept, FREE_ON_RESUME, run.folder)
+    # Earlier versions did not store the default, which depends on the other flags.
+    size = size or size_of_batches(None, FLAGS.data, registry.find(FLAGS.model).takes_alpha)
+    cli.take_settings({"batch_size": size}, FREE_ON_RESUME, run.folder)
     return run
 
 

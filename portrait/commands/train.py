@@ -79,7 +79,8 @@ def train(
     spec = registry.find(model)
     given["input_shape"] = input_shape = input_shape or spec.input_shape
     layout = Layout(devices, tuple(hosts), host)
-    layout.check(size_of_batches(batch_size, data, spec.takes_alpha))
+    size_of_batch = size_of_batches(batch_size, data, spec.takes_alpha)
+    layout.check(size_of_batch)
     fresh = not (run and run.has_state())
     weights = _given_weights(weight_dir) if fresh else None
     random = not weights and (start == "none" or not (start or spec.imagenet))
@@ -97,7 +98,8 @@ def train(
         patience=patience,
         checkpoint_every=checkpoint,
     )
-    entries = {"flags": {name: given[name] for name in FLAGS} | {"lr": rate}}
+    used = {"lr": rate, "batch_size": size_of_batch}
+    entries = {"flags": {name: given[name] for name in FLAGS} | used}
     if fresh:
         entries["highest_val_ratio"] = _highest_val_ratio(weights, start, val_ratio)
     try:

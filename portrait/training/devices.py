@@ -87,7 +87,7 @@ class Layout:
             sizes = " or ".join(str(each) for each in (fits, fits + self.total) if each)
             raise UserError(
                 f"--batch_size={batch_size} cannot be divided among {self.total} devices: "
-                f"use {sizes}"
+                f"use {sizes}, or another number of devices"
             )
 
 

@@ -214,6 +214,17 @@ def test_a_run_resumes_with_its_own_flags_without_the_retired_ones(settle, old_r
     assert (given["lr"], given["data"], given["nb_epoch"]) == (0.125, ["a", "b"], 5)
 
 
+@pytest.mark.parametrize(("data", "size"), [([], 8), (["a"], 32)])
+def test_an_old_run_without_a_batch_size_resumes_with_its_default(settle, old_run, data, size):
+    flags = {"model": "fast_scnn", "input_shape": "64x32", "data": data, "batch_size": None}
+    (old_run / "run.json").write_text(json.dumps({"flags": flags}))
+    settle("--resume", "--checkpoint_path=runs")
+    assert FLAGS.batch_size == size
+    settle("--resume", "--checkpoint_path=runs", f"--batch_size={size}")
+    with pytest.raises(UserError, match=f"--batch_size={size}: it cannot continue"):
+        settle("--resume", "--checkpoint_path=runs", "--batch_size=16")
+
+
 def test_a_run_with_a_state_resumes_without_the_file_of_its_start(settle, old_run):
     flags = {"model": "fast_scnn_skips", "input_shape": "64x32", "start": "gone.weights.h5"}
     (old_run / "run.json").write_text(json.dumps({"flags": flags}))

@@ -126,8 +126,9 @@ def test_the_default_rate_depends_on_what_the_weights_are(
     }[weights]
     *_, recipe, kept = started(**asked)
     assert recipe.lr == kept["lr"] == (0.25 if weights == "none" else 0.125)
-    *_, recipe, kept = started(**asked, lr=0.5)
+    *_, recipe, kept = started(**asked, lr=0.5, batch_size=None)
     assert recipe.lr == kept["lr"] == 0.5
+    assert kept["batch_size"] == 32  # the default is kept, too
 
 
 def test_the_weights_that_a_training_starts_from(started, best, tmp_path, monkeypatch):
