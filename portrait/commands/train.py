@@ -256,7 +256,8 @@ def _open_run(run, entries: dict, training: int, validation: int):
             numbers = " and ".join(f"{n}" for n in began.values())
             raise UserError(
                 f"{run.folder} was trained and validated with {numbers} pictures, but there are "
-                f"{training} and {validation} now: continue with --finetune=True "
+                f"{training} and {validation} now (--cache=disk and none count unreadable "
+                "pictures, memory does not): continue with --finetune=True "
                 f"--weight_dir={run.folder}"
             )
         return run, entries | {"data": counts}
