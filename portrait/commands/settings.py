@@ -1,5 +1,6 @@
 """Checks the flags of main.py, and sets defaults that depend on other flags."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -112,14 +113,18 @@ def _check_network(run=None) -> None:
             raise UserError(
                 f"{spec.name} has no weights to train or convert: use --evaluate or --predict"
             )
+        _refuse(("weight_dir", "start", "model_size"), spec.name)
+        if not FLAGS.preview_data:
+            _refuse(("input_shape",), spec.name)
         return
     if spec.takes_alpha == "coarse" and (FLAGS.evaluate or FLAGS.predict or FLAGS.compress):
         raise UserError(
             f"{spec.name} refines the alphas of other networks: train and convert it; the shipped "
             "one works with --refine=learned"
         )
-    if unused := [name for name in UNUSED[spec.takes_alpha] if FLAGS[name].present]:
-        raise UserError(f"--{unused[0]} has no effect on {spec.name}: leave it out")
+    _refuse(UNUSED[spec.takes_alpha], spec.name)
+    if not spec.sizes:
+        _refuse(("model_size",), spec.name)
     other = FLAGS["augment"].present and FLAGS.augment not in ("default", "none")
     if spec.takes_alpha == "coarse" and other:
         raise UserError(f"{spec.name} varies tiles in its own way: use --augment=default or none")
@@ -135,6 +140,12 @@ def _check_network(run=None) -> None:
         registry.check_exportable(FLAGS.model)
 
 
+def _refuse(unused: Sequence[str], network: str) -> None:
+    """Raises UserError if one of these flags, which have no effect on a network, is given."""
+    if given := [name for name in unused if FLAGS[name].present]:
+        raise UserError(f"--{given[0]} has no effect on {network}: leave it out")
+
+
 def _check_effects() -> None:
     """Raises UserError if a flag is given that would have no effect."""
     cli.check_companions(COMPANIONS)
@@ -145,11 +156,14 @@ def _check_effects() -> None:
         raise UserError("--start and --weight_dir name two initial weights: leave one of them out")
     if FLAGS["checkpoint_path"].present and not (trains() or FLAGS.weight_dir):
         raise UserError("--checkpoint_path is for trainings: name a run with --weight_dir=RUN")
-    if FLAGS["backgrounds"].present and FLAGS["augment"].present:
+    if FLAGS["augment"].present:
         from augmentation import parse
 
-        if "background" not in parse(FLAGS.augment):
+        names = parse(FLAGS.augment)
+        if FLAGS["backgrounds"].present and "background" not in names:
             raise UserError("--backgrounds is for the augmentation background: add it to --augment")
+        if FLAGS["augment_strength"].present and not names:
+            raise UserError(f"--augment_strength has no effect with --augment={FLAGS.augment}")
 
 
 def _weights() -> Path:

@@ -14,7 +14,7 @@ from portrait.commands import settings
 from portrait.commands import train as commands
 from portrait.commands.flags import FLAGS
 from portrait.errors import UserError
-from portrait.models.registry import parse_input_shape, takes_alpha
+from portrait.models.registry import SPECS, parse_input_shape, takes_alpha
 from portrait.models.weights import network_of
 
 SHIPPED = sorted((ROOT / "trained_models").glob("*/*.weights.h5"))
@@ -37,7 +37,8 @@ def settle(tmp_path, monkeypatch):
 def test_shipped_networks_are_used_at_the_size_of_their_run_json(settle, weights):
     network = network_of(weights)
     verb = "--convert" if takes_alpha(network["model"]) == "coarse" else "--evaluate"
-    settle(verb, f"--model={network['model']}", f"--model_size={network['model_size']}")
+    size = [f"--model_size={network['model_size']}"] if SPECS[network["model"]].sizes else []
+    settle(verb, f"--model={network['model']}", *size)
     assert FLAGS.input_shape == network["input_shape"]
 
 
@@ -104,6 +105,12 @@ def test_what_networks_with_an_alpha_beside_the_picture_cannot_do(settle, model,
         ("--finetune --weight_dir=w.h5 --start=none", "--start and --weight_dir"),
         ("--evaluate --weight_dir=w.h5 --start=none", "--start and --weight_dir"),
         ("--evaluate --checkpoint_path=runs", "--checkpoint_path is for trainings"),
+        ("--train --model=fast_scnn --model_size=small", "--model_size has no effect on fast_scnn"),
+        ("--evaluate --model=kmeans --weight_dir=w.h5", "--weight_dir has no effect on kmeans"),
+        ("--evaluate --model=kmeans --start=none", "--start has no effect on kmeans"),
+        ("--evaluate --model=kmeans --model_size=big", "--model_size has no effect on kmeans"),
+        ("--predict=. --model=kmeans --input_shape=64x64", "--input_shape has no effect on kmeans"),
+        ("--train --augment=none --augment_strength=2", "--augment_strength has no effect with"),
         ("--train --data=", "--data= is empty"),
         ("--evaluate --weight_dir=", "--weight_dir= is empty"),
         ("--convert --formats=", "--formats= is empty"),
@@ -126,6 +133,8 @@ def test_flags_without_effect_are_refused(settle, flags, message, tmp_path):
         "--preview_data=a.png --teachers=a --input_range=0..1 --backgrounds=b --augment_strength=2",
         "--compress=prune --sparsity=0.9 --backgrounds=b --convert --gpu_check",
         "--train --boundary_thickness=3 --compress=qat --teachers=a",
+        "--train --model=mattingnet --model_size=small --augment=none,gamma --augment_strength=2",
+        "--evaluate --model=kmeans --preview_data=a.png --input_shape=64x64",
     ],
 )
 def test_flags_with_an_effect_are_not(settle, flags, tmp_path):
