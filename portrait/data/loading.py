@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from portrait.data.pairs import Pair, is_dim, read_pair, warn_dim
+from portrait.data.pairs import Pair, counted, is_dim, read_pair, warn_dim
 from portrait.errors import UserError, warn_skipped
 from portrait.io.images import PictureError, resize
 
@@ -59,7 +59,7 @@ def load(
         if is_dim(matte):
             dim.append(str(pairs[index].matte))
         images[index] = resize(image, size)
-        mattes[index] = resize(matte, size)
+        mattes[index] = resize(counted(matte), size)
         return None
 
     with ThreadPoolExecutor(max(workers, 1)) as pool:

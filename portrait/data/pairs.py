@@ -138,6 +138,11 @@ def is_dim(matte: np.ndarray) -> bool:
     return 0 < matte.max() < 128
 
 
+def counted(matte: np.ndarray) -> np.ndarray:
+    """The matte that a training learns, as scores count it: empty if it `is_dim`."""
+    return np.zeros_like(matte) if is_dim(matte) else matte
+
+
 def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.ndarray]]:
     """Reads pairs one by one; unusable pairs are skipped, with one warning at the end.
 

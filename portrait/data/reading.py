@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from portrait.data.loading import MEMORY_LIMIT, Pictures, load, zeros
-from portrait.data.pairs import Pair, is_dim, read_pair, warn_dim
+from portrait.data.pairs import Pair, counted, is_dim, read_pair, warn_dim
 from portrait.errors import UserError, printable
 from portrait.io.images import PictureError, resize
 
@@ -120,7 +120,7 @@ class PairReader:
                 continue
             if is_dim(matte) and self._is_new(str(pair.matte)):
                 warn_dim([str(pair.matte)])
-            return resize(image, self.size), resize(matte, self.size)
+            return resize(image, self.size), resize(counted(matte), self.size)
         raise UserError(f"{ahead + 1} pictures in a row cannot be used, such as {pair.image}")
 
     def _is_new(self, warning: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_generator import PortraitSequence
-from portrait.data.pairs import Pair, read_pair
+from portrait.data.pairs import Pair, counted, read_pair
 from portrait.errors import UserError, warn_skipped
 from portrait.inference.network import Network, load
 from portrait.io.images import PictureError, resize
@@ -138,6 +138,7 @@ def _cut(
 ) -> Iterator[np.ndarray]:
     """Yields `number` tiles of a picture, see `_tiles`; none if it has no outline."""
     image, matte = read_pair(pair)
+    matte = counted(matte)
     for start in range(0, number, _EACH):
         random = np.random.default_rng((*seed, start))
         seen = in_motion(image, matte, random) if random.random() < _MOVING else (image, matte)

@@ -99,6 +99,15 @@ def test_each_dim_matte_is_named_once(pairs, caplog):
         assert "below half" in message and pair.matte.name in message
 
 
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_dim_mattes_count_as_empty(pairs, cache):
+    """As in the scores, which count people by alphas from 128."""
+    for pair, level in zip(pairs[:2], (127, 128), strict=True):
+        Image.new("L", (36, 48), level).save(pair.matte)
+    mattes = open_pictures(pairs[:2], SIZE, cache).mattes
+    assert (mattes[0] == 0).all() and (mattes[1] == 128).all()
+
+
 def test_the_cache_is_chosen_by_size(monkeypatch, pairs):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(reading.shutil, "disk_usage", lambda _: usage(100 << 30))
