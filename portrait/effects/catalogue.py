@@ -111,13 +111,7 @@ def check(names: Sequence[str], settings: Settings) -> None:
         raise UserError(f"--effect={','.join(names)}: {rest[0]} comes after all changes")
     if len(rest) == 2 and (rest[0] not in RESULTS or rest[1] != SIDE_BY_SIDE):
         raise UserError(f"--effect={','.join(names)}: {rest[0]} and {rest[1]} exclude each other")
-    for place, name in enumerate(names):
-        later = [each for each in names[place + 1 :] if each in _NEW_BACKGROUND]
-        if name in _BEHIND and later:
-            raise UserError(
-                f"--effect={','.join(names)}: {later[0]} covers what {name} changes: put {name} "
-                "after it, or leave it out"
-            )
+    _check_visible(names, settings)
     if "replace" in names and settings.background is None:
         raise UserError("--effect=replace needs --background=COLOUR, a picture or a video")
     if settings.style is None and any(name.startswith("stylize") for name in names):
@@ -132,6 +126,24 @@ def check(names: Sequence[str], settings: Settings) -> None:
             raise UserError(f"--{name}={getattr(settings, name)}: give one of {', '.join(known)}")
     if not abs(settings.choke) <= _FARTHEST or not 0 <= settings.feather <= _FARTHEST:
         raise UserError(f"--choke and --feather are at most {_FARTHEST} pixels")
+
+
+def _check_visible(names: Sequence[str], settings: Settings) -> None:
+    """Refuses changes that the result does not show."""
+    for place, name in enumerate(names):
+        later = [each for each in names[place + 1 :] if each in _NEW_BACKGROUND]
+        if name in _BEHIND and later:
+            raise UserError(
+                f"--effect={','.join(names)}: {later[0]} covers what {name} changes: put {name} "
+                "after it, or leave it out"
+            )
+        result = next((each for each in names if each in RESULTS), "")
+        of_person = name not in _BEHIND or (name == "replace" and settings.match)
+        if name in CHANGES and (result == "alpha" or (result and not of_person)):
+            raise UserError(
+                f"--effect={','.join(names)}: {result} does not show what {name} changes: leave "
+                f"out {name} or {result}"
+            )
 
 
 def render(

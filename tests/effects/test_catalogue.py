@@ -114,6 +114,11 @@ def test_side_by_side(picture):
         (["blur", "replace"], SETTINGS, "put blur after it"),
         (["stylize_background", "blur", "green_screen"], SETTINGS, "put stylize_background"),
         (["replace", "green_screen"], SETTINGS, "green_screen covers what replace"),
+        (["grayscale_background", "cutout"], SETTINGS, "not show what grayscale_background"),
+        (["replace", "foreground", "side_by_side"], SETTINGS, "not show what replace"),
+        (["stylize_person", "blur", "cutout"], SETTINGS, "not show what blur"),
+        (["stylize_person", "alpha"], SETTINGS, "not show what stylize_person"),
+        (["replace", "alpha"], dataclasses.replace(SETTINGS, match=1), "not show what replace"),
         (["replace"], Settings(), "--background"),
         (["stylize_person"], Settings(), "--style: udnie, great_wave"),
         (["blur"], Settings(strength=1.5), "--strength"),
@@ -164,6 +169,9 @@ def test_a_person_takes_the_light_of_the_new_background_where_it_is_wanted(pictu
     ]
     assert person[0].tolist() == [240, 120, 0]
     assert person[0].sum() > person[1].sum() > person[2].sum()
+    settings = dataclasses.replace(dark, match=1.0)
+    cutout = render(*picture, ["replace", "cutout"], settings)  # shows the change of the person
+    assert np.array_equal(cutout[30, 30, :3], person[2])
 
 
 def test_despill_takes_the_green_of_a_screen_off():
