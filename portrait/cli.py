@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags
@@ -69,6 +69,10 @@ def execute(command: Callable[[], None], verbs: Sequence[str]) -> int:
 
     After Ctrl-C, the text of the KeyboardInterrupt is shown as a hint.
     """
+    try:
+        refuse_empty(verbs)
+    except UserError as error:
+        return _fail(str(error), 1)
     if not any(FLAGS[verb].value for verb in verbs):
         app.usage(shorthelp=True, writeto_stdout=True)
         return 0
@@ -159,6 +163,17 @@ def arguments(function: Callable) -> dict:
     """The values of all flags that have the name of one of the function's arguments."""
     names = inspect.signature(function).parameters
     return {name: FLAGS[name].value for name in names if name in FLAGS}
+
+
+def refuse_empty(names: Iterable[str]) -> None:
+    """Refuses flags with an empty value, as an unset variable of a shell gives them.
+
+    Raises:
+        UserError: one of the flags of these names is given and empty.
+    """
+    for name in names:
+        if FLAGS[name].present and FLAGS[name].value in ("", []):
+            raise UserError(f"--{name}= is empty: give a value, or leave it out")
 
 
 def check_companions(companions: dict[str, Sequence[str]]) -> None:

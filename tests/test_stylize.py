@@ -66,6 +66,8 @@ WRONG = [
     (["--method=gatys", "--train=True"], 1, "--method=gatys"),
     (["--train=True", "--style_image=a.jpg"], 1, "--style_image=FILE --data=FOLDER"),
     (["--content=a.jpg"], 1, "a.jpg"),
+    (["--content="], 1, "--content= is empty"),
+    (["--content=a.png", "--output="], 1, "--output= is empty"),
     (["--convert=True", "--weight_dir=gone"], 1, "gone"),
     (["--content=a.png", "--style_image=a.png"], 1, "--style_image"),
     (["--content=a.png", "--save_every=5"], 1, "--save_every"),

@@ -156,8 +156,9 @@ def check() -> None:
     """Refuses flags that would have no effect.
 
     Raises:
-        UserError: a flag needs another flag or another effect.
+        UserError: a flag is empty, or needs another flag or another effect.
     """
+    cli.refuse_empty(FLAGS)
     if FLAGS.input and FLAGS.serve:
         raise UserError("--serve and --input exclude each other: the page takes its own pictures")
     if FLAGS.virtual_camera and FLAGS["output"].present:

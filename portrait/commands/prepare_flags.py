@@ -121,8 +121,9 @@ def settle() -> list[str]:
     """Checks the flags, and returns the steps that they ask for.
 
     Raises:
-        UserError: flags cannot be combined.
+        UserError: a flag is empty, or flags cannot be combined.
     """
+    cli.refuse_empty(FLAGS)
     if not FLAGS.output:
         raise UserError("--output=DIR: give a new folder to write into")
     cli.check_companions(COMPANIONS)

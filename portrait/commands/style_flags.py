@@ -168,6 +168,7 @@ def settle() -> Run | None:
 
 def _check() -> None:
     trains = FLAGS.train or FLAGS.resume
+    cli.refuse_empty(FLAGS)
     cli.check_companions(COMPANIONS)
     if FLAGS.method == "gatys":
         _check_gatys()

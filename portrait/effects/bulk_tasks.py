@@ -34,7 +34,7 @@ def find_tasks(
 
     Args:
         source: a folder, a URL of a folder, or a list: the path or URL of a `.txt` file.
-        output: a folder or a URL.
+        output: a folder or a URL; not empty.
         effect: the names of the effects.
         taken: files that cannot be results.
 
@@ -42,6 +42,8 @@ def find_tasks(
         UserError: there is nothing to do, a folder or list cannot be read, or `output` is called
             like a picture or a video.
     """
+    if not output:
+        raise UserError("the output is empty: name a folder or a URL")
     if not is_url(output):
         check_folder(output)
     output, kind, moving = output.rstrip("/"), "-".join(effect), video_suffix(effect)

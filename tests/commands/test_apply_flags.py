@@ -12,6 +12,10 @@ WITHOUT_EFFECT = [
     (["--serve=True", "--refine=none"], "--input"),
     (["--serve=True", "--input=a.png"], "--serve and --input"),
     (["--input=0", "--virtual_camera=/dev/video2", "--output=a.mp4"], "--virtual_camera and"),
+    (["--input=a.png", "--output="], "--output= is empty"),
+    (["--input=in", "--workers=2", "--output="], "--output= is empty"),
+    (["--input="], "--input= is empty"),
+    (["--serve=True", "--input="], "--input= is empty"),
 ]
 WITH_EFFECT = [
     ["--input=a.png", "--strength=0.5", "--effect=grayscale_background,stylize_person"],

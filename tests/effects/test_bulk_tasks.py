@@ -133,5 +133,7 @@ def test_what_cannot_be_listed(tmp_path, folder):
         find_tasks(str(folder), str(folder), ["blur"])
     with pytest.raises(UserError, match=r"out\.png: name a folder"):
         find_tasks(str(folder), "out.png", ["blur"])
+    with pytest.raises(UserError, match="the output is empty"):
+        find_tasks(str(folder), "", ["blur"])
     with pytest.raises(UserError, match="nonsense://x"):
         find_tasks("nonsense://x", "out", ["blur"])

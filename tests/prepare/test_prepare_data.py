@@ -246,6 +246,7 @@ def test_command_line(street, tmp_path):
     mistakes = {
         ("--output=",): [data, "--soft"],
         ("--data=",): [x, "--soft"],
+        ("--exclude= is empty",): [x, data, "--soft", "--exclude="],
         ("--blank", "--data"): [x, f"--blank={street}", data],
         ("--suspects", "--groups"): [x, data, "--suspects", "--groups=2"],
         ("--model", "--suspects", "--blank"): [x, data, "--soft", "--model=selfie_net_big"],
