@@ -47,14 +47,16 @@ def _grayscale_background(layers: Layers) -> None:
 
 
 def _stylize_background(layers: Layers) -> None:
-    painted = layers.settings.style(layers.given_out(layers.background))
+    paint = layers.settings.painting("stylize_background")
+    painted = paint(layers.given_out(layers.background))
     layers.background = layers.taken_in(painted)
 
 
 def _stylize_person(layers: Layers) -> None:
     # The whole picture is painted and the person is cut out afterwards, because a network paints
     # artefacts along the edge of a cut-out.
-    layers.lay_over(layers.taken_in(layers.settings.style(layers.merged())))
+    paint = layers.settings.painting("stylize_person")
+    layers.lay_over(layers.taken_in(paint(layers.merged())))
 
 
 def _alpha(layers: Layers) -> np.ndarray:
@@ -202,7 +204,9 @@ class Effects:
         style = self.settings.style
         if not isinstance(style, Style):
             return self
-        settings = dataclasses.replace(self.settings, style=style.video())
+        # One for each effect, because it remembers what it has painted last.
+        paint = {name: style.video() for name in self.names if name.startswith("stylize")}
+        settings = dataclasses.replace(self.settings, style=paint)
         return dataclasses.replace(self, settings=settings)
 
     def __call__(self, image: np.ndarray, alpha: np.ndarray, time: float = 0.0) -> np.ndarray:

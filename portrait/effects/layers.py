@@ -6,7 +6,7 @@ the layers are merged, so several effects in a row never blur or paint across th
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from portrait.matting import compositing
 from portrait.matting.compositing import Estimator, blend
 from portrait.matting.foreground import multilevel
 from portrait.matting.outline import choke, feather
+
+Painting = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Settings:
         depth: of the background for `blur`, one of `depth.DEPTHS`.
         background: for `replace`: from a time in seconds to uint8 RGB (h, w, 3) or a colour.
         style: for `stylize_...`: a `styles.Style`, or any function from uint8 RGB (H, W, 3) to the
-            painted picture of that shape.
+            painted picture of that shape; or one such function for the name of each effect.
         match: how much `replace` adapts the light of the person to the new background, 0..1; see
             `light.match_light`.
         despill: how much light of a coloured wall is removed from the person, 0..1; see
@@ -42,7 +44,7 @@ class Settings:
     aperture: str = "round"
     depth: str = "ramp"
     background: Callable[[float], np.ndarray | Sequence[int]] | None = None
-    style: Callable[[np.ndarray], np.ndarray] | None = None
+    style: Painting | Mapping[str, Painting] | None = None
     match: float = 0.0
     despill: float = 0.0
     choke: float = 0.0
@@ -53,6 +55,10 @@ class Settings:
     def outlined(self, alpha: np.ndarray) -> np.ndarray:
         """An alpha after `choke` and `feather`."""
         return feather(choke(alpha, self.choke), self.feather)
+
+    def painting(self, effect: str) -> Painting:
+        """The function that paints for the effect of this name."""
+        return self.style[effect] if isinstance(self.style, Mapping) else self.style
 
 
 class Layers:

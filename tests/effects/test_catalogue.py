@@ -8,7 +8,8 @@ import pytest
 import tiny_clips
 
 from portrait.effects import backgrounds
-from portrait.effects.catalogue import CHANGES, NAMES, Settings, check, render
+from portrait.effects.catalogue import CHANGES, NAMES, Effects, Settings, check, render
+from portrait.effects.styles import Style
 from portrait.errors import UserError
 from portrait.matting.foreground import blur_fusion
 
@@ -71,6 +72,24 @@ def test_alpha_and_cutout(picture):
     assert edge.max() < np.abs(image[15:, 19].astype(int) - (240, 120, 0)).max() / 3
     painted = render(image, alpha, ["stylize_person", "cutout"], SETTINGS)
     assert painted[30, 30].tolist() == [15, 135, 255, 255]
+
+
+def test_in_videos_each_painted_layer_remembers_its_own(picture):
+    class Frames:
+        def __init__(self):
+            self.before = None
+
+        def __call__(self, shown):
+            before, self.before = self.before, shown
+            return shown if before is None else before
+
+    style = Style(lambda shown: shown, Frames)
+    names = ["stylize_background", "stylize_person"]
+    render_frame = Effects(names, dataclasses.replace(SETTINGS, style=style)).for_video()
+    image, alpha = picture
+    for frame in (image, 255 - image):
+        result = render_frame(frame, alpha)
+        assert colours(result) == ([240, 120, 0], [20, 60, 200])
 
 
 @pytest.mark.parametrize("feather", [0, 6])
