@@ -10,10 +10,11 @@ from portrait.io.video_streams import Audio
 
 _RATE = 48_000
 _FRAME = {"aac": 1024, "libopus": 960}  # samples per frame
-# These containers store no times for samples of a fixed size: a gap of the times is lost.
-_WITHOUT_TIMES = ("mp4", "mov", "ipod")
 # Of times, in seconds. Smaller ones come from rounding: times in Matroska are whole milliseconds.
 _GAP = Fraction(1, 50)
+# Many players cannot play other codecs in these containers.
+_WIDELY_PLAYED = ("aac", "mp3", "ac3", "eac3", "alac")
+_MP4 = ("mp4", "ipod")  # ipod: .m4v
 _PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(le|be)?")
 
 
@@ -22,17 +23,20 @@ def audio_track(
 ) -> "CopiedAudio | CopiedSamples | EncodedAudio":
     """Adds a track for the audio packets of another file.
 
-    Packets are copied if the container supports their codec and its parameters. Otherwise the audio
-    is encoded again, as Opus in WebM and as AAC in other containers.
+    Packets are copied if the container supports their codec and its parameters, in MP4 only those
+    of codecs that most players support there. Otherwise the audio is encoded again, as Opus in WebM
+    and as AAC in other containers.
 
     Args:
         container: the file to write, before anything is written to it.
         audio: the audio of the other file.
     """
     codec, form = audio.stream.codec_context.name, container.format.name
-    if not _is_taken(form, audio):
+    unplayed = form in _MP4 and audio.stream.codec.canonical_name not in _WIDELY_PLAYED
+    if unplayed or not _is_taken(form, audio):
         kind = EncodedAudio
-    elif form in _WITHOUT_TIMES and codec.startswith(("pcm_", "adpcm_")):
+    # MOV stores no times for samples of a fixed size: a gap of the times would be lost.
+    elif form == "mov" and codec.startswith(("pcm_", "adpcm_")):
         kind = CopiedSamples if _PCM.fullmatch(codec) else EncodedAudio
     else:
         kind = CopiedAudio

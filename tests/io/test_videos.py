@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_clips
 
+from portrait.io.video_outputs import write_video
 from portrait.io.video_reader import Frame, VideoReader
 from portrait.io.video_writer import VideoWriter
 
@@ -148,6 +149,25 @@ def test_audio_that_a_mov_does_not_take(tmp_path, codec):
             [each.to_ndarray()[0, : each.samples] for each in container.decode(audio=0)]
         )
     assert len(heard) / 48000 == pytest.approx(0.36, abs=0.05) and np.abs(heard).max() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "written"),
+    [
+        ("flac", ".mp4", "aac"),
+        ("libopus", ".mp4", "aac"),
+        ("pcm_s16le", ".mp4", "aac"),
+        ("alac", ".m4v", "alac"),
+        ("libmp3lame", ".mp4", "mp3"),
+        ("pcm_s16le", ".mov", "pcm_s16le"),
+    ],
+)
+def test_audio_is_what_most_players_can_play(tmp_path, codec, suffix, written):
+    pictures = np.zeros((9, 64, 64, 3), np.uint8)
+    reader = VideoReader(tiny_clips.write(tmp_path / "in.mkv", pictures, audio=codec))
+    write_video(tmp_path / f"out{suffix}", reader, reader)
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert container.streams.audio[0].codec.canonical_name == written
 
 
 # No camera has pixels of 20 to 1, so such a file is damaged.
