@@ -35,6 +35,7 @@ _PROGRESSIVE = 6  # a JPEG's coefficients are kept until the last pass
 _TIFF = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _STRIP_ROWS, _PLANAR = 256, 257, 258, 277, 278, 284
 _COLOURS, _EXTRA = 262, 338
+_KIND, _REDUCED, _DNG_VERSION = 254, 1, 50706  # the first has a bit for reduced pictures
 _RGB, _OTHER, _PREMULTIPLIED, _ALPHA = 2, 0, 1, 2  # values of these two tags
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -219,8 +220,8 @@ def _tiff_tags(data: bytes, path: str | os.PathLike) -> TiffImagePlugin.ImageFil
     """The tags of a TIFF's first picture.
 
     Raises:
-        PictureError: the tags cannot be read, or neither Pillow nor OpenCV decodes such pictures
-            correctly.
+        PictureError: the tags cannot be read, neither Pillow nor OpenCV decodes such pictures
+            correctly, or it is a thumbnail, as in the raw files of cameras (NEF, DNG, CR2, ARW).
     """
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
@@ -229,8 +230,14 @@ def _tiff_tags(data: bytes, path: str | os.PathLike) -> TiffImagePlugin.ImageFil
         tags.load(file)
         planar, bits, samples = tags.get(_PLANAR, 1), tags.get(_BITS, (1,)), tags.get(_SAMPLES, 1)
         separate = planar == 2 and samples > 1 and max(bits) > 8
+        raw = tags.get(_KIND, 0) & _REDUCED or _DNG_VERSION in tags or data[8:10] == b"CR"
     except Exception as error:
         raise _damaged(path, error) from error
+    if raw:
+        raise PictureError(
+            f"{path}: a raw photograph, or a TIFF that begins with a thumbnail: convert it to JPEG "
+            "or PNG first"
+        )
     if separate:
         raise PictureError(
             f"{path}: TIFFs of {max(bits)} bits with separate colour planes are not supported: "

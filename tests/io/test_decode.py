@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 from scipy.io import savemat
 
 from portrait.io.images import PictureError, read_image
@@ -114,6 +114,28 @@ def test_colours_in_planes_of_16_bits(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiff(8, 1, 16, 3, 1, planar=2, data=bytes(48)))
     with pytest.raises(PictureError, match=r"a\.tif.*planes"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("tags", "raw"),
+    [
+        ({254: 1}, True),  # a reduced picture: NEF, ARW, DNG
+        ({254: 0, 50706: b"\1\4\0\0"}, True),  # DNG
+        ({254: 0}, False),
+        ({254: 2, 271: "a scanner"}, False),  # a page
+    ],
+)
+def test_raw_photographs_are_not_read_as_their_thumbnails(tmp_path, tags, raw):
+    known = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        known.tagtype[tag] = {int: 4, bytes: 1, str: 2}[type(value)]  # the types of TIFF
+        known[tag] = value
+    noise().save(tmp_path / "a.tif", tiffinfo=known)
+    if raw:
+        with pytest.raises(PictureError, match=r"a\.tif: a raw photograph"):
+            read_image(tmp_path / "a.tif")
+    else:
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.asarray(noise()))
 
 
 @pytest.mark.parametrize(
