@@ -15,7 +15,7 @@ from portrait.io.decode import PictureError, decode, oriented
 from portrait.io.files import replacing
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-SUFFIXES |= {".ppm", ".pgm", ".avif", ".heic", ".heif"}
+SUFFIXES |= {".ppm", ".pgm", ".avif", ".heic", ".heif", ".hif"}
 
 _WITHOUT_ALPHA = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
 WRITABLE = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", **_WITHOUT_ALPHA}

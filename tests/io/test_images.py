@@ -127,11 +127,12 @@ def test_decompression_bombs_are_refused(tmp_path):
 
 
 def test_list_images_takes_pictures_only_in_order(tmp_path):
-    names = ["b.JPG", "a.png", "ä 日本.jpeg", ".hidden.png", "._a.png", "Thumbs.db", "notes.txt"]
-    for name in names:
+    names = ["b.JPG", "a.png", "c.HIF", "ä 日本.jpeg", ".hidden.png", "._a.png", "Thumbs.db"]
+    for name in (*names, "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "ä 日本.jpeg"]
+    found = [path.name for path in list_images(tmp_path)]
+    assert found == ["a.png", "b.JPG", "c.HIF", "ä 日本.jpeg"]
     with pytest.raises(UserError, match="cannot list"):
         list_images(tmp_path / "none")
 
