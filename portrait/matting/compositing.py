@@ -1,5 +1,6 @@
 """Composites people and backgrounds: alpha F + (1 - alpha) B."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -11,6 +12,8 @@ from portrait.matting.foreground import multilevel
 
 Estimator = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From image and alpha to F and B: `foreground.multilevel` or `foreground.blur_fusion`."""
+
+_LARGEST = 8  # times the result: thin pictures would be enlarged to gigabytes and then cropped
 
 
 def compose(
@@ -65,12 +68,28 @@ def fill(background: np.ndarray | Sequence[int], shape: Sequence[int]) -> np.nda
     background = np.asarray(background, np.uint8)
     if background.ndim == 1:
         return np.full((height, width, 3), background, np.uint8)
-    scale = max(height / background.shape[0], width / background.shape[1])
+    scale = _covering_scale(background, shape)
+    if background.shape[0] * background.shape[1] * scale**2 > _LARGEST * height * width:
+        background = _middle(background, height / scale, width / scale)
+        scale = _covering_scale(background, shape)
     rows = max(height, round(background.shape[0] * scale))
     columns = max(width, round(background.shape[1] * scale))
     top, left = (rows - height) // 2, (columns - width) // 2
     covering = resize(background, (rows, columns))
     return np.ascontiguousarray(covering[top : top + height, left : left + width])
+
+
+def _covering_scale(picture: np.ndarray, shape: Sequence[int]) -> float:
+    return max(shape[0] / picture.shape[0], shape[1] / picture.shape[1])
+
+
+def _middle(picture: np.ndarray, rows: float, columns: float) -> np.ndarray:
+    """At least these rows and columns around the middle of a picture."""
+    top, left = (
+        (side - min(side, math.ceil(part))) // 2
+        for side, part in zip(picture.shape, (rows, columns), strict=False)
+    )
+    return picture[top : picture.shape[0] - top, left : picture.shape[1] - left]
 
 
 _LEVELS = np.arange(256, dtype=np.float64) / 255

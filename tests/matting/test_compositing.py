@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from portrait.data.sample.astronaut import matted_portrait
+from portrait.io import images
 from portrait.matting import compositing, foreground
 from portrait.matting.compositing import blend, compose, fill
 
@@ -95,3 +96,21 @@ def test_backgrounds_cover_the_picture():
     assert (fill(picture.swapaxes(0, 1), (20, 20))[4:16] == 200).all()
     assert fill(picture, (7, 31)).shape == (7, 31, 3)
     assert (fill((1, 2, 3), (4, 5)) == (1, 2, 3)).all()
+
+
+def test_thin_backgrounds_are_cropped_before_they_are_enlarged(monkeypatch):
+    pixels = []
+
+    def resize(picture, size):
+        pixels.append(size[0] * size[1])
+        return images.resize(picture, size)
+
+    monkeypatch.setattr(compositing, "resize", resize)
+    column = (np.arange(1080) / 5).astype(np.uint8)[:, None, None].repeat(3, 2)
+    assert np.abs(fill(column, (108, 192)).astype(int) - column[540]).max() <= 1
+    # Two levels per pixel on each side of the middle of a panorama.
+    levels = (2 * np.abs(np.arange(4000) - 1999.5)).clip(0, 255).astype(np.uint8)
+    panorama = levels[None, :, None].repeat(80, 0).repeat(3, 2)
+    expected = 2 * np.abs(np.arange(192) - 95.5) * 80 / 108
+    assert np.abs(fill(panorama, (108, 192))[54, :, 0] - expected).max() <= 2
+    assert max(pixels) <= 8 * 108 * 192
