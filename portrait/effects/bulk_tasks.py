@@ -36,7 +36,7 @@ def find_tasks(
         source: a folder, a URL of a folder, or a list: the path or URL of a `.txt` file.
         output: a folder or a URL; not empty.
         effect: the names of the effects.
-        taken: files that cannot be results.
+        taken: files that cannot be results; neither can the sources.
 
     Raises:
         UserError: there is nothing to do, a folder or list cannot be read, or `output` is called
@@ -68,7 +68,7 @@ def find_tasks(
     wanted = Counter(
         target.casefold() for each, ending in named.items() for target in targets(*each, ending)
     )
-    used = {_absolute(each).casefold() for each in taken}
+    used = {_absolute(each).casefold() for each in (*taken, *sources)}
     tasks = []
     for (each, folder), ending in named.items():
         for target in targets(each, folder, ending):

@@ -92,6 +92,14 @@ def test_files_in_use_are_no_results(folder):
     ]
 
 
+def test_a_source_is_no_result_of_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("a.jpg\na_blur.png\n")
+    assert [task.target for task in find_tasks("list.txt", ".", ["blur"])] == [
+        *("./a.jpg_blur.png", "./a_blur_blur.png")
+    ]
+
+
 def test_earlier_results_elsewhere_are_no_sources(folder):
     for name in ("clip_blur.mp4", "b_alpha.png", "b_blur.mp4"):
         (folder / name).touch()
