@@ -12,7 +12,7 @@ from portrait.effects.video import video_suffix
 from portrait.errors import UserError
 from portrait.io.files import read_list
 from portrait.io.images import SUFFIXES, without_made
-from portrait.io.photos import VIDEO_SUFFIXES, check_folder, files_in, is_video
+from portrait.io.photos import VIDEO_SUFFIXES, check_folder, files_in, is_video, tell_results
 from portrait.io.remote import fetched, is_url, list_files, name_of
 
 
@@ -102,6 +102,7 @@ def _in_folder(source: str, output: str, kind: str) -> list[str]:
         for suffixes in (SUFFIXES, VIDEO_SUFFIXES):
             names = [name for name in map(name_of, files) if name.suffix.lower() in suffixes]
             used = set(without_made(names, ("matte", kind, "alpha")))
+            tell_results(without_made(names), used)
             found += [file for file in files if name_of(file) in used]
         return found
     folder = Path(source)

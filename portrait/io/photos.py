@@ -4,7 +4,7 @@ import contextlib
 import errno
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -149,23 +149,37 @@ def files_in(folder: str | Path, kinds: Sequence[str] = ()) -> tuple[list[Path],
     """Lists the photographs and the videos directly in a folder, both sorted by name.
 
     Hidden files, mattes and earlier results are left out: `NAME_matte` and `NAME_KIND` if there is
-    a NAME.
+    a NAME. A message counts the results, because a photograph may have such a name.
 
     Raises:
         UserError: there are neither, or the folder is missing.
     """
-    photos = without_made(list_images(folder), ("matte", *kinds))
-    clips = sorted(
+    images = list_images(folder)
+    photos = without_made(images, ("matte", *kinds))
+    moving = sorted(
         each
         for each in Path(folder).iterdir()
         if not each.name.startswith(".") and each.is_file() and is_video(each)
     )
-    moving = set(clips)
-    photos = [photo for photo in photos if photo not in moving]
-    clips = without_made(clips, ("matte", *kinds))
+    apart = set(moving)
+    photos = [photo for photo in photos if photo not in apart]
+    clips = without_made(moving, ("matte", *kinds))
     if not photos and not clips:
         raise UserError(f"{folder} {_NO_PHOTOS} and no videos")
+    tell_results((*without_made(images), *without_made(moving)), {*photos, *clips})
     return photos, clips
+
+
+def tell_results(found: Iterable[Path], used: Collection[Path]) -> None:
+    """Logs how many files that were found are not used, because they have names of results."""
+    results = list(dict.fromkeys(each for each in found if each not in used))
+    if results:
+        log.info(
+            "left out as earlier results by their names (%d): %s%s",
+            len(results),
+            results[0].name,
+            ", ..." if results[1:] else "",
+        )
 
 
 def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
@@ -174,9 +188,11 @@ def photographs_in(folder: str | Path, kinds: Sequence[str] = ()) -> list[Path]:
     Raises:
         UserError: there are no photographs, or the folder is missing.
     """
-    photos = without_made(list_images(folder), ("matte", *kinds))
+    images = list_images(folder)
+    photos = without_made(images, ("matte", *kinds))
     if not photos:
         raise UserError(f"{folder} {_NO_PHOTOS}")
+    tell_results(without_made(images), set(photos))
     return photos
 
 

@@ -100,12 +100,15 @@ def test_a_source_is_no_result_of_another(tmp_path, monkeypatch):
     ]
 
 
-def test_earlier_results_elsewhere_are_no_sources(folder):
+def test_earlier_results_elsewhere_are_no_sources(folder, caplog):
+    caplog.set_level("INFO", "portrait")
     for name in ("clip_blur.mp4", "b_alpha.png", "b_blur.mp4"):
         (folder / name).touch()
     for source in (str(folder), folder.as_uri()):
         names = [task.source.rpartition("/")[2] for task in find_tasks(source, "out", ["blur"])]
         assert names == ["a.jpg", "a.png", "b.jpg", "b_blur.mp4", "clip.mp4"]
+        assert "by their names" in caplog.text
+        caplog.clear()
 
 
 def test_a_list_keeps_its_folders_and_names_every_file_once(tmp_path, monkeypatch):

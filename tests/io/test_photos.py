@@ -39,11 +39,21 @@ def test_mattes_and_earlier_results_are_no_photographs(tmp_path):
         photographs_in(tmp_path / "gone")
 
 
-def test_earlier_results_of_videos_are_no_videos(tmp_path):
+def test_earlier_results_of_videos_are_no_videos(tmp_path, caplog):
+    caplog.set_level("INFO", "portrait")
     for name in ("a.mp4", "a_blur.mp4", "a.mp4_alpha.mp4", "b_blur.mp4", "c.png", "c_blur.mov"):
         (tmp_path / name).touch()
     photos, clips = files_in(tmp_path, ["blur", "alpha"])
     assert named(photos) == ["c.png"] and named(clips) == ["a.mp4", "b_blur.mp4", "c_blur.mov"]
+    # It is said, because they may be videos of the user.
+    assert [each.message for each in caplog.records] == [
+        "left out as earlier results by their names (2): a.mp4_alpha.mp4, ..."
+    ]
+    (tmp_path / "a_matte.mp4").touch()
+    (tmp_path / "c_alpha.png").touch()
+    caplog.clear()
+    files_in(tmp_path, ["blur"])  # another kind of result
+    assert "(1): a_blur.mp4" in caplog.text and len(caplog.records) == 1
 
 
 def test_each_is_found_once(tmp_path):
