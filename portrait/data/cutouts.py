@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from portrait.io.colour_profiles import in_srgb
 from portrait.io.decode import PictureError, oriented
 from portrait.io.images import convert_mode, open_picture
 
@@ -21,7 +22,7 @@ def read_cutout(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     Their files keep the white there, and have black around the person.
 
     Args:
-        path: an RGBA picture.
+        path: an RGBA picture; its colours are converted to sRGB by its ICC profile.
 
     Returns:
         uint8 RGB (H, W, 3) and float32 (H, W), 0..1.
@@ -32,7 +33,7 @@ def read_cutout(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     picture, orientation = open_picture(path)
     if isinstance(picture, np.ndarray):  # a TIFF of floats without alpha
         picture = Image.new("RGB", (1, 1))
-    rgba = oriented(np.array(convert_mode(picture, "RGBA", path)), orientation)
+    rgba = oriented(np.array(convert_mode(in_srgb(picture), "RGBA", path)), orientation)
     if rgba[..., 3].min() == 255:
         raise PictureError(f"{path}: it has no transparency, so it is no cut-out")
     colours, alpha = np.ascontiguousarray(rgba[..., :3]), rgba[..., 3]

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from portrait.data.cutouts import read_cutout
 from portrait.io.decode import PictureError
@@ -51,3 +51,16 @@ def test_people_are_turned_upright(tmp_path):
     _, alpha = read_cutout(tmp_path / "person.png")
     assert alpha.shape == (40, 30)
     assert alpha[:, 22:].all() and not alpha[:, :12].any()
+
+
+def test_colours_follow_the_profile(tmp_path):
+    """A profile that swaps red and green."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = data.index(b"rXYZ") + 4, data.index(b"gXYZ") + 4
+    data[red : red + 8], data[green : green + 8] = data[green : green + 8], data[red : red + 8]
+    picture = Image.new("RGBA", (40, 30))
+    picture.paste((200, 0, 0, 255), (20, 0, 40, 30))
+    picture.save(tmp_path / "person.png", icc_profile=bytes(data))
+    colours, alpha = read_cutout(tmp_path / "person.png")
+    assert np.abs(colours[:, 20:].astype(int) - (0, 200, 0)).max() <= 2
+    assert not alpha[:, :20].any() and alpha[:, 20:].all()
