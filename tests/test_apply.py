@@ -228,6 +228,7 @@ def test_nobody_is_noted(tmp_path, caplog):
         ("me.jpg", {"effect": ["stylize_person"]}, "--style"),
         ("me.jpg", {"strength": 2}, "--strength"),
         ("me.jpg", {"model": "resnet"}, "resnet"),
+        ("me.jpg", {"input_range": "0..1"}, "--input_range has no effect"),
         ("me.jpg", {"model": "gone.weights.h5"}, r"gone\.weights\.h5"),
         ("me.jpg", {"output": "out.gif"}, r"out\.gif"),
         ("me.jpg", {"output": "me.jpg"}, r"me\.jpg"),

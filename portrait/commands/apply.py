@@ -25,9 +25,11 @@ def serve(
 ) -> None:
     """Serves a local web page until Ctrl-C; see `effects.page.serve`."""
     from portrait.effects import page
-    from portrait.inference.network import load
+    from portrait.inference.network import check_input_range, load
 
-    page.serve(load(model, input_range=input_range, threads=threads), port)
+    network = load(model, input_range=input_range, threads=threads)
+    check_input_range(network, input_range)
+    page.serve(network, port)
 
 
 def apply(
@@ -108,13 +110,14 @@ def make_job(settings: Mapping) -> "Job":
     Raises:
         UserError: an argument or a file cannot be used.
     """
-    from portrait.inference.network import load
+    from portrait.inference.network import check_input_range, load
 
     scene = _plate(settings["plate"])
     stills, clips = _effects(settings, scene)
     network = load(
         settings["model"], input_range=settings["input_range"], threads=settings["threads"]
     )
+    check_input_range(network, settings["input_range"])
     options = (settings[name] for name in ("refine", "smooth", "frame_rate"))
     return Job(stills, clips, network, *options, scene)
 

@@ -1,5 +1,7 @@
 """The flags of apply.py."""
 
+from pathlib import Path
+
 from absl import flags
 
 from portrait import cli
@@ -167,8 +169,27 @@ def check() -> None:
     for name, effects in EFFECTS.items():
         if FLAGS[name].present and not set(effects) & set(FLAGS.effect):
             raise UserError(f"--{name} is for --effect={' or '.join(effects)}")
+    _check_without_effect()
     if FLAGS["frame_rate"].present:
         from portrait.io.sequences import is_read_as_sequence
 
         if not is_read_as_sequence(FLAGS.input):
             raise UserError("--frame_rate is for numbered pictures as --input (frames/%05d.png)")
+
+
+def _check_without_effect() -> None:
+    if FLAGS["paint_size"].present and FLAGS.style.endswith(".tflite"):
+        raise UserError(f"--paint_size has no effect on {FLAGS.style}, which has a size of its own")
+    for name in ("despill", "linear"):
+        if FLAGS[name].present and "alpha" in FLAGS.effect:
+            raise UserError(f"--{name} has no effect on --effect=alpha: leave it out")
+    if FLAGS["smooth"].present and _is_photo():
+        raise UserError("--smooth is for videos, and --input is a photo: leave it out")
+
+
+def _is_photo() -> bool:
+    from portrait.effects.bulk_tasks import is_list
+    from portrait.io.photos import is_video
+
+    path = Path(FLAGS.input)
+    return path.is_file() and not is_list(path) and not is_video(path)

@@ -327,10 +327,11 @@ def _report(written: list[Path]) -> list[Path]:
 
 def _matte_fn(model: str, input_range: str, input_shape: str):
     """The network as a function from a photograph to its alpha."""
-    from portrait.inference.network import load
+    from portrait.inference.network import check_input_range, load
 
     shape = parse_input_shape(input_shape) if input_shape else None
     network = load(model, input_range=input_range, input_shape=shape)
+    check_input_range(network, input_range)
     if shape and network.tflite:
         height, width = network.input_shape
         raise UserError(f"--input_shape is for weights: {model} takes {height}x{width} only")

@@ -101,8 +101,10 @@ def load(
         threads: the number of threads for a `.tflite` file.
 
     Raises:
-        UserError: there is no such network, or it does not segment people.
+        UserError: there is no such network or input range, or it does not segment people.
     """
+    if input_range and input_range not in INPUT_RANGES:
+        raise UserError(f"--input_range={input_range}: give {' or '.join(INPUT_RANGES)}")
     path = Path(source)
     if path.suffix == ".tflite":
         return from_tflite(path, path.name, input_range, threads)
@@ -115,6 +117,16 @@ def load(
             "or a .weights.h5 file, or the folder of a run"
         )
     return from_tflite(file, str(source), threads=threads)
+
+
+def check_input_range(network: Network, input_range: str) -> None:
+    """Raises UserError if `input_range` was given to `load` and has no effect on the network."""
+    model = network.tflite
+    takes = model and model.takes_floats and not network.takes_previous
+    if input_range and (not takes or stated_normalization(model.file, network.name)):
+        raise UserError(
+            f"--input_range has no effect on {network.name}, whose range is known: leave it out"
+        )
 
 
 def from_tflite(

@@ -96,8 +96,19 @@ def test_pixels_are_scaled_as_the_file_wants(pixels, expected, tmp_path):
     path.write_bytes(tiny_tflite.convolution(SIZE, (1, 0, 0), stated=False))
     network = networks.load(path, input_range=pixels)
     np.testing.assert_allclose(network.run(picture()), expected, rtol=1e-5, atol=1e-6)
+    networks.check_input_range(network, pixels)
     with pytest.raises(UserError, match=r"red\.tflite .*--input_range"):
         networks.load(path)
+
+
+def test_an_input_range_that_is_unknown_or_has_no_effect_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"--input_range=banana: give 0\.\.1"):
+        networks.load(input_range="banana")
+    (tmp_path / "red.tflite").write_bytes(tiny_tflite.convolution(SIZE, (1, 0, 0)))
+    stated = networks.load(tmp_path / "red.tflite", input_range="0..1")
+    with pytest.raises(UserError, match=r"no effect on red\.tflite"):
+        networks.check_input_range(stated, "0..1")
+    networks.check_input_range(stated, "")
 
 
 def test_a_fourth_channel_is_opaque():

@@ -252,6 +252,7 @@ def test_command_line(street, tmp_path):
         ("--model", "--suspects", "--blank"): [x, data, "--soft", "--model=selfie_net_big"],
         ("--suspects", "--workers"): [x, data, "--suspects", "--workers=4"],
         ("--input_shape", "288x256"): [x, data, "--suspects", "--input_shape=512"],
+        ("--input_range has no effect",): [x, data, "--suspects", "--input_range=0..1"],
         ("--input_shape=65x96",): [x, data, "--suspects", "--input_shape=65x96"],
     }
     done, *failed = scripts.run(
