@@ -149,16 +149,19 @@ def read_pairs(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, np.ndarray, np.nda
     Yields:
         The pair, its image uint8 (H, W, 3) RGB and its matte float32 (H, W), 0..1.
     """
+    from portrait.io.photos import leaving_out  # takes long, and trainings do not need it
+
     unreadable, dim = [], []
     for pair in pairs:
-        try:
+        read = None
+        with leaving_out(pair.image, unreadable):
             image, levels = read_pair(pair)
-        except PictureError as error:
-            unreadable.append(str(error))
+            read = pair, image, levels.astype(np.float32) / 255
+        if read is None:
             continue
         if is_dim(levels):
             dim.append(str(pair.matte))
-        yield pair, image, levels.astype(np.float32) / 255
+        yield read
     warn_skipped(unreadable, "{count} left out: {names}")
     warn_dim(dim)
 

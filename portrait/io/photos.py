@@ -100,6 +100,17 @@ def why_left_out(error: Exception, source: str | Path) -> str:
 
 
 @contextlib.contextmanager
+def leaving_out(source: str | Path, reasons: list[str]) -> Iterator[None]:
+    """Adds the reason to a list if the block fails, unless others than `source` would fail, too."""
+    try:
+        yield
+    except Exception as error:
+        if not (reason := why_left_out(error, source)):
+            raise
+        reasons.append(reason)
+
+
+@contextlib.contextmanager
 def without_unusable(unusable: list[str]) -> Iterator[None]:
     """Adds the message of an `UnusableError` to a list, so that the work on other files goes on."""
     try:

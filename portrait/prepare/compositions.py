@@ -11,7 +11,8 @@ from portrait.data.backgrounds import random_light, random_scenery
 from portrait.data.cutouts import read_cutout
 from portrait.data.pairs import DERIVED, Pair
 from portrait.errors import UserError, warn_skipped
-from portrait.io.images import PictureError, resize, write_png
+from portrait.io.images import resize, write_png
+from portrait.io.photos import leaving_out
 from portrait.prepare.datasets import claim, digest_of, release, seed_of, write_jpeg
 
 _SIZE = (0.3, 1.0)  # of a composition, as a share of the cut-out's size
@@ -47,21 +48,18 @@ def write(
     claim(output, [Pair(Path(path.name), None) for path in cutouts], settings)
     written, unreadable = [], []
     for path in tqdm(cutouts, "composing", unit=" people", disable=None):
-        try:
+        with leaving_out(path, unreadable):
             colours, alpha = read_cutout(path)
-        except PictureError as error:
-            unreadable.append(str(error))
-            continue
-        for number in range(1, each + 1):
-            target = output / "compositions" / "training" / f"{path.stem}{DERIVED}{number}.jpg"
-            if not target.exists():
-                random = np.random.default_rng(seed_of(seed, target.stem))
-                behind = backgrounds[random.integers(len(backgrounds))]
-                picture, matte = compose(colours, alpha, behind, random)
-                # Before the photograph, which must never be without its matte.
-                write_png(target.with_name(f"{target.stem}_matte.png"), matte)
-                write_jpeg(target, picture)
-            written.append(target)
+            for number in range(1, each + 1):
+                target = output / "compositions" / "training" / f"{path.stem}{DERIVED}{number}.jpg"
+                if not target.exists():
+                    random = np.random.default_rng(seed_of(seed, target.stem))
+                    behind = backgrounds[random.integers(len(backgrounds))]
+                    picture, matte = compose(colours, alpha, behind, random)
+                    # Before the photograph, which must never be without its matte.
+                    write_png(target.with_name(f"{target.stem}_matte.png"), matte)
+                    write_jpeg(target, picture)
+                written.append(target)
     warn_skipped(unreadable, "{count} left out: {names}")
     if not written:
         release(output)

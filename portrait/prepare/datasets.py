@@ -22,7 +22,8 @@ from portrait.data.pairs import DERIVED, Pair, is_dim, read_pair, warn_dim
 from portrait.errors import UserError, warn_skipped
 from portrait.io.decode import read_bytes
 from portrait.io.files import read_list, replacing
-from portrait.io.images import PictureError, write_png
+from portrait.io.images import write_png
+from portrait.io.photos import leaving_out
 from portrait.prepare.portraits import find_crops
 from portrait.prepare.soft_mattes import soft_matte
 from portrait.util import WorkerPool
@@ -181,14 +182,18 @@ def _write(
         The photographs, the reason why the pair cannot be used, or None if there is nothing to
         crop; and the matte's path if it is dim, or "".
     """
+    reasons: list[str] = []
+    with leaving_out(pair.image, reasons):
+        return _made(pair, output, preparation)
+    return reasons[0], ""
+
+
+def _made(pair: Pair, output: Path, preparation: Preparation) -> tuple[list[Path] | None, str]:
     set_name, _, stem = pair.name.rpartition("/")
     if pair.matte is None and not set_name.startswith("Blank"):
         set_name = f"Blank_{set_name}"  # only a link to the folder had such a name
     folder = output / set_name / "training"
-    try:
-        image, matte = read_pair(pair)
-    except PictureError as error:
-        return str(error), ""
+    image, matte = read_pair(pair)
     dim = str(pair.matte) if is_dim(matte) else ""
     if pair.matte is None or not preparation.crops:
         if pair.matte:  # before the photograph, which must never be without its matte

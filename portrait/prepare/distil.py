@@ -27,8 +27,9 @@ from portrait.errors import UserError, warn_skipped
 from portrait.evaluation.cases import Case, draw_cases
 from portrait.inference.network import MatteFunction, load
 from portrait.io.files import replacing
-from portrait.io.images import PictureError, list_images, resize, write_png
+from portrait.io.images import list_images, resize, write_png
 from portrait.io.mattes import read_matte
+from portrait.io.photos import leaving_out
 from portrait.prepare.datasets import claim, copy, release
 
 COLUMNS = ("name", "kind", "agreement", "softness", "iou")
@@ -209,11 +210,11 @@ def write(
             set_name, _, stem = pair.name.rpartition("/")
             photo = output / set_name / "training" / (stem + pair.image.suffix)
             if pair.name not in done:
-                try:
+                made = None
+                with leaving_out(pair.image, unreadable):
                     image, label = read_pair(pair)
                     made = target(label, teachers(pair, image), rule)
-                except PictureError as error:
-                    unreadable.append(str(error))
+                if made is None:
                     continue
                 if is_dim(label):
                     dim.append(str(pair.matte))

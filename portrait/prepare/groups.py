@@ -16,7 +16,8 @@ from tqdm import tqdm
 from portrait.data.backgrounds import random_light, random_scenery
 from portrait.data.pairs import DERIVED, Pair, is_dim, origin, place, read_pair, warn_dim
 from portrait.errors import UserError, warn_skipped
-from portrait.io.images import PictureError, write_png
+from portrait.io.images import write_png
+from portrait.io.photos import leaving_out
 from portrait.matting.foreground import person_colours
 from portrait.prepare.datasets import claim, digest_of, release, seed_of, write_jpeg
 
@@ -83,19 +84,17 @@ def write(
             if not path.exists():
                 random = np.random.default_rng(seed_of(seed, people[first].name))
                 size = 3 if random.random() < _THREE else 2
-                try:
+                group = None
+                with leaving_out(people[first].image, unreadable):
                     together = list(neighbours(people, first, size))
                     chosen = [read_pair(pair) for pair in together]
-                except PictureError as error:
-                    unreadable.append(str(error))
-                    continue
-                dim += [
-                    str(pair.matte)
-                    for pair, (_, matte) in zip(together, chosen, strict=True)
-                    if is_dim(matte)
-                ]
-                behind = backgrounds[random.integers(len(backgrounds))]
-                group = compose(chosen, behind, random)
+                    dim += [
+                        str(pair.matte)
+                        for pair, (_, matte) in zip(together, chosen, strict=True)
+                        if is_dim(matte)
+                    ]
+                    behind = backgrounds[random.integers(len(backgrounds))]
+                    group = compose(chosen, behind, random)
                 if group is None:
                     continue
                 # Before the photograph, which must never be without its matte.

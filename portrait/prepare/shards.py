@@ -13,7 +13,8 @@ from tqdm import tqdm
 from portrait.data.pairs import Pair, is_dim, read_pair, warn_dim
 from portrait.errors import UserError, warn_skipped
 from portrait.io.decode import read_bytes
-from portrait.io.images import PictureError, shrink
+from portrait.io.images import shrink
+from portrait.io.photos import leaving_out
 from portrait.io.shards import MATTE, Sample, is_written, samples_in, shard_path, write_shard
 from portrait.prepare.datasets import claim, in_processes, release
 
@@ -86,20 +87,17 @@ def _write(job: _Job, side: int) -> tuple[int, list[str], list[str]]:
 
     def samples() -> Iterator[Sample]:
         for pair in job.pairs:
-            try:
+            with leaving_out(pair.image, left_out):
                 image, matte = read_pair(pair)
                 files = {pair.image.suffix: read_bytes(pair.image)}
-            except PictureError as error:
-                left_out.append(str(error))
-                continue
-            if side and max(image.shape[:2]) > side:
-                image, matte = shrink(image, side), shrink(matte, side)
-                files = {".jpg": _encoded(".jpg", image[..., ::-1], _QUALITY)}
-            if pair.matte:
-                if is_dim(matte):
-                    dim.append(str(pair.matte))
-                files[MATTE] = _encoded(".png", matte)
-            yield Sample(pair.name, files)
+                if side and max(image.shape[:2]) > side:
+                    image, matte = shrink(image, side), shrink(matte, side)
+                    files = {".jpg": _encoded(".jpg", image[..., ::-1], _QUALITY)}
+                if pair.matte:
+                    if is_dim(matte):
+                        dim.append(str(pair.matte))
+                    files[MATTE] = _encoded(".png", matte)
+                yield Sample(pair.name, files)
 
     return write_shard(job.path, samples()), left_out, dim
 

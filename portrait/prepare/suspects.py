@@ -14,7 +14,8 @@ from portrait.evaluation.cases import Case, draw_cases
 from portrait.inference.network import MatteFunction
 from portrait.inference.predict import checked_alpha
 from portrait.io.files import replacing
-from portrait.io.images import PictureError, read_image
+from portrait.io.images import read_image
+from portrait.io.photos import leaving_out
 
 _CLIP = 1e-3  # bounds the loss of a pixel with a certain but wrong alpha to 6.9
 _COLUMNS = 3
@@ -34,12 +35,14 @@ def rank(matte_fn: MatteFunction, pairs: Sequence[Pair]) -> list[tuple[Pair, dic
     Raises:
         UserError: no picture could be read, the network yields NaN.
     """
-    ranked = []
+    ranked, left_out = [], []
     for pair, image, matte in read_pairs(tqdm(pairs, "searching", unit=" pictures", disable=None)):
-        alpha = checked_alpha(matte_fn, image, pair.image)
-        scores = (cross_entropy, person_iou, boundary_iou, mad)
-        values = [score(alpha, matte) for score in scores]
-        ranked.append((pair, dict(zip(FIGURES, values, strict=True))))
+        with leaving_out(pair.image, left_out):
+            alpha = checked_alpha(matte_fn, image, pair.image)
+            scores = (cross_entropy, person_iou, boundary_iou, mad)
+            values = [score(alpha, matte) for score in scores]
+            ranked.append((pair, dict(zip(FIGURES, values, strict=True))))
+    warn_skipped(left_out, "{count} left out: {names}")
     if not ranked:
         raise UserError("no picture could be read")
     return sorted(ranked, key=lambda each: each[1]["loss"], reverse=True)
@@ -91,12 +94,9 @@ def find_empty(
     """
     empty, unreadable = [], []
     for photo in tqdm(photos, "searching", unit=" pictures", disable=None):
-        try:
+        with leaving_out(photo, unreadable):
             share = false_person_share(checked_alpha(matte_fn, read_image(photo), photo))
-        except PictureError as error:
-            unreadable.append(str(error))
-            continue
-        if share <= most:
-            empty.append((photo, share))
+            if share <= most:
+                empty.append((photo, share))
     warn_skipped(unreadable, "{count} left out: {names}")
     return empty
