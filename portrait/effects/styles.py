@@ -84,9 +84,10 @@ def _painter(
 
     def video() -> FullSize:
         fit = longer_side(size) if size else video_size
-        return FullSize(moving().paint, fit, still.finish, steady=Steady())
+        return FullSize(moving().paint, fit, still.finish, steady=Steady(), flag="paint_size")
 
-    return Style(FullSize(still.paint, longer_side(size or _SIDE), still.finish), video)
+    fit = longer_side(size or _SIDE)
+    return Style(FullSize(still.paint, fit, still.finish, flag="paint_size"), video)
 
 
 def video_size(shape: Sequence[int]) -> tuple[int, int]:

@@ -35,6 +35,7 @@ class TooSmallError(UnfitError):
 
     def __init__(self, shape: Sequence[int], least: int):
         height, width = shape[:2]
+        self.least = least
         super().__init__(
             f"a picture of {width} x {height} is too small: it needs at least {least} x {least}"
         )

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from portrait.io.images import resize, shrunk
+from portrait.errors import UnfitError
+from portrait.io.images import TooSmallError, resize, shrunk
 from portrait.style_transfer.steady import Steady
 
 PaintFunction = Callable[[np.ndarray], np.ndarray]
@@ -26,6 +27,7 @@ class FullSize:
         finish: from the enlarged painted picture and the picture, both uint8 (H, W, 3), to the
             result: its strength and colours.
         steady: for the frames of one video, in order; None: pictures are painted independently.
+        flag: the name of the flag that sets the small size, for messages.
     """
 
     def __init__(
@@ -35,17 +37,35 @@ class FullSize:
         finish: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda painted, picture: painted,
         *,
         steady: Steady | None = None,
+        flag: str = "size",
     ):
         self._paint, self._fit, self._finish, self._steady = paint, fit, finish, steady
+        self._flag = flag
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """The painted picture, of the shape and type of `picture`, uint8 RGB (H, W, 3)."""
         small = resize(picture, self._fit(picture.shape[:2]))
-        painted = self._paint(small)
+        painted = paint_shrunk(self._paint, small, picture, self._flag)
         if self._steady:
             painted = self._steady(small, painted)
         levels = np.rint(painted).clip(0, 255).astype(np.uint8)
         return self._finish(enlarge(levels, small, picture), picture)
+
+
+def paint_shrunk(
+    paint: PaintFunction, small: np.ndarray, picture: np.ndarray, flag: str
+) -> np.ndarray:
+    """Paints `small`, which `picture` was shrunk to; where this is too small, it names a remedy.
+
+    Raises:
+        UnfitError: `small` is too small for `paint`.
+    """
+    try:
+        return paint(small)
+    except TooSmallError as error:
+        if min(picture.shape[:2]) < error.least:
+            raise
+        raise UnfitError(f"{error}: use a larger --{flag}") from error
 
 
 def longer_side(side: int) -> Callable[[Sequence[int]], tuple[int, int]]:

@@ -16,7 +16,7 @@ from portrait.io.photos import is_video, tell_unusable, without_unusable, work_t
 from portrait.models.weights import load_weights, weights_file
 from portrait.style_transfer import PAINTINGS, strips, transform_net
 from portrait.style_transfer.colour import match_colours, with_colours_of
-from portrait.style_transfer.full_size import FullSize, blend, longer_side
+from portrait.style_transfer.full_size import FullSize, blend, longer_side, paint_shrunk
 from portrait.style_transfer.mixes import parse_mix, style_label
 from portrait.style_transfer.steady import Steady
 from portrait.style_transfer.video import paint_videos
@@ -239,6 +239,7 @@ def paint_photos(
     """
 
     def work(photo: Path, target: Path) -> None:
-        write_png(target, paint(shrink(read_image(photo), size)))
+        picture = read_image(photo)
+        write_png(target, paint_shrunk(paint, shrink(picture, size), picture, "size"))
 
     return work_through(work, inputs, output, [label], "paint", taken)

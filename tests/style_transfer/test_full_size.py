@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from portrait.io.images import resize
+from portrait.errors import UnfitError
+from portrait.io.images import TooSmallError, resize
 from portrait.style_transfer.full_size import FullSize, enlarge, longer_side
 
 PICTURE = np.ascontiguousarray(data.astronaut()[:240, 100:420])
@@ -53,3 +54,17 @@ def test_the_result_is_finished_at_full_size():
         return picture
 
     assert np.array_equal(FullSize(negative, longer_side(80), finish)(PICTURE), PICTURE)
+
+
+def test_a_panorama_that_is_painted_too_small_is_told_the_remedy():
+    def least_of_16(small):
+        if min(small.shape[:2]) < 16:
+            raise TooSmallError(small.shape, 16)
+        return negative(small)
+
+    panorama = PICTURE[:20].repeat(4, 1)  # 1280 x 20
+    with pytest.raises(UnfitError, match=r"720 x 11 is too small.*: use a larger --paint_size$"):
+        FullSize(least_of_16, longer_side(720), flag="paint_size")(panorama)
+    assert FullSize(least_of_16, longer_side(1280))(panorama).shape == panorama.shape
+    with pytest.raises(TooSmallError, match=r"at least 16 x 16$"):  # no size helps
+        FullSize(least_of_16, longer_side(720))(panorama[:15])
