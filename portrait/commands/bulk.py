@@ -1,6 +1,7 @@
 """apply.py on many files, in several processes or on a cluster; see `portrait.effects.bulk`."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,10 @@ def bulk(
     settings = cli.defaults(apply) | settings
     used = filter(None, (settings["background"], settings["plate"]))
     tasks = find_tasks(str(source), str(output), settings["effect"], used)
+    if cluster:  # its workers run in other folders
+        tasks = [engine.Task(*map(_absolute, task)) for task in tasks]
+        names = ("background", "plate", "style", "model")
+        settings |= {name: absolute_if_file(str(settings[name])) for name in names}
     make = functools.partial(_worker, settings)
     make()  # reports wrong arguments once, before the workers start
     try:
@@ -64,6 +69,21 @@ def bulk(
     )
     if not outcome.made + outcome.existing:
         raise UserError(f"none of {len(tasks)} files could be used: {output}/{engine.LEFT_OUT}")
+
+
+def _absolute(path: str) -> str:
+    from portrait.io.remote import is_url
+
+    return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100
+
+
+def absolute_if_file(value: str) -> str:
+    """A setting with an absolute path if it is a file or a folder, or RUN:STYLE."""
+    path, rest = value, ""
+    if not Path(path).exists():
+        path, colon, style = value.partition(":")
+        rest = colon + style
+    return _absolute(path) + rest if path and Path(path).exists() else value
 
 
 def _worker(settings: dict) -> Callable[[Path, Path], None]:

@@ -13,7 +13,8 @@ from folders import tree
 from PIL import Image
 from skimage import data
 
-from portrait.commands.bulk import is_bulk
+from portrait.commands.bulk import absolute_if_file, bulk, is_bulk
+from portrait.effects import bulk as engine
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +124,30 @@ def test_what_is_worked_on_in_bulk():
     assert is_bulk("photos", 2, "") and is_bulk("photos", 0, "auto")
     assert is_bulk("photos.txt", 0, "") and is_bulk("s3://bucket/photos", 0, "")
     assert not is_bulk("photos", 0, "") and not is_bulk("clip.mp4", 0, "")
+
+
+def test_workers_of_a_cluster_get_absolute_paths(tmp_path, monkeypatch, red):
+    """They run in other folders."""
+    monkeypatch.chdir(tmp_path)
+    for path in ("in/a.png", "plate.png"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (42, 56)).save(tmp_path / path)
+    shutil.copy(red, tmp_path / "red.tflite")
+    seen = []
+
+    def run(tasks, make, *rest):
+        seen.extend([tasks, make.args[0]])
+        return engine.Outcome(1, 0, 0)
+
+    monkeypatch.setattr(engine, "run", run)
+    settings = {"background": "white", "plate": "plate.png", "model": "red.tflite"}
+    settings |= {"effect": ["replace"], "input_range": "0..1"}
+    bulk("in", output="out", cluster="auto", **settings)
+    tasks, sent = seen
+    assert tasks == [(str(tmp_path / "in/a.png"), str(tmp_path / "out/a_replace.png"))]
+    assert [sent[name] for name in ("background", "plate", "model", "style")] == [
+        *("white", str(tmp_path / "plate.png"), str(tmp_path / "red.tflite"), "")
+    ]
+    (tmp_path / "RUN").mkdir()
+    assert absolute_if_file("RUN:udnie:2") == f"{tmp_path / 'RUN'}:udnie:2"
+    assert absolute_if_file("udnie:2,great_wave:1") == "udnie:2,great_wave:1"
