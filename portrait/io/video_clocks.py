@@ -15,6 +15,7 @@ _INTERLEAVED = 0.5  # seconds between the streams of a recording at one place of
 _JOINABLE = ("mpegts", "mpeg", "ogg", "asf", "flv")
 _FAR = 10.0  # seconds forward that count as a jump in these formats
 _FAR_ELSEWHERE = 300.0
+_WITH_DURATIONS = "mov"  # and MP4: its times are sums of the frames' durations, and never restart
 
 
 def is_joinable(container: av.container.InputContainer) -> bool:
@@ -44,6 +45,9 @@ class Clocks:
     def __init__(self, container: av.container.InputContainer):
         self.start = Fraction(max(container.start_time or 0, 0), av.time_base)
         self._far = _FAR if is_joinable(container) else _FAR_ELSEWHERE
+        self._stated = float("-inf")  # until when long stills are intended, in seconds
+        if _WITH_DURATIONS in container.format.name.split(","):
+            self._stated = float(self.start + Fraction(container.duration or 0, av.time_base))
         self._only_pts = "matroska" in container.format.name
         self._shifts: dict[int, Fraction] = {}
         self._last: dict[int, float] = {}
@@ -57,7 +61,8 @@ class Clocks:
         stream, base = packet.stream_index, packet.time_base
         if packet.pts is not None and packet.dts is not None:
             delay = float((packet.pts - packet.dts) * base)
-            if not -_REORDERED <= delay <= self._far:  # damaged: shown when it is decoded
+            far = delay > self._far and packet.pts * base > self._stated
+            if delay < -_REORDERED or far:  # damaged: shown when it is decoded
                 packet.pts = packet.dts
         seconds = self._seconds(packet)
         if seconds is None:
@@ -68,7 +73,7 @@ class Clocks:
             shown = seconds if packet.pts is None else packet.pts * base
             self.start = min(self.start, max(shown, Fraction(0)))
         shift = self._shifts.setdefault(stream, -self.start)
-        if self._jumps(packet, float(seconds + shift)):
+        if self._jumps(packet, float(seconds + shift), self._stated + float(shift)):
             shift = self._shifts[stream] = self._shift_after_jump(packet, seconds)
             self.jumped = True
         ticks = round(shift / base)
@@ -78,7 +83,7 @@ class Clocks:
             packet.pts += ticks
         self._remember(stream, packet)
 
-    def _jumps(self, packet: av.Packet, seconds: float) -> bool:
+    def _jumps(self, packet: av.Packet, seconds: float, stated: float) -> bool:
         stream = packet.stream_index
         if self._is_ordered(packet):
             before, back = self._last.get(stream, -self._far), _BACK
@@ -88,6 +93,8 @@ class Clocks:
             before, back = self._keys.get(stream, -self._far), _REORDERED
         if seconds < before - back:
             return True
+        if seconds <= stated:
+            return False
         # If another stream continues during the gap, the gap is intended.
         together = [
             end for each, end in self._ends.items() if self._shifts[each] == self._shifts[stream]

@@ -206,6 +206,10 @@ def test_a_long_still_is_no_leap(tmp_path):
     times = [0, 40, 120_000]
     source = tiny_clips.write(tmp_path / "in.mp4", PICTURES[:3], times)
     assert times_of(source)[0] == pytest.approx([0, 0.04, 120])
+    # With B-frames, and longer than a gap that other formats may have.
+    times = [0, 100, 200, 300, *range(400_300, 400_900, 100)]
+    source = tiny_clips.write(tmp_path / "in.mp4", PICTURES, times)
+    assert times_of(source)[0] == pytest.approx(np.array(times) / 1000)
 
 
 def test_the_cover_is_not_the_video(tmp_path):
