@@ -2,8 +2,8 @@
 
 Each alpha is mixed with the alphas of the frames before and after, which optical flow moves to its
 place. What only one of the three frames shows, such as a hole or a blob, goes: an alpha that is far
-from the median of the three does not count. Where nothing moves, the smoothed alpha of the frame
-before, which is a mean of many frames, can be mixed in as well.
+from the median of the three does not count, except where much moves. Where nothing moves, the
+smoothed alpha of the frame before, which is a mean of many frames, can be mixed in as well.
 """
 
 import dataclasses
@@ -21,9 +21,15 @@ _FLOW_SCALE = 2  # the grid is larger than the pictures for the optical flow by 
 _COLOUR = 12.0  # scale of the flow's error, in grey levels
 _BELIEVED = 0.5  # trust in the flow from which an alpha is one of the three
 _OUTLIER = 0.8  # distance from the median at which an alpha does not count
+# Where much moves, three frames often differ at the outline, and none of them is wrong.
+_FAST_OUTLIER = 2.0  # the same where it moves by _FAST pixels or more, for each frame
+_SLOW, _FAST = 4.0, 12.0
 _KEEP = 0.85  # weight of the smoothed alpha before where nothing moves
 _STILL = 0.15  # scale of movement that counts as none, in pixels for each frame
 _JUMP = 1.2  # difference from the smoothed alpha before at which it does not count
+_EXPOSURE = 0.12  # time to each side over which alphas are blurred, in frames
+_SPREAD = 31  # the movement of a pixel is the mean of people's movement in this square
+_VISIBLE = 0.05  # pixels of blur below which none is applied
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +118,37 @@ def smooth(moments: Iterable[Moment], hold: bool = False) -> Iterator[Moment]:
         raise failure
 
 
+def blur_by_motion(moment: Moment) -> Moment:
+    """Blurs the alpha of a smoothed moment along its movement, as the exposure blurs the picture.
+
+    Networks, and the refinement even more, find outlines that are too sharp where people move fast.
+    """
+    ways = [(way, sign) for way, sign in ((moment.before, -1), (moment.after, 1)) if way]
+    alpha = resize(moment.alpha, moment.grid)
+    box = _padded(_box_of([alpha]), _SPREAD // 2, moment.grid)
+    here = alpha[box]
+    if not ways or not here.size:
+        return moment
+    # The movement of the person counts, also beside it, and not that of the background.
+    weight = here + np.float32(0.01)
+    spread = (_SPREAD, _SPREAD)
+    total = cv2.blur(weight, spread) * np.float32(len(ways) / _EXPOSURE)
+    x, y = (
+        cv2.blur(sum(sign * way.moved[(*box, axis)] for way, sign in ways) * weight, spread) / total
+        for axis in (0, 1)
+    )
+    if max(np.abs(x).max(), np.abs(y).max()) < _VISIBLE:
+        return moment
+    rows, columns = (np.arange(side, dtype=np.float32) for side in here.shape)
+    blurred = here / 3
+    for sign in (-1, 1):
+        places = sign * x + columns, sign * y + rows[:, None]
+        blurred += cv2.remap(here, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) / 3
+    change = np.zeros_like(alpha)
+    change[box] = blurred - here
+    return _changed(moment, change)
+
+
 def _until_failure(moments: Iterable[Moment], failures: list[Exception]) -> Iterator[Moment]:
     """Ends at an exception and keeps it."""
     try:
@@ -157,11 +194,12 @@ def _mixed(
         usual = _median(
             here, *(np.where(trust > _BELIEVED, other, here) for trust, other in neighbours)
         )
+    tolerance = _tolerance([way.moved[box] for way, _ in known])
     # The small weight is for the case that none of the three counts.
-    weight = _agreement(here, usual, _OUTLIER) + np.float32(1e-3)
+    weight = _agreement(here, usual, tolerance) + np.float32(1e-3)
     total, mixed = weight, weight * here
     for trust, other in neighbours:
-        weight = trust * _agreement(other, usual, _OUTLIER)
+        weight = trust * _agreement(other, usual, tolerance)
         total, mixed = total + weight, mixed + weight * other
     mixed /= total
     if moment.before is not None and kept is not None:
@@ -178,12 +216,30 @@ def _box_of(alphas: Sequence[np.ndarray]) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
+def _padded(box: tuple[slice, slice], margin: int, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """A box with a margin, as far as the picture reaches; an empty box stays empty."""
+    if not all(side.stop > side.start for side in box):
+        return box
+    return tuple(
+        slice(max(0, side.start - margin), min(length, side.stop + margin))
+        for side, length in zip(box, shape, strict=True)
+    )
+
+
 def _median(first: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
     low, high = np.minimum(first, second), np.maximum(first, second)
     return np.maximum(low, np.minimum(high, third))
 
 
-def _agreement(alpha: np.ndarray, other: np.ndarray, scale: float) -> np.ndarray:
+def _tolerance(movements: Sequence[np.ndarray]) -> np.ndarray | float:
+    """The distance from the median at which an alpha does not count, by its movements (h, w, 2)."""
+    if not movements:
+        return _OUTLIER
+    most = functools.reduce(np.maximum, (np.abs(moved).max(axis=-1) for moved in movements))
+    return np.interp(most, (_SLOW, _FAST), (_OUTLIER, _FAST_OUTLIER)).astype(np.float32)
+
+
+def _agreement(alpha: np.ndarray, other: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
     """1 where two alphas are equal, falling to 0 where they differ by `scale` or more."""
     return np.maximum(0, 1 - np.square((alpha - other) / np.float32(scale)))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from portrait.effects.false_people import only_people, only_seen
 from portrait.effects.matting import refinement
-from portrait.effects.smoothing import Moment, smooth
+from portrait.effects.smoothing import Moment, blur_by_motion, smooth
 from portrait.effects.windows import (
     WIDE_IN_VIDEOS,
     coarse_alpha,
@@ -60,8 +60,9 @@ class VideoMatter:
         """Computes the alphas of frames, two frames late if they are smoothed.
 
         They are smoothed before the refinement, which follows errors in the outline, and after it,
-        because it finds slightly different outlines in similar frames. An exception of the network
-        or the refinement is raised after the alphas of all frames before.
+        because it finds slightly different outlines in similar frames. Then they get the motion
+        blur of the frames. An exception of the network or the refinement is raised after the alphas
+        of all frames before.
 
         Args:
             images: uint8 RGB (H, W, 3).
@@ -74,7 +75,7 @@ class VideoMatter:
             moments = smooth(moments)
         moments = map(self._refined, moments)
         if self._smooth:
-            moments = smooth(moments, hold=True)
+            moments = map(blur_by_motion, smooth(moments, hold=True))
         for moment in moments:
             yield self._plate.refine(moment.image, moment.alpha) if self._plate else moment.alpha
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metrics import dt_ssd, flicker
-from portrait.effects.smoothing import Moment, smooth
+from portrait.effects.smoothing import Moment, blur_by_motion, smooth
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,15 @@ def test_what_only_one_frame_shows_goes(clip):
     assert smoothed(images[:3], alphas)[0, 60, 50] < 0.5
 
 
+def test_a_jittering_outline_is_smoothed_where_it_moves_fast(clip):
+    """Every other outline is 3 pixels off: the median of three frames would only swap them."""
+    images, mattes = clip
+    moved = np.stack([np.roll(images[0], 16 * t, axis=1) for t in range(6)])
+    true = np.stack([np.roll(mattes[0], 16 * t, axis=1) for t in range(6)])
+    seen = np.stack([np.roll(matte, (3, -3)[t % 2], axis=1) for t, matte in enumerate(true)])
+    assert dt_ssd(smoothed(moved, seen)[1:-1], true[1:-1]) < 0.8 * dt_ssd(seen[1:-1], true[1:-1])
+
+
 def test_a_cut_begins_anew(clip):
     images, mattes = clip
     there, here = images[:4], images[4:8, ::-1]
@@ -130,6 +139,40 @@ def test_what_changes_where_nothing_moves_fades_quickly(clip):
     alphas[4:, 40:80, 60:75] = 0
     levels = smoothed(np.repeat(images[:1], 8, axis=0), alphas)[:, 60, 68]
     assert levels[:4].min() > 0.95 and levels[4:].max() < 0.35 and levels[7] < 0.2
+
+
+@pytest.mark.parametrize("enlarged", [1, 2])
+def test_sharp_alphas_are_blurred_along_fast_movement(clip, enlarged):
+    """A camera that is open for half of the time blurs a disc, and the network sees it sharp."""
+    images, _ = clip
+    wall, sharp, exposed, seen = images[0][:, ::-1] // 2, [], [], []
+    for frame in range(5):
+        parts = [np.zeros((120, 200), np.float32) for _ in range(13)]
+        for index, part in enumerate(parts):
+            centre = (320 + round(16 * 16 * (frame + (index - 6) / 24)), 60 * 16)
+            cv2.circle(part, centre, 30 * 16, 1.0, -1, cv2.LINE_AA, shift=4)
+        matte = np.mean(parts, axis=0)
+        person = np.roll(images[0], 16 * frame - 30, axis=1)
+        seen.append((matte[..., None] * person + (1 - matte[..., None]) * wall).astype(np.uint8))
+        sharp.append(parts[6])
+        exposed.append(matte)
+    moments = [Moment.of(*pair, False) for pair in zip(seen, sharp, strict=True)]
+    moment = list(smooth(moments))[2]
+    size = tuple(enlarged * side for side in sharp[2].shape)
+    alpha, true = (cv2.resize(each, size[::-1]) for each in (sharp[2], exposed[2]))
+    blurred = blur_by_motion(dataclasses.replace(moment, alpha=alpha)).alpha
+    assert np.abs(blurred - true).mean() < 0.7 * np.abs(alpha - true).mean()
+    # Above and below, the outline lies along the movement and stays sharp.
+    middle = slice(enlarged * 50, enlarged * 54)
+    assert np.abs(blurred - alpha)[: enlarged * 35, middle].max() < 0.1
+
+
+def test_what_does_not_move_is_not_blurred(clip):
+    images, mattes = clip
+    moments = [Moment.of(images[0], mattes[0], False)] * 3
+    assert blur_by_motion(moments[0]) is moments[0]  # no neighbours are known
+    for moment in smooth(moments):
+        assert blur_by_motion(moment) is moment
 
 
 def test_nobody(clip):
