@@ -5,8 +5,8 @@ python benchmarks/pictures.py
 example.jpg: a photograph, its alpha and three effects, all made by the functions behind `apply.py`.
 refinements.jpg: details of two photographs after each refinement, on green, black and white.
 failures.jpg: difficult versions of the photograph behind the sample, and where networks fail.
-smoothing.gif: the alphas of a still photograph in dim light with the noise of a camera, each frame
-alone and smoothed.
+smoothing.gif: a still photograph in dim light with the noise of a camera, and its alphas, each
+frame alone and smoothed.
 speed_quality.png: the table of docs/networks.md as a plot.
 style_transfer.jpg: photographs in the shipped styles.
 
@@ -70,7 +70,7 @@ _SIDE = 360  # of a frame of the clip, in pixels
 _LIGHT, _NOISE = 0.35, 10  # brightness of the clip, standard deviation of its noise in levels
 _CELL = (240, 240)  # of the animation, (height, width)
 _FRAME = 100  # milliseconds, 0.3 of the speed of a video, so that flicker can be seen
-_TITLES = ("each frame alone", "smoothed")
+_TITLES = ("a frame, brightened", "each frame alone", "smoothed")
 _SCORES = r"(0\.\d+) / (0\.\d+)"
 _GREYS = 16  # levels of the animation
 
@@ -171,20 +171,22 @@ def dim_clip() -> Iterator[np.ndarray]:
 
 
 def smoothing(network: networks.Network) -> list[Image.Image]:
-    """The frames of the animation: alphas without (left) and with smoothing (right)."""
+    """The frames of the animation: a frame, and alphas without and with smoothing."""
+    seen = next(dim_clip()).mean(axis=-1)  # only one: the noise of all would not compress
     alphas = [VideoMatter(network, smooth).alphas(dim_clip()) for smooth in (False, True)]
     pairs = tqdm(zip(*alphas, strict=True), total=_FRAMES, desc="smoothing.gif", unit=" frames")
-    return [_cells([resize(alpha, _CELL) for alpha in pair]) for pair in pairs]
+    return [_cells([resize(each, _CELL) for each in (seen / seen.max(), *pair)]) for pair in pairs]
 
 
-def _cells(alphas: list[np.ndarray]) -> Image.Image:
+def _cells(pictures: list[np.ndarray]) -> Image.Image:
     height, width = _CELL
-    sheet = Image.new("RGB", (2 * width + 4, height + 24), PAPER)
+    step = width + 4
+    sheet = Image.new("RGB", (len(pictures) * step - 4, height + 24), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for index, (alpha, title) in enumerate(zip(alphas, _TITLES, strict=True)):
-        levels = np.rint(alpha * (_GREYS - 1)) / (_GREYS - 1)
-        draw.text((index * (width + 4) + 4, 4), title, INK, font)
-        sheet.paste(Image.fromarray(as_rgb(levels)), (index * (width + 4), 24))
+    for index, (picture, title) in enumerate(zip(pictures, _TITLES, strict=True)):
+        levels = np.rint(picture * (_GREYS - 1)) / (_GREYS - 1)
+        draw.text((index * step + 4, 4), title, INK, font)
+        sheet.paste(Image.fromarray(as_rgb(levels)), (index * step, 24))
     return sheet.quantize(2 * _GREYS)
 
 

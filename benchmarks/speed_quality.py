@@ -77,8 +77,9 @@ def _look(number: int) -> dict[str, str]:
 
 def _mark(axes, model: Model, key: str, column: int, look: dict[str, str]) -> None:
     quality, area = model.scores[key][column], 20 + model.size
-    paint = {"facecolors": "none"} if model.seen[column] else {}
-    axes.scatter(model.time, quality, area, label=model.name, alpha=0.6, **look, **paint)
+    hollow = {"facecolors": "none", "linewidths": 2, "alpha": 1}
+    paint = hollow if model.seen[column] else {"alpha": 0.6}
+    axes.scatter(model.time, quality, area, label=model.name, **look, **paint)
 
 
 def _legend(models: Sequence[Model]) -> list[Line2D]:
