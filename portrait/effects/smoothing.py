@@ -235,8 +235,11 @@ def _tolerance(movements: Sequence[np.ndarray]) -> np.ndarray | float:
     """The distance from the median at which an alpha does not count, by its movements (h, w, 2)."""
     if not movements:
         return _OUTLIER
-    most = functools.reduce(np.maximum, (np.abs(moved).max(axis=-1) for moved in movements))
-    return np.interp(most, (_SLOW, _FAST), (_OUTLIER, _FAST_OUTLIER)).astype(np.float32)
+    most = functools.reduce(
+        cv2.max, (cv2.max(*cv2.split(cv2.absdiff(way, 0))) for way in movements)
+    )
+    share = cv2.min(cv2.max(most - np.float32(_SLOW), 0), _FAST - _SLOW)
+    return share * np.float32((_FAST_OUTLIER - _OUTLIER) / (_FAST - _SLOW)) + np.float32(_OUTLIER)
 
 
 def _agreement(alpha: np.ndarray, other: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
