@@ -139,13 +139,27 @@ def _check_visible(names: Sequence[str], settings: Settings) -> None:
                 f"--effect={','.join(names)}: {later[0]} covers what {name} changes: put {name} "
                 "after it, or leave it out"
             )
-        result = next((each for each in names if each in RESULTS), "")
-        of_person = name not in _BEHIND or (name == "replace" and settings.match)
-        if name in CHANGES and (result == "alpha" or (result and not of_person)):
+        if result := _hidden_by(names, place, settings):
             raise UserError(
                 f"--effect={','.join(names)}: {result} does not show what {name} changes: leave "
                 f"out {name} or {result}"
             )
+
+
+def _hidden_by(names: Sequence[str], place: int, settings: Settings) -> str:
+    """The result that does not show the change at `place`, or "" if it is seen."""
+    name, later = names[place], names[place + 1 :]
+    result = next((each for each in later if each in RESULTS), "")
+    # The whole picture is painted, so its background also changes the person.
+    of_person = name not in _BEHIND or "stylize_person" in later
+    of_person = of_person or (name == "replace" and settings.match > 0)
+    return result if name in CHANGES and (result == "alpha" or not of_person) else ""
+
+
+def without_hidden(names: Sequence[str], settings: Settings) -> list[str]:
+    """The effects without the changes that `alpha`, `cutout` or `foreground` does not show."""
+    places = range(len(names))
+    return [names[place] for place in places if not _hidden_by(names, place, settings)]
 
 
 def render(

@@ -269,6 +269,8 @@ def make_answer(network: Network) -> Callable[..., tuple[np.ndarray | None, str]
             estimate=blur_fusion,
             **plain,
         )
+        # The page begins with a blur, and whoever adds a cut-out wants the cut-out.
+        effects = catalogue.without_hidden(effects, settings)
         catalogue.check(effects, settings)
         image = shrink(picture, _SIDE)
         alpha = matte(image, network, refine)

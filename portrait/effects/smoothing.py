@@ -238,7 +238,7 @@ def _tolerance(movements: Sequence[np.ndarray]) -> np.ndarray | float:
     most = functools.reduce(
         cv2.max, (cv2.max(*cv2.split(cv2.absdiff(way, 0))) for way in movements)
     )
-    share = cv2.min(cv2.max(most - np.float32(_SLOW), 0), _FAST - _SLOW)
+    share = np.clip(most - np.float32(_SLOW), 0, _FAST - _SLOW)
     return share * np.float32((_FAST_OUTLIER - _OUTLIER) / (_FAST - _SLOW)) + np.float32(_OUTLIER)
 
 

@@ -72,6 +72,8 @@ def test_alpha_and_cutout(picture):
     assert edge.max() < np.abs(image[15:, 19].astype(int) - (240, 120, 0)).max() / 3
     painted = render(image, alpha, ["stylize_person", "cutout"], SETTINGS)
     assert painted[30, 30].tolist() == [15, 135, 255, 255]
+    # The person is painted together with the background, so its change is not hidden.
+    check(["grayscale_background", "stylize_person", "cutout"], SETTINGS)
 
 
 def test_in_videos_each_painted_layer_remembers_its_own(picture):

@@ -175,6 +175,14 @@ def test_what_does_not_move_is_not_blurred(clip):
         assert blur_by_motion(moment) is moment
 
 
+def test_one_pixel(clip):
+    images, mattes = clip
+    alphas = np.zeros_like(mattes[:3])
+    alphas[:, 20, 30] = 0.02
+    result = smoothed(images[:3], alphas)
+    assert result.shape == alphas.shape and result.max() < 0.03
+
+
 def test_nobody(clip):
     images, mattes = clip
     assert not smoothed(images[:4], np.zeros_like(mattes[:4])).any()
