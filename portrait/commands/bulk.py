@@ -1,7 +1,6 @@
 """apply.py on many files, in several processes or on a cluster; see `portrait.effects.bulk`."""
 
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def bulk(
         KeyboardInterrupt: with a text that says how to continue.
     """
     from portrait.effects import bulk as engine
-    from portrait.effects.bulk_tasks import find_tasks
+    from portrait.effects.bulk_tasks import absolute, find_tasks
 
     if output_alpha or virtual_camera:
         flag = "output_alpha" if output_alpha else "virtual_camera"
@@ -53,7 +52,7 @@ def bulk(
     used = filter(None, (settings["background"], settings["plate"]))
     tasks = find_tasks(str(source), str(output), settings["effect"], used)
     if cluster:  # its workers run in other folders
-        tasks = [engine.Task(*map(_absolute, task)) for task in tasks]
+        tasks = [engine.Task(*map(absolute, task)) for task in tasks]
         names = ("background", "plate", "style", "model")
         settings |= {name: absolute_if_file(str(settings[name])) for name in names}
     make = functools.partial(_worker, settings)
@@ -71,19 +70,15 @@ def bulk(
         raise UserError(f"none of {len(tasks)} files could be used: {output}/{engine.LEFT_OUT}")
 
 
-def _absolute(path: str) -> str:
-    from portrait.io.remote import is_url
-
-    return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100
-
-
 def absolute_if_file(value: str) -> str:
     """A setting with an absolute path if it is a file or a folder, or RUN:STYLE."""
+    from portrait.effects.bulk_tasks import absolute
+
     path, rest = value, ""
     if not Path(path).exists():
         path, colon, style = value.partition(":")
         rest = colon + style
-    return _absolute(path) + rest if path and Path(path).exists() else value
+    return absolute(path) + rest if path and Path(path).exists() else value
 
 
 def _worker(settings: dict) -> Callable[[Path, Path], None]:

@@ -84,9 +84,7 @@ def settle_training() -> None:
 
 def _check() -> None:
     """Checks that need no imports, which would take seconds."""
-    for name in ("data", "weight_dir", "backgrounds", "teachers", "formats", "input_shape"):
-        if FLAGS[name].present and not FLAGS[name].value:  # as by an unset variable of a shell
-            raise UserError(f"--{name}= is empty: give a value, or leave it out")
+    cli.refuse_empty(("data", "weight_dir", "backgrounds", "teachers", "formats", "input_shape"))
     if FLAGS.input_shape:
         registry.parse_input_shape(FLAGS.input_shape)
     if not all(text.isdecimal() and int(text) > 0 for text in FLAGS.boundary_thickness):

@@ -50,7 +50,7 @@ def find_tasks(
     if is_list(source):
         sources = list(_in_list(source))
         folders: Iterable[str] = map(_folder_of, sources)
-        sources = [each if is_url(each) else _absolute(each) for each in sources]
+        sources = [absolute(each) for each in sources]
     else:
         sources = _in_folder(source, output, kind)
         folders = itertools.repeat("")
@@ -68,11 +68,11 @@ def find_tasks(
     wanted = Counter(
         target.casefold() for each, ending in named.items() for target in targets(*each, ending)
     )
-    used = {_absolute(each).casefold() for each in (*taken, *sources)}
+    used = {absolute(each).casefold() for each in (*taken, *sources)}
     tasks = []
     for (each, folder), ending in named.items():
         for target in targets(each, folder, ending):
-            if wanted[target.casefold()] == 1 and _absolute(target).casefold() not in used:
+            if wanted[target.casefold()] == 1 and absolute(target).casefold() not in used:
                 break
         else:  # the number depends on the source alone, and not on the others
             number = hashlib.sha256(os.fsencode(each)).hexdigest()[:12]
@@ -85,8 +85,9 @@ def _name(source: str) -> PurePosixPath:
     return name_of(source) if is_url(source) else PurePosixPath(source)
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100
+def absolute(path: str) -> str:
+    """An absolute path, without following links; a URL stays as it is."""
+    return path if is_url(path) else os.path.abspath(path)  # noqa: PTH100
 
 
 def _moves(source: str) -> bool:
